@@ -1,0 +1,5 @@
+"""``python -m recoder`` is the command ``recoder``."""
+
+from recoder.cli import main
+
+main()

@@ -1,0 +1,130 @@
+"""Mini-batches: sparse rows of some users against the candidate items of their super-batch.
+
+Sizes: B users in a batch, I candidate items, N items of the catalogue, Z stored interactions.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from recoder.data.datasets import UsersInteractions
+from recoder.errors import ConfigError
+from recoder.ops.rows import SparseRows
+
+__all__ = ["Batch", "BatchCollator"]
+
+
+class Batch:
+    """A sparse batch of users' interactions.
+
+    Args:
+        users: int64 ``[B]``, the users of the batch.
+        items: int64 ``[I]``, ascending: the candidate items, where column ``c`` stands for item ``items[c]``; None
+            without negative sampling, where column ``c`` is item ``c``.
+        indices: int64 ``[2, Z]``: row and column of each interaction *in the batch*.
+        values: float32 ``[Z]``.
+        size: ``(B, I)``, or ``(B, N)`` without negative sampling.
+    """
+
+    def __init__(self, users: Tensor, items: Tensor | None, indices: Tensor, values: Tensor, size: torch.Size) -> None:
+        self.users = users
+        self.items = items
+        self.indices = indices
+        self.values = values
+        self.size = size
+
+    @cached_property
+    def rows(self) -> SparseRows:
+        """The interactions in compressed form; derived once and kept."""
+        return SparseRows.from_coordinates(self.indices, self.values.to(torch.float32), (self.size[0], self.size[1]))
+
+    def to(self, device: torch.device) -> Batch:
+        """Returns the batch on ``device``."""
+        if self.users.device == device:
+            return self
+        rows = self.rows.to(device)
+        items = None if self.items is None else self.items.to(device, non_blocking=True)
+        users = self.users.to(device, non_blocking=True)
+        return _batch_of_rows(users, items, rows)
+
+    def __len__(self) -> int:
+        return self.size[0]
+
+    def __repr__(self) -> str:
+        return f"Batch({self.size[0]} users, {self.size[1]} items, {self.values.shape[0]} interactions)"
+
+
+class BatchCollator:
+    """Turns the interactions of a super-batch of users into batches of ``batch_size`` users.
+
+    Args:
+        batch_size: users per batch; the last batch may have fewer.
+        negative_sampling: keep only the items that some user of the super-batch interacted with: mini-batch based
+            negative sampling (Moussawi 2018, arXiv:1809.00999). Every batch of it has all of them as candidates.
+
+    Raises:
+        ConfigError: if ``batch_size`` is below 1.
+    """
+
+    def __init__(self, batch_size: int, negative_sampling: bool = False) -> None:
+        if batch_size < 1:
+            raise ConfigError(f"batch_size is {batch_size}; a batch holds at least 1 user")
+        self.batch_size = batch_size
+        self.negative_sampling = negative_sampling
+
+    def collate(self, users_interactions: UsersInteractions) -> list[Batch]:
+        """Returns the batches, in the order of the users."""
+        users, items, rows = _tensors(users_interactions, self.negative_sampling)
+        starts = range(0, rows.num_rows, self.batch_size)
+        return [self._cut(users, items, rows, start) for start in starts]
+
+    def _cut(self, users: Tensor, items: Tensor | None, whole: SparseRows, start: int) -> Batch:
+        stop = min(start + self.batch_size, whole.num_rows)
+        first, last = int(whole.offsets[start]), int(whole.offsets[stop])
+        rows = SparseRows(
+            offsets=whole.offsets[start : stop + 1] - first,
+            cols=whole.cols[first:last],
+            values=whole.values[first:last],
+            num_cols=whole.num_cols,
+        )
+        return _batch_of_rows(users[start:stop], items, rows)
+
+
+def full_batch(users_interactions: UsersInteractions) -> Batch:
+    """Returns all the users, even if there are none, as one batch over the whole catalogue."""
+    return _batch_of_rows(*_tensors(users_interactions, negative_sampling=False))
+
+
+def _tensors(
+    users_interactions: UsersInteractions, negative_sampling: bool
+) -> tuple[Tensor, Tensor | None, SparseRows]:
+    """Returns the users, the candidate items and the rows; copies, as the matrix is not ours to change."""
+    matrix = users_interactions.interactions_matrix
+    num_cols = matrix.shape[1]
+    cols: npt.NDArray[np.integer[Any]] = matrix.indices
+    items = None
+    if negative_sampling:
+        # by sorting the Z entries, not by a mask over the catalogue: the cost does not grow with N
+        candidates, cols = np.unique(matrix.indices, return_inverse=True)
+        num_cols = len(candidates)
+        items = torch.from_numpy(candidates.astype(np.int64))
+    rows = SparseRows(
+        offsets=torch.from_numpy(matrix.indptr.astype(np.int64)),
+        cols=torch.from_numpy(cols.astype(np.int64)),
+        values=torch.tensor(matrix.data),
+        num_cols=num_cols,
+    )
+    return torch.tensor(users_interactions.users), items, rows
+
+
+def _batch_of_rows(users: Tensor, items: Tensor | None, rows: SparseRows) -> Batch:
+    indices = torch.stack([rows.row_ids, rows.cols])
+    batch = Batch(users, items, indices, rows.values, torch.Size([rows.num_rows, rows.num_cols]))
+    batch.__dict__["rows"] = rows  # what the cached property would derive
+    return batch

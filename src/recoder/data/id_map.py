@@ -1,0 +1,182 @@
+"""The map between the user's own ids and the numbers that a model works with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recoder.data.frames import RawId, plain_ids
+from recoder.data.texts import pack_texts, unpack_arrow
+from recoder.errors import (
+    ConfigError,
+    DataError,
+    DataTypeError,
+    FileFormatError,
+    RecoderError,
+    UnknownIdError,
+)
+
+__all__ = ["IdMap"]
+
+
+class IdMap:
+    """Raw ids, all whole numbers or all strings, and their indices 0 to n - 1. It never changes.
+
+    Args:
+        raw_ids: the ids in the order of their indices: a sequence, a numpy or Arrow array, or a data frame's
+            column.
+
+    Attributes:
+        ids: an Arrow array, int64 or large_string: ``ids[i]`` is the raw id of index ``i``.
+
+    Raises:
+        DataTypeError: if the ids are neither all whole numbers nor all strings.
+        DataError: if an id is missing, stands there twice or is beyond int64.
+    """
+
+    ids: pa.Array
+
+    def __init__(self, raw_ids: Any) -> None:
+        given = _arrow(raw_ids)
+        if given.null_count:
+            raise DataError(f"the list of ids holds {given.null_count} missing ones; leave them out")
+        ids = plain_ids(given, "the list of ids")
+        repeats = len(ids) - len(ids.unique())
+        if repeats:
+            counts = pc.value_counts(ids)
+            example = counts.field("values")[pc.index(pc.greater(counts.field("counts"), 1), True).as_py()]
+            raise DataError(
+                f"{repeats} of {len(ids)} ids stand there more than once (such as {example.as_py()!r}); "
+                "an id has one index: leave the repeats out"
+            )
+        self.ids = ids
+
+    def indices(self, raw_ids: Iterable[RawId], unknown: str = "error") -> npt.NDArray[np.int64]:
+        """Returns the indices of these ids: int64, in their order.
+
+        Args:
+            raw_ids: ids, known or not.
+            unknown: what to do with ids that the map does not hold: ``"error"``, or ``"drop"`` them, so that
+                there are fewer indices than ids.
+
+        Raises:
+            UnknownIdError: if the map does not hold all of them and ``unknown`` is ``"error"``.
+            ConfigError: if ``unknown`` is neither.
+            DataTypeError: if ``raw_ids`` is a single id.
+        """
+        if unknown not in ("error", "drop"):
+            raise ConfigError(f'unknown is {unknown!r}; it must be "error" or "drop"')
+        if isinstance(raw_ids, str) or not isinstance(raw_ids, Iterable):
+            raise DataTypeError(f"pass a list of ids, not the single {raw_ids!r}")
+        if isinstance(raw_ids, pa.Array | pa.ChunkedArray | np.ndarray):
+            raw_ids = raw_ids.tolist()  # Python's own objects: Arrow's scalars hash otherwise, numpy's slowly
+        listed = list(raw_ids)
+        found = np.fromiter((self._index.get(raw_id, -1) for raw_id in listed), np.int64, len(listed))
+        absent = np.flatnonzero(found < 0)
+        if len(absent) and unknown == "error":
+            few = ", ".join(repr(listed[i]) for i in absent[:3])
+            raise UnknownIdError(
+                f"{len(absent)} of {len(listed)} ids are not among the {len(self)} known (such as {few}); "
+                'leave them out or pass unknown="drop"'
+            )
+        return found[found >= 0]
+
+    def raw_ids(self, indices: npt.ArrayLike) -> list[Any]:
+        """Returns the raw ids, str or int, at these indices.
+
+        Raises:
+            UnknownIdError: if an index is not in 0 to n - 1.
+        """
+        wanted = np.atleast_1d(np.asarray(indices))
+        if not wanted.size:
+            return []
+        if wanted.dtype.kind not in "iu" or wanted.ndim != 1:
+            raise DataTypeError(f"indices are a list of ints, not {wanted.ndim}-dimensional {wanted.dtype}")
+        outside = wanted[(wanted < 0) | (wanted >= len(self))]
+        if len(outside):
+            raise UnknownIdError(f"index {outside[0]} is outside this map's {len(self)} ids (0 to {len(self) - 1})")
+        raw: list[Any] = self.ids.take(pa.array(wanted)).to_pylist()
+        return raw
+
+    def to_dict(self) -> dict[Any, int]:
+        """Returns a new dict from raw id to index."""
+        return {raw_id: index for index, raw_id in enumerate(self.ids.to_pylist())}
+
+    @cached_property
+    def _index(self) -> dict[Any, int]:
+        # made at the first look-up: an Arrow array alone takes a fraction of its memory
+        return self.to_dict()
+
+    def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Returns the ids as arrays: ``int64``, or ``bytes`` (uint8, UTF-8) and ``offsets`` (int64)."""
+        if pa.types.is_int64(self.ids.type):
+            return {"int64": self.ids.to_numpy().copy()}
+        return pack_texts(self.ids)
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> IdMap:
+        """Returns the map that ``to_arrays`` took apart; the arrays are copied.
+
+        Raises:
+            FileFormatError: if the arrays do not describe a map.
+        """
+        names = sorted(arrays)
+        if names == ["int64"]:
+            ids = pa.array(_checked(arrays["int64"], np.int64, "int64").copy())
+        elif names == ["bytes", "offsets"]:
+            ids = unpack_arrow(arrays, "the stored id map")
+        else:
+            raise FileFormatError(
+                f"an id map is stored as int64, or as bytes and offsets, not as {names}; save it again"
+            )
+        try:
+            return cls(ids)
+        except RecoderError as error:
+            raise FileFormatError(f"the stored id map is damaged: {error}") from error
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __contains__(self, raw_id: object) -> bool:
+        return raw_id in self._index
+
+    def __eq__(self, other: object) -> bool:
+        return self.ids.equals(other.ids) if isinstance(other, IdMap) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash((len(self.ids), str(self.ids[0]) if len(self.ids) else ""))
+
+    def __reduce__(self) -> tuple[type[IdMap], tuple[pa.Array]]:
+        return IdMap, (self.ids,)  # without the dict, which can be made again
+
+    def __repr__(self) -> str:
+        few = ", ".join(repr(raw_id) for raw_id in self.ids[:3].to_pylist())
+        return f"IdMap({len(self)} ids: {few}{', ...' if len(self) > 3 else ''})"
+
+
+def _arrow(raw_ids: Any) -> pa.Array:
+    if isinstance(raw_ids, str | bytes) or not isinstance(raw_ids, Iterable):
+        raise DataTypeError(f"pass a list of ids, not {type(raw_ids).__name__}")
+    if not isinstance(raw_ids, pa.Array | pa.ChunkedArray):
+        listed = raw_ids if isinstance(raw_ids, np.ndarray) else list(raw_ids)
+        if not len(listed):
+            return pa.array([], pa.int64())
+        try:
+            raw_ids = pa.array(listed)
+        except (pa.ArrowException, OverflowError, UnicodeError) as error:
+            raise DataTypeError(
+                f"ids are all whole numbers of 64 bits or all strings ({error}); turn them into strings"
+            ) from error
+    return raw_ids.combine_chunks() if isinstance(raw_ids, pa.ChunkedArray) else raw_ids
+
+
+def _checked(array: npt.NDArray[Any], dtype: type[np.generic], name: str) -> npt.NDArray[Any]:
+    if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != 1:
+        raise FileFormatError(f"the stored id map is damaged: {name} is not a list of {np.dtype(dtype)}")
+    return array

@@ -1,0 +1,150 @@
+"""Loading batches: users in the order of the epoch, super-batch by super-batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch.utils.data import DataLoader, Dataset
+
+from recoder._random import epoch_order, fresh_seed
+from recoder.data.batches import Batch, BatchCollator
+from recoder.data.datasets import RecommendationDataset, UsersInteractions
+from recoder.errors import ConfigError
+
+__all__ = ["RecommendationDataLoader"]
+
+Pair = tuple[Any, Any]
+
+
+class RecommendationDataLoader:
+    """Yields ``(input, target)`` for each mini-batch of users; the target is None where the data set has none.
+
+    Args:
+        dataset: the users.
+        batch_size: users per batch; the last one may have fewer.
+        negative_sampling: restrict each batch to the items of its super-batch; see ``BatchCollator``.
+        num_sampling_users: users of a super-batch, a multiple of ``batch_size``; 0: ``batch_size``. Only with
+            ``negative_sampling``.
+        num_workers: processes that prepare batches; 0: this one does.
+        collate_fn: turns the ``UsersInteractions`` of a super-batch into a batch or a list of batches; by default
+            ``BatchCollator.collate``. It is called for the input and, where there is one, for the target.
+        shuffle: visit the users in an order that differs from pass to pass; False: in the order of the data set.
+        seed: of the order. None: drawn from torch's global generator, and kept as ``seed``.
+
+    Every pass over the loader is an epoch: its order is a function of the seed and of the number of the pass.
+
+    Raises:
+        ConfigError: if a size is out of range, or ``num_sampling_users`` does not fit the other arguments.
+    """
+
+    def __init__(
+        self,
+        dataset: RecommendationDataset,
+        batch_size: int,
+        negative_sampling: bool = False,
+        num_sampling_users: int = 0,
+        num_workers: int = 0,
+        collate_fn: Callable[[UsersInteractions], Any] | None = None,
+        *,
+        shuffle: bool = True,
+        seed: int | None = None,
+    ) -> None:
+        collator = BatchCollator(batch_size, negative_sampling)
+        check_sampling(batch_size, negative_sampling, num_sampling_users)
+        if num_workers < 0:
+            raise ConfigError(f"num_workers is {num_workers}; it must be at least 0")
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.negative_sampling = negative_sampling
+        self.num_sampling_users = num_sampling_users or batch_size
+        self.num_workers = num_workers
+        self.collate_fn = collate_fn or collator.collate
+        self.shuffle = shuffle
+        self.seed = fresh_seed() if seed is None else seed
+        self._passes = 0
+
+    def __len__(self) -> int:
+        """Returns the number of batches of a pass."""
+        return -(-len(self.dataset) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Pair]:
+        self._passes += 1
+        return self.epoch(self._passes)
+
+    def epoch(self, number: int, *, skip: int = 0) -> Iterator[Pair]:
+        """Yields the batches of one epoch.
+
+        Args:
+            number: which epoch, from 1: its order is a function of the seed and of this number alone.
+            skip: how many batches to leave out at the start; whole super-batches of them are not even loaded.
+        """
+        order = epoch_order(self.seed, number, len(self.dataset)) if self.shuffle else np.arange(len(self.dataset))
+        per_super_batch = self.num_sampling_users // self.batch_size
+        whole, rest = divmod(skip, per_super_batch)
+        super_batches = _SuperBatches(
+            self.dataset, self.collate_fn, order[whole * self.num_sampling_users :], self.num_sampling_users
+        )
+        # batch_size=None: an item of super_batches is a list of batches already
+        loader = DataLoader(super_batches, batch_size=None, num_workers=self.num_workers, collate_fn=_as_it_is)
+        return islice((pair for pairs in loader for pair in pairs), rest, None)
+
+
+class _SuperBatches(Dataset[list[Pair]]):
+    """Item ``i`` is the list of batches of the ``i``-th super-batch."""
+
+    def __init__(
+        self,
+        dataset: RecommendationDataset,
+        collate_fn: Callable[[UsersInteractions], Any],
+        order: npt.NDArray[np.int64],
+        num_users: int,
+    ) -> None:
+        self.dataset = dataset
+        self.collate_fn = collate_fn
+        self.order = order
+        self.num_users = num_users
+
+    def __len__(self) -> int:
+        return -(-len(self.order) // self.num_users)
+
+    def __getitem__(self, index: int) -> list[Pair]:
+        # torch's sampler never asks beyond the length
+        rows = self.order[index * self.num_users : (index + 1) * self.num_users]
+        interactions, target = self.dataset[rows]
+        inputs = _as_list(self.collate_fn(interactions))
+        targets = [None] * len(inputs) if target is None else _as_list(self.collate_fn(target))
+        return list(zip(inputs, targets, strict=True))
+
+
+def check_sampling(batch_size: int, negative_sampling: bool, num_sampling_users: int) -> None:
+    """Checks that a super-batch of ``num_sampling_users`` can be cut into batches of ``batch_size``.
+
+    Raises:
+        ConfigError: if it cannot, or if there is no sampling to do.
+    """
+    if not num_sampling_users:
+        return
+    if not negative_sampling:
+        raise ConfigError(
+            f"num_sampling_users is {num_sampling_users} but negative_sampling is False; "
+            "pass negative_sampling=True, or leave num_sampling_users at 0"
+        )
+    if num_sampling_users < 0 or num_sampling_users % batch_size:
+        below = num_sampling_users // batch_size * batch_size
+        near = max(below, batch_size)
+        raise ConfigError(
+            f"num_sampling_users is {num_sampling_users}, no multiple of batch_size {batch_size}; "
+            f"use for example {near}"
+        )
+
+
+def _as_list(collated: Batch | Sequence[Batch]) -> list[Any]:
+    return list(collated) if isinstance(collated, list | tuple) else [collated]
+
+
+def _as_it_is(item: list[Pair]) -> list[Pair]:
+    return item

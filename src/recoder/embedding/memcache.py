@@ -1,0 +1,103 @@
+"""Answers kept in memory."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from recoder.embedding.base import EmbeddingId, EmbeddingsIndex, Floats, Neighbors, Rows
+from recoder.errors import ConfigError
+
+__all__ = ["MemCacheEmbeddingsIndex"]
+
+
+class MemCacheEmbeddingsIndex(EmbeddingsIndex):
+    """Keeps the neighbours of items that were asked for, and hands everything else on to another index.
+
+    What it keeps for an item and an ``n`` serves only the same item with the same ``n``. Wrap an index after
+    it is built or loaded: a later ``build`` or ``load`` of it is not noticed.
+
+    Args:
+        embedding_index: the index to ask.
+        max_entries: answers to keep, at least 1; beyond it, the one not used for longest goes.
+
+    Raises:
+        ConfigError: if ``max_entries`` is below 1.
+    """
+
+    def __init__(self, embedding_index: EmbeddingsIndex, *, max_entries: int = 100_000) -> None:
+        if max_entries < 1:
+            raise ConfigError(f"max_entries is {max_entries}; keep at least 1")
+        self.embedding_index = embedding_index
+        self.max_entries = max_entries
+        self._entries: OrderedDict[Hashable, Any] = OrderedDict()
+
+    def get_embedding(self, embedding_id: EmbeddingId) -> Floats:
+        """Returns the embedding of an item: ``[D]``."""
+        return self.embedding_index.get_embedding(embedding_id)
+
+    def get_nns_by_id(self, embedding_id: EmbeddingId, n: int) -> Neighbors:
+        """Returns the ``n`` items most similar to an item, from memory if it was asked before."""
+        key = ("id", embedding_id, n)
+        neighbors: Neighbors | None = self._recall(key)
+        if neighbors is None:
+            neighbors = self.embedding_index.get_nns_by_id(embedding_id, n)
+            self._keep(key, _copied(neighbors))
+            return neighbors
+        return _copied(neighbors)
+
+    def get_nns_by_embedding(self, embedding: npt.ArrayLike, n: int) -> Neighbors:
+        """Returns the ``n`` items most similar to a vector ``[D]``; these answers are not kept."""
+        return self.embedding_index.get_nns_by_embedding(embedding, n)
+
+    def get_similarity(self, id1: EmbeddingId, id2: EmbeddingId) -> float:
+        """Returns the similarity of two items, from -1 to 1."""
+        return self.embedding_index.get_similarity(id1, id2)
+
+    def nearest_rows(self, rows_Q: npt.ArrayLike, n: int) -> tuple[Rows, Floats]:
+        """Returns the neighbours of many items by row; asks, in one call, for those that it does not hold."""
+        rows = np.asarray(rows_Q, dtype=np.int64).tolist()
+        answers: dict[int, tuple[Rows, Floats]] = {}
+        for row in rows:
+            kept = self._recall(("row", row, n))
+            if kept is not None:
+                answers[row] = kept
+        missing = [row for row in dict.fromkeys(rows) if row not in answers]
+        if missing or not rows:
+            found_QK, similarities_QK = self.embedding_index.nearest_rows(missing, n)
+            for row, found, similarities in zip(missing, found_QK, similarities_QK, strict=True):
+                answers[row] = found[found >= 0], similarities[found >= 0]
+                self._keep(("row", row, n), answers[row])
+        return _padded([answers[row] for row in rows])
+
+    def _recall(self, key: Hashable) -> Any:
+        if key in self._entries:
+            self._entries.move_to_end(key)
+            return self._entries[key]
+        return None
+
+    def _keep(self, key: Hashable, answer: Any) -> None:
+        self._entries[key] = answer
+        if len(self._entries) > self.max_entries:
+            self._entries.popitem(last=False)
+
+
+def _copied(neighbors: Neighbors) -> Neighbors:
+    """Returns the same answer in lists of its own, which the caller may change."""
+    if isinstance(neighbors, tuple):
+        return list(neighbors[0]), list(neighbors[1])
+    return list(neighbors)
+
+
+def _padded(answers: list[tuple[Rows, Floats]]) -> tuple[Rows, Floats]:
+    shape = (len(answers), max((len(found) for found, _ in answers), default=0))
+    rows_QK = np.full(shape, -1, dtype=np.int64)
+    similarities_QK = np.zeros(shape, dtype=np.float32)
+    for q, (found, similarities) in enumerate(answers):
+        rows_QK[q, : len(found)] = found
+        similarities_QK[q, : len(found)] = similarities
+    return rows_QK, similarities_QK

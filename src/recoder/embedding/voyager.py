@@ -1,0 +1,125 @@
+"""Approximate search in a graph of neighbours, by Voyager (Malkov & Yashunin 2018, arXiv:1603.09320)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from recoder.embedding.backend import StoredBackend
+from recoder.embedding.base import Floats, Rows
+from recoder.embedding.exact import ExactBackend
+from recoder.embedding.index import BackendIndex
+from recoder.errors import ConfigError, FileFormatError, MissingDependencyError
+
+__all__ = ["VoyagerEmbeddingsIndex"]
+
+_SEED = 1
+
+
+class VoyagerEmbeddingsIndex(BackendIndex):
+    """An index based on Voyager: approximate, for large catalogues; wheels exist for the common platforms.
+
+    See ``BackendIndex`` for ``embeddings``, ``id_map``, ``include_distances``, order and distances. Builds
+    are repeatable: one thread, one fixed seed.
+
+    Args:
+        embeddings: ``[N, D]``.
+        id_map: raw id -> row.
+        m: links of each item in the graph, at least 2; more find more and take more memory.
+        ef_construction: candidates looked at for each item while building, at least 1.
+        search_ef: candidates looked at for each query, at least 1; never fewer than the neighbours asked for.
+        include_distances: answer with ``(ids, distances)``.
+
+    Raises:
+        ConfigError: if ``m``, ``ef_construction`` or ``search_ef`` is too small.
+        MissingDependencyError: from ``build`` and ``load``, if ``voyager`` is not installed.
+    """
+
+    kind = "voyager"
+
+    def __init__(
+        self,
+        embeddings: npt.ArrayLike | None = None,
+        id_map: Mapping[Any, int] | None = None,
+        *,
+        m: int = 16,
+        ef_construction: int = 200,
+        search_ef: int = 100,
+        include_distances: bool = False,
+    ) -> None:
+        for name, value, least in (
+            ("m", m, 2),
+            ("ef_construction", ef_construction, 1),
+            ("search_ef", search_ef, 1),
+        ):
+            if value < least:
+                raise ConfigError(f"{name} is {value}; it must be at least {least}")
+        super().__init__(embeddings, id_map, include_distances)
+        self.m = m
+        self.ef_construction = ef_construction
+        self.search_ef = search_ef
+
+    def _new_backend(self) -> _VoyagerBackend:
+        return _VoyagerBackend(self.m, self.ef_construction, self.search_ef)
+
+
+class _VoyagerBackend(StoredBackend):
+    suffix = ".voyager"
+
+    def __init__(self, m: int, ef_construction: int, search_ef: int) -> None:
+        self._voyager = _import_voyager()
+        self._m = m
+        self._ef_construction = ef_construction
+        self._search_ef = search_ef
+
+    def build(self, units_ND: Floats) -> None:
+        size, dims = units_ND.shape
+        self._index = self._voyager.Index(
+            self._voyager.Space.Cosine,
+            dims,
+            M=self._m,
+            ef_construction=self._ef_construction,
+            random_seed=_SEED,
+            max_elements=size,
+        )
+        self._index.add_items(units_ND, num_threads=1)  # more threads would insert in an order of their own
+
+    def query(self, units_QD: Floats, n: int) -> Rows:
+        try:
+            rows_QK, _ = self._index.query(units_QD, n, query_ef=max(n, self._search_ef))
+        except self._voyager.RecallError:
+            # many equal vectors leave parts of the graph out of reach; Voyager then answers no query at all
+            return self._exact().query(units_QD, n)
+        return rows_QK.astype(np.int64)  # type: ignore[no-any-return]
+
+    def save(self, path: Path) -> None:
+        with path.open("wb") as file:  # a Python file: its errors say what went wrong
+            self._index.save(file)
+
+    def load(self, path: Path, size: tuple[int, int]) -> None:
+        try:
+            self._index = self._voyager.Index.load(str(path))
+        except (RuntimeError, ValueError) as error:
+            raise FileFormatError(f"{path} is not a Voyager index ({error}); build the index again") from error
+        held = (self._index.num_elements, self._index.num_dimensions)
+        if held != size or self._index.space != self._voyager.Space.Cosine:
+            raise FileFormatError(f"{path} is a Voyager index of {held} vectors, not of {size}; build the index again")
+
+    def _exact(self) -> ExactBackend:
+        exact = ExactBackend()
+        exact.build(self._index.get_vectors(list(range(self._index.num_elements))))
+        return exact
+
+
+def _import_voyager() -> Any:
+    try:
+        import voyager
+    except ImportError as error:
+        raise MissingDependencyError(
+            'VoyagerEmbeddingsIndex needs the package voyager: pip install "recsys-recoder[voyager]"'
+        ) from error
+    return voyager

@@ -1,0 +1,178 @@
+"""The losses that models are trained with.
+
+A loss compares predictions with interactions. The classes here take dense tensors, as documented; in training, the
+library's own losses are computed from sparse targets by ``recoder.ops.losses``, with the same value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from recoder.errors import ConfigError, DataError
+from recoder.ops import losses as ops
+from recoder.ops.rows import SparseRows
+
+__all__ = ["LogisticLoss", "MSELoss", "MultinomialNLLLoss"]
+
+_REDUCTIONS = ("none", "elementwise_mean", "mean", "sum")
+
+SparseLoss = Callable[[Tensor, SparseRows], Tensor]
+
+
+class MSELoss(nn.Module):
+    r"""Squared error in which stored interactions weigh more.
+
+    .. math:: \ell(x, y) = (1 + \text{confidence} \cdot y)\,(y - x)^2
+
+    (Hu, Koren & Volinsky 2008, ICDM, equation 3.)
+
+    Args:
+        confidence: extra weight of an interaction of value 1; at least 0.
+        reduction: ``'none'``: one value per entry; ``'elementwise_mean'`` (or ``'mean'``): their mean; ``'sum'``.
+
+    Raises:
+        ConfigError: for another reduction, or a negative or infinite confidence.
+    """
+
+    def __init__(self, confidence: float = 0, reduction: str = "elementwise_mean") -> None:
+        super().__init__()
+        if not 0 <= confidence < float("inf"):
+            raise ConfigError(f"confidence is {confidence}; it must be a finite number of at least 0")
+        self.confidence = confidence
+        self.reduction = _checked(reduction)
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """Returns the loss of predictions ``[B, I]`` against interactions ``[B, I]``."""
+        weights = 1 + self.confidence * target
+        return _reduce(weights * (target - input).square(), self.reduction)
+
+
+class LogisticLoss(nn.Module):
+    r"""Binary cross-entropy of logits, as ``torch.nn.BCEWithLogitsLoss``; the targets must lie in [0, 1].
+
+    .. math:: \ell(x, y) = -y \log \sigma(x) - (1 - y) \log(1 - \sigma(x))
+
+    Args:
+        reduction: ``'none'``, ``'elementwise_mean'`` (or ``'mean'``), or ``'sum'``.
+    """
+
+    def __init__(self, reduction: str = "elementwise_mean") -> None:
+        super().__init__()
+        self.reduction = _checked(reduction)
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """Returns the loss of logits ``[B, I]`` against interactions ``[B, I]``."""
+        return _reduce(F.binary_cross_entropy_with_logits(input, target, reduction="none"), self.reduction)
+
+
+class MultinomialNLLLoss(nn.Module):
+    r"""Negative log-likelihood of the interactions under a multinomial over each user's items.
+
+    .. math:: \ell(x, y) = -y \log \operatorname{softmax}(x)
+
+    (Liang et al. 2018, arXiv:1802.05814, equation 2.) The softmax runs over the last dimension.
+
+    Args:
+        reduction: ``'none'``: one value per entry; ``'elementwise_mean'`` (or ``'mean'``): their mean; ``'sum'``.
+    """
+
+    def __init__(self, reduction: str = "elementwise_mean") -> None:
+        super().__init__()
+        self.reduction = _checked(reduction)
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """Returns the loss of logits ``[B, I]`` against interactions ``[B, I]``."""
+        return _reduce(-target * F.log_softmax(input, dim=-1), self.reduction)
+
+
+def make_loss(loss: str | nn.Module, loss_params: Mapping[str, Any] | None) -> nn.Module:
+    """Returns the loss module with a sum reduction that a ``Recoder`` was asked for.
+
+    Args:
+        loss: ``'mse'``, ``'logistic'``, ``'logloss'``, or a module with a sum reduction.
+        loss_params: keyword arguments of the loss; not read where ``loss`` is a module.
+
+    Raises:
+        ConfigError: for an unknown name or parameter, or a module whose reduction is not a sum.
+    """
+    if isinstance(loss, nn.Module):
+        reduction = getattr(loss, "reduction", "sum")  # a convention of torch's losses, not of every module
+        if reduction != "sum":
+            raise ConfigError(
+                f"{type(loss).__name__} has reduction {reduction!r}; a loss must be a sum over entries: "
+                "pass reduction='sum'"
+            )
+        return loss
+    makers: dict[str, Callable[..., nn.Module]] = {
+        "mse": MSELoss,
+        "logistic": LogisticLoss,
+        "logloss": MultinomialNLLLoss,
+    }
+    if loss not in makers:
+        raise ConfigError(f"unknown loss {loss!r}; choose one of {', '.join(makers)}, or pass a torch.nn.Module")
+    allowed = {"confidence"} if loss == "mse" else set()
+    unknown = set(loss_params or {}) - allowed
+    if unknown:
+        raise ConfigError(
+            f"loss {loss!r} has no parameter {sorted(unknown)[0]!r}; "
+            f"it takes {', '.join(sorted(allowed)) or 'none'}: correct loss_params"
+        )
+    return makers[loss](**(loss_params or {}), reduction="sum")
+
+
+def sparse_form(loss: nn.Module) -> SparseLoss | None:
+    """Returns the function of (logits, sparse target) that equals ``loss``, or None where only ``loss`` knows.
+
+    A subclass may compute something else, so only the library's own classes themselves have a sparse form.
+    """
+    if type(loss) is MSELoss:
+        return partial(ops.squared_error, confidence=loss.confidence)
+    if type(loss) is LogisticLoss:
+        return ops.logistic
+    return ops.multinomial if type(loss) is MultinomialNLLLoss else None
+
+
+def dense_form(loss: nn.Module) -> SparseLoss:
+    """Returns the function of (logits, sparse target) that hands ``loss`` a dense target."""
+
+    def compute(logits_BI: Tensor, target: SparseRows) -> Tensor:
+        value = loss(logits_BI, target.to_dense().to(logits_BI.dtype))
+        if not isinstance(value, Tensor) or value.dim() != 0:
+            shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise ConfigError(f"{type(loss).__name__} returned {shape}; a loss must return one number: a sum")
+        return value
+
+    return compute
+
+
+def check_targets(loss: nn.Module, values: npt.NDArray[np.float32]) -> None:
+    """Checks once, before training, that the loss is defined for these interaction values.
+
+    Raises:
+        DataError: for the logistic loss, if a value is above 1 (none is negative).
+    """
+    if isinstance(loss, LogisticLoss | nn.BCEWithLogitsLoss | nn.BCELoss) and values.size and values.max() > 1:
+        raise DataError(
+            f"the logistic loss needs interactions in [0, 1], but the largest is {values.max():g}; binarise them "
+            "(matrix.data[:] = 1), or keep them as weights with loss='mse' and loss_params={'confidence': ...}"
+        )
+
+
+def _checked(reduction: str) -> str:
+    if reduction not in _REDUCTIONS:
+        raise ConfigError(f"unknown reduction {reduction!r}; choose one of {', '.join(_REDUCTIONS)}")
+    return reduction
+
+
+def _reduce(values: Tensor, reduction: str) -> Tensor:
+    if reduction == "none":
+        return values
+    return torch.sum(values) if reduction == "sum" else torch.mean(values)

@@ -1,0 +1,29 @@
+"""Ranking metrics, and the evaluator that judges a recommender by them."""
+
+from recoder.metrics.comparison import Comparison
+from recoder.metrics.evaluator import RecommenderEvaluator
+from recoder.metrics.metric import (
+    NDCG,
+    AveragePrecision,
+    Metric,
+    Recall,
+    average_precision,
+    dcg,
+    ndcg,
+    recall,
+)
+from recoder.metrics.result import EvaluationResult
+
+__all__ = [
+    "NDCG",
+    "AveragePrecision",
+    "Comparison",
+    "EvaluationResult",
+    "Metric",
+    "Recall",
+    "RecommenderEvaluator",
+    "average_precision",
+    "dcg",
+    "ndcg",
+    "recall",
+]

@@ -1,0 +1,459 @@
+"""``Recoder``: trains a factorization model, evaluates it, saves and loads it, and recommends with it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from recoder import __version__
+from recoder._files import check_writable
+from recoder._random import derive_seed, fresh_seed
+from recoder.data.datasets import RecommendationDataset, UsersInteractions
+from recoder.data.interactions import Interactions
+from recoder.data.loader import RecommendationDataLoader
+from recoder.errors import ConfigError, DataTypeError, NotInitializedError, ShapeError
+from recoder.losses import make_loss
+from recoder.metrics import EvaluationResult, Metric, RecommenderEvaluator
+from recoder.nn import FactorizationModel
+from recoder.recommender.base import Histories, merge_histories
+from recoder.recommender.inference import InferenceRecommender
+from recoder.recommender.scoring import ModelScorer
+from recoder.training.callbacks import make_callbacks
+from recoder.training.checks import check_data, check_sizes
+from recoder.training.config import TrainConfig
+from recoder.training.devices import choose_device
+from recoder.training.history import History
+from recoder.training.loop import Progress, solve, train_epochs
+from recoder.training.model_file import ModelFile, check_json, write_model_file
+from recoder.training.optimizers import ModelOptimizer, OptimizerState, check_optimizer_type
+from recoder.training.restore import check_fits, load_weights, log_differences, read_model_file
+
+__all__ = ["Recoder"]
+
+_log = logging.getLogger("recoder.model")
+
+
+class Recoder:
+    """Trains and evaluates a factorization model, and recommends with it.
+
+    Args:
+        model: the model; it is changed in place.
+        num_items: size of the catalogue. None: that of the first training data.
+        num_users: number of users. None: that of the first training data.
+        optimizer_type: ``'sgd'``, ``'adam'``, ``'adagrad'`` or ``'rmsprop'`` (sgd and rmsprop with momentum 0.9).
+        loss: ``'mse'`` (``recoder.losses.MSELoss``), ``'logistic'`` (binary cross-entropy of logits), ``'logloss'``
+            (``recoder.losses.MultinomialNLLLoss``), or a module of (predictions, targets) that returns a sum.
+        loss_params: keyword arguments of a loss that is given by name, such as ``{'confidence': 3}``.
+        use_cuda: train and score on the current CUDA device.
+        user_based: the model depends on who the users are: training data with more users than it has is an error.
+        item_based: the model depends on which the items are: training data with more items than it has is an error.
+        seed: of everything that is drawn at random: a run with the same seed, data and arguments gives the same
+            numbers on a CPU. None: drawn from torch's global generator. It is kept as ``seed`` and in the model file.
+        device: where to train and score, as in ``torch.device``; instead of ``use_cuda``.
+
+    Attributes:
+        model, num_items, num_users, optimizer_type, loss, loss_params, user_based, item_based, seed, device: as given;
+            after loading a file, as the file says.
+        history: what happened in each epoch, a ``History``; it can ``plot()``.
+        interactions: the ids and titles that a loaded file brought, with its histories if it holds them; else None.
+
+    Raises:
+        ConfigError: for an unknown optimizer, loss or loss parameter, or a device that is not there.
+        DataTypeError: if ``model`` is no ``FactorizationModel``.
+    """
+
+    def __init__(
+        self,
+        model: FactorizationModel,
+        num_items: int | None = None,
+        num_users: int | None = None,
+        optimizer_type: str = "sgd",
+        loss: str | nn.Module = "mse",
+        loss_params: dict[str, Any] | None = None,
+        use_cuda: bool = False,
+        user_based: bool = True,
+        item_based: bool = True,
+        *,
+        seed: int | None = None,
+        device: str | torch.device | None = None,
+    ) -> None:
+        if not isinstance(model, FactorizationModel):
+            raise DataTypeError(
+                f"model is a {type(model).__name__}; pass a recoder.nn.FactorizationModel, such as DynamicAutoencoder"
+            )
+        check_optimizer_type(optimizer_type)
+        for name, size in (("num_items", num_items), ("num_users", num_users)):
+            if size is not None and size < 1:
+                raise ConfigError(f"{name} is {size}; it must be at least 1, or None to take it from the data")
+        self.model = model
+        self.num_items = num_items
+        self.num_users = num_users
+        self.optimizer_type = optimizer_type
+        self.loss = loss
+        self.loss_params = dict(loss_params or {})
+        self.user_based = user_based
+        self.item_based = item_based
+        self.seed = fresh_seed() if seed is None else int(seed)
+        self.device = choose_device(use_cuda, device)
+        self.history = History()
+        self.interactions: Interactions | None = None
+        self._loss_module: nn.Module | None = make_loss(loss, loss_params)
+        self._progress = Progress()
+        self._optimizer: ModelOptimizer | None = None
+        self._optimizer_state: OptimizerState = {}
+        self._last_config: dict[str, Any] | None = None
+        self._is_initialized = False
+
+    def train(
+        self,
+        train_dataset: RecommendationDataset,
+        val_dataset: RecommendationDataset | None = None,
+        lr: float = 0.001,
+        weight_decay: float = 0,
+        num_epochs: int = 1,
+        iters_per_epoch: int | None = None,
+        batch_size: int = 64,
+        lr_milestones: Sequence[int] | None = None,
+        negative_sampling: bool = False,
+        num_sampling_users: int = 0,
+        num_data_workers: int = 0,
+        model_checkpoint_prefix: str | None = None,
+        checkpoint_freq: int = 0,
+        eval_freq: int = 0,
+        eval_num_recommendations: int | None = None,
+        eval_num_users: int | None = None,
+        metrics: Sequence[Metric] | None = None,
+        eval_batch_size: int | None = None,
+    ) -> History:
+        """Trains the model and returns its history, one record per epoch.
+
+        A step's loss is the sum over the candidate items, mean over the users of the batch. After an interrupt
+        (Ctrl-C) the step in hand is finished first; ``save_state`` then keeps what was reached, and a later ``train``
+        with the same arguments goes on from there and ends with the same weights.
+
+        Args:
+            train_dataset: what to learn from; where it has targets, these are predicted from the interactions.
+            val_dataset: validation users: their loss over the whole catalogue is computed after each epoch.
+            lr: learning rate.
+            weight_decay: L2 regularisation of all parameters but biases, added to the gradient.
+            num_epochs: epochs *in total*: training that goes on after epoch k starts with k + 1.
+            iters_per_epoch: steps of an epoch; the users are visited in the epoch's order, again from its start if
+                need be. None: each user once.
+            batch_size: users of a step.
+            lr_milestones: epochs after which the learning rate falls to a tenth.
+            negative_sampling: score only the items that the users of a super-batch interacted with (mini-batch based
+                negative sampling, Moussawi 2018, arXiv:1809.00999), not the whole catalogue.
+            num_sampling_users: users of a super-batch, a multiple of ``batch_size``: more users, more negative items.
+                0: ``batch_size``.
+            num_data_workers: processes that prepare batches, and that evaluate custom metrics.
+            model_checkpoint_prefix: path that checkpoints start with; see ``save_state``. The last epoch is always
+                saved.
+            checkpoint_freq: epochs between checkpoints; 0: only the last epoch.
+            eval_freq: epochs between evaluations of ``metrics``; they are evaluated after the last epoch too.
+            eval_num_recommendations: items to recommend in evaluation. None: the largest ``k`` of the metrics.
+            eval_num_users: evaluate the first so many validation users who have a target. None: all.
+            metrics: what to evaluate on the validation users.
+            eval_batch_size: users handed to the recommender at once in evaluation. None: ``batch_size``.
+
+        Raises:
+            ConfigError: if an argument is out of range or two do not go together.
+            EmptyDataError: if the training data holds no interaction.
+            DataError: if the loss is not defined for these interactions.
+            UnknownIdError: if the data has users or items beyond those of the model.
+            DivergedError: if the loss of an epoch is not a finite number.
+            FileWriteError: if a checkpoint cannot be written; said before training starts where possible.
+        """
+        config = TrainConfig(
+            lr=lr,
+            weight_decay=weight_decay,
+            num_epochs=num_epochs,
+            iters_per_epoch=iters_per_epoch,
+            batch_size=batch_size,
+            lr_milestones=lr_milestones,
+            negative_sampling=negative_sampling,
+            num_sampling_users=num_sampling_users,
+            num_data_workers=num_data_workers,
+            model_checkpoint_prefix=model_checkpoint_prefix,
+            checkpoint_freq=checkpoint_freq,
+            eval_freq=eval_freq,
+            eval_num_recommendations=eval_num_recommendations,
+            eval_num_users=eval_num_users,
+            metrics=metrics,
+            eval_batch_size=eval_batch_size,
+        )
+        loss = self._checked_loss()
+        check_data(train_dataset, val_dataset, config, loss)
+        check_sizes(
+            train_dataset,
+            val_dataset,
+            self.model,
+            num_items=self.num_items or train_dataset.num_items,
+            num_users=self.num_users or train_dataset.num_users,
+            user_based=self.user_based,
+            item_based=self.item_based,
+        )
+        loader = RecommendationDataLoader(
+            train_dataset,
+            batch_size,
+            negative_sampling=negative_sampling,
+            num_sampling_users=num_sampling_users,
+            num_workers=num_data_workers,
+            seed=self.seed,
+        )
+        if model_checkpoint_prefix is not None:
+            check_writable(self._checkpoint_path(model_checkpoint_prefix))
+        check_json(f"{type(self.model).__name__}.model_params()", self.model.model_params())
+        self._initialize(train_dataset)
+        if self._progress.epoch >= num_epochs:
+            _log.warning(
+                "nothing to train: %d epochs are done and num_epochs, which counts them all, is %d; pass a larger one",
+                self._progress.epoch,
+                num_epochs,
+            )
+            return self.history
+        described = config.to_json()
+        log_differences("train goes on with", self._last_config or {}, described)
+        self._last_config = described
+        callbacks = make_callbacks(
+            val_dataset, self.model, loss, self._scorer(), config, self.history, self.save_state, self.device
+        )
+        if self.model.is_solved:
+            solve(self.model, train_dataset, config, self._progress, callbacks)
+            return self.history
+        state = self._current_optimizer_state()
+        self._optimizer = ModelOptimizer(self.model, optimizer_type=self.optimizer_type, weight_decay=weight_decay)
+        self._optimizer.load(state)
+        train_epochs(
+            self.model,
+            loss,
+            self._optimizer,
+            loader,
+            config,
+            self._progress,
+            callbacks,
+            seed=self.seed,
+            device=self.device,
+        )
+        return self.history
+
+    def predict(self, users_interactions: Histories, return_input: bool = False) -> Any:
+        """Returns the score of every item for every user, ``[B, N]``; no gradient flows through it.
+
+        Args:
+            users_interactions: the users and their interactions.
+            return_input: return ``(scores, input)`` instead, with the dense input ``[B, N]``.
+
+        Raises:
+            NotInitializedError: before the model was trained or loaded.
+            UnknownIdError: if there is an item that the model does not know, or, for a matrix factorization, a user.
+        """
+        users_interactions = merge_histories(users_interactions)
+        scores = self._scorer().scores(users_interactions)
+        if not return_input:
+            return scores
+        dense = torch.zeros_like(scores, dtype=torch.float32)
+        matrix = users_interactions.interactions_matrix
+        dense[:, : matrix.shape[1]] = torch.from_numpy(matrix.toarray()).to(self.device)
+        return scores, dense
+
+    def recommend(self, users_interactions: Histories, num_recommendations: int) -> list[list[int]]:
+        """Returns the items with the highest scores for each user, best first, those in the interactions left out.
+
+        Ties go to the lower item id. Where fewer items are left, the list is shorter.
+
+        Args:
+            users_interactions: the users and their interactions.
+            num_recommendations: length of each list, at least 1.
+
+        Raises:
+            ConfigError: if ``num_recommendations`` is below 1.
+            NotInitializedError, UnknownIdError: as ``predict``.
+            DivergedError: if a score is NaN.
+        """
+        return InferenceRecommender(self, num_recommendations).recommend(users_interactions)
+
+    def ranked(self, users_interactions: UsersInteractions, num_recommendations: int) -> npt.NDArray[np.int64]:
+        """Returns what ``recommend`` does as one int64 array ``[B, K]``; shorter lists end in -1."""
+        return self._scorer().ranked(users_interactions, num_recommendations)
+
+    def evaluate(
+        self,
+        eval_dataset: RecommendationDataset,
+        num_recommendations: int,
+        metrics: Sequence[Metric],
+        batch_size: int = 1,
+        num_users: int | None = None,
+    ) -> EvaluationResult:
+        """Returns the value of each metric for each user, in the order of the data set, and logs the means.
+
+        Args:
+            eval_dataset: users with interactions, and targets to find; users without a target are left out.
+            num_recommendations: items to recommend to each user; no metric may look at more.
+            metrics: the metrics.
+            batch_size: users to score at once; more are taken where that is quicker. Results do not depend on it.
+            num_users: evaluate the first so many users who have a target. None: all.
+
+        Raises:
+            ConfigError: if the data set has no target, a metric looks beyond ``num_recommendations``, or a number is
+                out of range.
+            EmptyDataError: if no user has a target.
+            NotInitializedError, UnknownIdError: as ``predict``.
+        """
+        self._scorer()  # says that there is no model before anything else is looked at
+        recommender = InferenceRecommender(self, num_recommendations)
+        result = RecommenderEvaluator(recommender, metrics).evaluate(
+            eval_dataset, batch_size=batch_size, num_users=num_users
+        )
+        _log.info("evaluation\n%s", result)
+        return result
+
+    def save_state(
+        self,
+        model_checkpoint_prefix: str | os.PathLike[str],
+        *,
+        interactions: Interactions | None = None,
+        histories: bool = False,
+    ) -> str:
+        """Writes the model and the state of its training to a file and returns its path.
+
+        The path is ``{model_checkpoint_prefix}_epoch_{n}.model``, n the number of whole epochs. Missing folders are
+        made. A previous file of that name stays whole until the new one is.
+
+        Args:
+            model_checkpoint_prefix: where to.
+            interactions: what the model was trained on: your own ids of users and items, and titles, are kept in the
+                file, and stand in ``interactions`` after loading it. None: those that were loaded, if any.
+            histories: keep who interacted with what too. Think of privacy before you pass such a file on.
+
+        Raises:
+            NotInitializedError: before the model was trained or loaded.
+            ConfigError: if the model's hyper-parameters are not JSON values.
+            ShapeError: if the interactions are over another number of items than the model.
+            FileWriteError: if the file cannot be written.
+        """
+        num_items = self._known_num_items()
+        if interactions is not None and interactions.num_items != num_items:
+            raise ShapeError(
+                f"the interactions have {interactions.num_items} items, the model {num_items}; "
+                "pass those that it was trained on"
+            )
+        params = self.model.model_params()
+        check_json(f"{type(self.model).__name__}.model_params()", params)
+        path = self._checkpoint_path(model_checkpoint_prefix)
+        content = ModelFile(
+            model_class=type(self.model).__name__,
+            model_params=params,
+            num_items=num_items,
+            num_users=self.num_users,
+            progress=asdict(self._progress),
+            optimizer_type=self.optimizer_type,
+            loss=self.loss if isinstance(self.loss, str) else None,
+            loss_params=self.loss_params,
+            seed=self.seed,
+            train=self._last_config,
+            history=self.history.to_json(),
+            weights=self.model.state_dict(),
+            optimizer=self._current_optimizer_state(),
+            interactions=self.interactions if interactions is None else interactions,
+            with_histories=histories,
+        )
+        write_model_file(path, content, version=__version__)
+        return str(path)
+
+    def init_from_model_file(self, model_file: str | os.PathLike[str]) -> None:
+        """Takes over a model and the state of its training from a file of this version or of recoder 0.4.0.
+
+        The file's loss, loss parameters, optimizer type, seed and sizes win over those of the constructor, a
+        difference is logged. A loss that was a module is not in the file: pass it to the constructor again.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            FileFormatError: if it is no model file, is damaged, or is of a newer format or another model.
+            UnsafeFileError: if it is a pickle that asks for code to be run; nothing of it is run.
+        """
+        content = read_model_file(model_file)
+        check_fits(model_file, content, self.model)
+        check_optimizer_type(content.optimizer_type)
+        if content.loss is not None:
+            loss_module: nn.Module | None = make_loss(content.loss, content.loss_params)
+        else:
+            loss_module = None if isinstance(self.loss, str) else self._loss_module
+        self._is_initialized = False
+        self.model.load_model_params(content.model_params)
+        self._build(content.num_items, content.num_users)
+        load_weights(model_file, self.model, content)
+        log_differences(f"{model_file} brings", self._described(), vars(content))
+        self.num_items, self.num_users = content.num_items, content.num_users
+        self.optimizer_type = content.optimizer_type
+        self.loss = self.loss if content.loss is None else content.loss
+        self.loss_params = content.loss_params
+        self.seed = self.seed if content.seed is None else content.seed
+        self.history = History.from_json(content.history)
+        self._loss_module = loss_module
+        self._progress = Progress(**content.progress)
+        self._optimizer, self._optimizer_state = None, content.optimizer
+        self._last_config = content.train
+        self.interactions = content.interactions
+        self._is_initialized = True
+
+    def __repr__(self) -> str:
+        state = f"{self._progress.epoch} epochs" if self._is_initialized else "not trained"
+        return f"Recoder({self.model!r}, {self.num_items} items, {self.num_users} users, {state})"
+
+    def _described(self) -> dict[str, Any]:
+        loss = self.loss if isinstance(self.loss, str) else None
+        described: dict[str, Any] = {"optimizer_type": self.optimizer_type, "seed": self.seed}
+        if loss is not None:
+            described |= {"loss": loss, "loss_params": self.loss_params}
+        sizes = {"num_items": self.num_items, "num_users": self.num_users}
+        return described | {name: size for name, size in sizes.items() if size is not None}
+
+    def _checked_loss(self) -> nn.Module:
+        if self._loss_module is None:
+            raise ConfigError(
+                "the model was trained with a loss module, which its file does not hold; "
+                "pass it again: Recoder(model, loss=...) and then init_from_model_file"
+            )
+        return self._loss_module
+
+    def _initialize(self, train: RecommendationDataset) -> None:
+        if self._is_initialized:
+            return
+        self.num_items = self.num_items or train.num_items
+        self.num_users = self.num_users or train.num_users
+        self._build(self.num_items, self.num_users)
+        self._is_initialized = True
+
+    def _build(self, num_items: int, num_users: int | None) -> None:
+        """Creates the model's parameters from the seed, and leaves torch's global generator as it was."""
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(derive_seed(self.seed, "init"))
+            self.model.init_model(num_items=num_items, num_users=num_users)
+        self.model.to(self.device)
+
+    def _scorer(self) -> ModelScorer:
+        looked_up = None if self.model.folds_in_users else self.num_users
+        return ModelScorer(self.model, num_items=self._known_num_items(), num_users=looked_up, device=self.device)
+
+    def _known_num_items(self) -> int:
+        if not self._is_initialized or self.num_items is None:
+            raise NotInitializedError(
+                f"this {type(self.model).__name__} was neither trained nor loaded; "
+                "call train or init_from_model_file first"
+            )
+        return self.num_items
+
+    def _current_optimizer_state(self) -> OptimizerState:
+        return self._optimizer_state if self._optimizer is None else self._optimizer.state()
+
+    def _checkpoint_path(self, prefix: str | os.PathLike[str]) -> Path:
+        return Path(f"{os.fspath(prefix)}_epoch_{self._progress.epoch}.model")

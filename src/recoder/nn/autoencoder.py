@@ -1,0 +1,148 @@
+"""Autoencoders: a user's factors are computed from the user's interactions.
+
+Sizes: B users, N items, D the size of the first hidden layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from recoder._random import fresh_seed
+from recoder.errors import ConfigError
+from recoder.nn.activations import activation
+from recoder.nn.base import FactorizationModel, not_initialized
+from recoder.nn.item_sum import ItemSum
+from recoder.nn.noise import FactorDropout
+from recoder.nn.tables import FactorTable
+from recoder.ops.rows import SparseRows
+
+__all__ = ["DynamicAutoencoder"]
+
+
+class DynamicAutoencoder(FactorizationModel):
+    """An autoencoder that reads and reconstructs any selection of the items (Moussawi 2018, arXiv:1809.00999).
+
+    The encoder maps a user's L2-normalised row through ``hidden_layers``; the decoder mirrors it. Every hidden layer
+    is followed by the activation, the output is not. Because only the rows of the items that are read and of those
+    that are scored take part, the cost does not depend on the size of the catalogue.
+
+    Args:
+        hidden_layers: sizes of the encoder's layers, the bottleneck last. None: they come from a model file.
+        activation_type: ``'none'``, or an element-wise function of ``torch.nn.functional`` or ``torch``.
+        is_constrained: tie the decoder's weights to the encoder's, transposed; biases stay apart.
+        dropout_prob: probability of dropping a unit of the bottleneck in training.
+        noise_prob: probability of dropping an interaction of the input in training.
+        sparse: give the item tables sparse gradients, so that a step touches only the rows it uses; for the
+            optimizer ``'adam'``.
+
+    Raises:
+        ConfigError: if an argument is out of range or unknown.
+    """
+
+    items: FactorTable | None
+
+    def __init__(
+        self,
+        hidden_layers: Sequence[int] | None = None,
+        activation_type: str = "tanh",
+        is_constrained: bool = False,
+        dropout_prob: float = 0.0,
+        noise_prob: float = 0.0,
+        sparse: bool = False,
+    ) -> None:
+        super().__init__()
+        self.sparse = sparse
+        self.items = None
+        self._set_params(hidden_layers, activation_type, is_constrained, dropout_prob, noise_prob)
+
+    def _set_params(
+        self,
+        hidden_layers: Sequence[int] | None,
+        activation_type: str,
+        is_constrained: bool,
+        dropout_prob: float,
+        noise_prob: float,
+    ) -> None:
+        sizes = None if hidden_layers is None else [int(size) for size in hidden_layers]
+        if sizes is not None and (not sizes or min(sizes) < 1):
+            raise ConfigError(f"hidden_layers is {sizes}; it must name at least one layer, each of at least 1 unit")
+        self.hidden_layers = sizes
+        self.activation_type = activation_type
+        self.is_constrained = bool(is_constrained)
+        self.dropout_prob = float(dropout_prob)
+        self.noise_prob = float(noise_prob)
+        self._activation = activation(activation_type)
+        self._dropout = FactorDropout(self.dropout_prob, "dropout")
+        # checked here, used when init_model builds the layer
+        FactorDropout(self.noise_prob, "noise")
+
+    def init_model(self, num_items: int | None = None, num_users: int | None = None) -> None:
+        """Creates the parameters for ``num_items`` items; ``num_users`` is not used."""
+        if self.hidden_layers is None:
+            raise ConfigError("hidden_layers is not set; pass it, as in DynamicAutoencoder([200])")
+        if num_items is None or num_items < 1:
+            raise ConfigError(f"num_items is {num_items}; an autoencoder needs at least 1 item")
+        seed = fresh_seed()
+        first = self.hidden_layers[0]
+        table = FactorTable(num_items, first, name="item_sum", seed=seed, sparse=self.sparse)
+        self.item_sum = ItemSum(table, self.noise_prob)
+        self.input_bias = nn.Parameter(table.weight.new_zeros(first))
+        pairs = list(zip(self.hidden_layers, self.hidden_layers[1:], strict=False))
+        self.encoder = nn.ModuleList(_dense_layer(above, below) for above, below in pairs)
+        self.decoder = nn.ModuleList(_dense_layer(below, above) for above, below in reversed(pairs))
+        self.items = FactorTable(num_items, first, name="items", seed=seed, bias=True, sparse=self.sparse)
+        if self.is_constrained:
+            self.items.weight = table.weight
+            for layer in self.decoder:
+                # the mirrored layer's weight serves, see _decode
+                layer.register_parameter("weight", None)
+
+    def model_params(self) -> dict[str, Any]:
+        """Returns the hyper-parameters."""
+        return {
+            "hidden_layers": self.hidden_layers,
+            "activation_type": self.activation_type,
+            "is_constrained": self.is_constrained,
+            "dropout_prob": self.dropout_prob,
+            "noise_prob": self.noise_prob,
+        }
+
+    def load_model_params(self, model_params: dict[str, Any]) -> None:
+        """Takes over hyper-parameters; ``sparse`` stays as it was given to the constructor."""
+        self._set_params(**model_params)
+
+    def user_factors(self, input: SparseRows, users: Tensor | None = None, items: Tensor | None = None) -> Tensor:
+        """Returns the last hidden layer of the decoder: ``[B, D]``."""
+        if self.items is None:
+            raise not_initialized(self)
+        hidden = self._activation(self.item_sum(input, users, items) + self.input_bias)
+        for layer in self.encoder:
+            hidden = self._activation(layer(hidden))
+        return self._decode(self._dropout(hidden))
+
+    def _decode(self, hidden: Tensor) -> Tensor:
+        for layer, mirrored in zip(_linear(self.decoder), reversed(_linear(self.encoder)), strict=True):
+            weight = mirrored.weight.T if self.is_constrained else layer.weight
+            hidden = self._activation(F.linear(hidden, weight, layer.bias))
+        return hidden
+
+    def item_factors(self, items: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Returns the rows and biases of the output layer: ``[I, D]`` and ``[I]``."""
+        if self.items is None:
+            raise not_initialized(self)
+        return self.items.rows(items), self.items.biases(items)
+
+
+def _linear(layers: nn.ModuleList) -> list[nn.Linear]:
+    return cast("list[nn.Linear]", list(layers))
+
+
+def _dense_layer(num_in: int, num_out: int) -> nn.Linear:
+    layer = nn.Linear(num_in, num_out)
+    nn.init.xavier_uniform_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer

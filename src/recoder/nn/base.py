@@ -1,0 +1,145 @@
+"""The one contract of all models: scores are user factors times item factors, plus an item bias.
+
+Sizes: B users in the batch, I items to score, N items of the catalogue, D factors.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from scipy import sparse
+from torch import Tensor, nn
+
+from recoder.errors import ConfigError, NotInitializedError, ShapeError
+from recoder.ops.rows import SparseRows
+
+__all__ = ["FactorizationModel"]
+
+
+class FactorizationModel(nn.Module):
+    """Base class of factorization models.
+
+    A subclass implements ``init_model``, ``model_params`` and ``load_model_params``, and then either
+
+    - ``user_factors`` and ``item_factors``: scores are their product, and the model is trained, scored and exported
+      from sparse interactions without dense ``B x I`` inputs; or
+    - ``forward``: any other score, from a dense input, at the price of dense tensors.
+
+    Two optional hooks: ``penalty``, added to the loss of a training step, and ``solve``, for models that do not learn
+    by gradient steps.
+    """
+
+    folds_in_users: ClassVar[bool] = True
+    """True if users are scored from their interactions, so that users never seen in training can be; a model that
+    looks users up by their row sets it to False."""
+
+    def init_model(self, num_items: int | None = None, num_users: int | None = None) -> None:
+        """Creates the parameters for so many items and users.
+
+        Args:
+            num_items: N.
+            num_users: number of users, for models that have one row per user.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not implement init_model(num_items, num_users)")
+
+    def model_params(self) -> dict[str, Any]:
+        """Returns the hyper-parameters that a model file must hold to build this model again; JSON values only."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement model_params()")
+
+    def load_model_params(self, model_params: dict[str, Any]) -> None:
+        """Takes over hyper-parameters that ``model_params`` of such a model gave; ``init_model`` comes after it."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement load_model_params(model_params)")
+
+    def user_factors(self, input: SparseRows, users: Tensor | None = None, items: Tensor | None = None) -> Tensor:
+        """Returns the factors of the users of a batch: ``[B, D]``.
+
+        Args:
+            input: their interactions ``[B, C]``.
+            users: int64 ``[B]``: who they are; None where that is not known.
+            items: int64 ``[C]``: the item of each column; None where column ``c`` is item ``c``.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not implement user_factors(input, users, items)")
+
+    def item_factors(self, items: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Returns the factors ``[I, D]`` and biases ``[I]`` (None: no biases) of ``items``; of all items for None."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement item_factors(items)")
+
+    def forward(
+        self,
+        input: Tensor | None,
+        input_users: Tensor | None = None,
+        input_items: Tensor | None = None,
+        target_users: Tensor | None = None,
+        target_items: Tensor | None = None,
+    ) -> Tensor:
+        """Returns the score of each user for each target item: ``[B, I]``.
+
+        Args:
+            input: dense ``[B, C]``: the users' interactions. None for models that only look users up.
+            input_users: int64 ``[B]``: the users, for models that have one row per user.
+            input_items: int64 ``[C]``: the item of each column of ``input``; None: column ``c`` is item ``c``.
+            target_users: int64 ``[B]``: the users to predict; models of this library have no use for it.
+            target_items: int64 ``[I]``: the items to score; None: all.
+        """
+        rows = _no_interactions(input_users) if input is None else SparseRows.from_dense(input)
+        factors_BD = self.user_factors(rows, input_users, input_items)
+        return dot_scores(factors_BD, *self.item_factors(target_items))
+
+    def penalty(self) -> Tensor | None:
+        """Returns a scalar, the mean per user, to add to the loss of the step whose forward pass just ran; or None."""
+        return None
+
+    def solve(self, interactions: sparse.csr_matrix) -> None:
+        """Computes the parameters from all interactions (float32 CSR ``[U, N]``). No gradient steps then."""
+        raise NotImplementedError(f"{type(self).__name__} learns by gradient steps; it has no solve(interactions)")
+
+    @property
+    def is_factorized(self) -> bool:
+        """True if scores are ``user_factors @ item_factors.T + bias``: both are given, and ``forward`` is not."""
+        return self._overrides("user_factors") and self._overrides("item_factors") and not self._overrides("forward")
+
+    @property
+    def is_solved(self) -> bool:
+        """True if the model learns through ``solve``."""
+        return self._overrides("solve")
+
+    def _overrides(self, method: str) -> bool:
+        return getattr(type(self), method) is not getattr(FactorizationModel, method)
+
+
+def dot_scores(factors_BD: Tensor, weight_ID: Tensor, bias_I: Tensor | None) -> Tensor:
+    """Returns ``factors @ weight.T + bias``: ``[B, I]``."""
+    if bias_I is None:
+        return factors_BD @ weight_ID.T
+    return torch.addmm(bias_I, factors_BD, weight_ID.T)
+
+
+def checked_scores(model: FactorizationModel, scores: Tensor, num_users: int, num_items: int) -> Tensor:
+    """Returns the output of a user's own ``forward`` if it has one score per user and target item.
+
+    Raises:
+        ShapeError: if it has not.
+    """
+    shape = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+    if shape != (num_users, num_items):
+        raise ShapeError(
+            f"{type(model).__name__}.forward returned {shape} for {num_users} users and {num_items} target items; "
+            f"it must return a tensor of shape {(num_users, num_items)}"
+        )
+    return scores
+
+
+def not_initialized(model: nn.Module) -> NotInitializedError:
+    """Returns the error for a model whose parameters do not exist yet."""
+    return NotInitializedError(
+        f"{type(model).__name__} has no parameters yet; train it or load a file through a Recoder, "
+        "or call init_model(num_items, num_users)"
+    )
+
+
+def _no_interactions(users: Tensor | None) -> SparseRows:
+    if users is None:
+        raise ConfigError("pass input, input_users or both; a score needs a user")
+    none = users.new_zeros(0)
+    return SparseRows(users.new_zeros(len(users) + 1), none, none.to(torch.float32), 0)

@@ -1,0 +1,85 @@
+"""Dropout that is a pure function of (seed, step, user, item), so that a run can be repeated, resumed or spread.
+
+Sizes: B users, D factors, Z stored interactions.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from recoder._random import derive_seed, fresh_seed, uniform_hash
+from recoder.errors import ConfigError
+from recoder.ops.rows import SparseRows
+
+__all__ = ["FactorDropout", "InteractionDropout", "StepNoise", "seed_step"]
+
+
+class StepNoise(nn.Module):
+    """Base of layers that draw noise in training.
+
+    The trainer gives a seed for each step (``seed_step``). Without one, as in a call by hand, each forward pass draws
+    a seed from torch's global generator.
+
+    Args:
+        prob: probability of dropping, in [0, 1).
+        stream: a name, different for each layer of a model.
+    """
+
+    def __init__(self, prob: float, stream: str) -> None:
+        super().__init__()
+        if not 0 <= prob < 1:
+            raise ConfigError(f"{stream} probability is {prob}; it must lie in [0, 1)")
+        self.prob = prob
+        self.stream = stream
+        self.step_seed: int | None = None
+
+    @property
+    def active(self) -> bool:
+        """True in training mode with a probability above 0."""
+        return self.training and self.prob > 0
+
+    def draw_seed(self) -> int:
+        """Returns the seed of this layer's noise in this step."""
+        base = fresh_seed() if self.step_seed is None else self.step_seed
+        return derive_seed(base, self.stream)
+
+    def extra_repr(self) -> str:
+        """Returns what ``repr`` shows."""
+        return f"prob={self.prob}"
+
+
+class InteractionDropout(StepNoise):
+    """Drops stored interactions at random and scales up the rest: the denoising autoencoder's input noise."""
+
+    def forward(self, rows: SparseRows, user_ids: Tensor, item_ids: Tensor) -> SparseRows:
+        """Returns the rows with some values set to 0.
+
+        Args:
+            rows: the interactions.
+            user_ids: int64 ``[Z]``: the user of each interaction.
+            item_ids: int64 ``[Z]``: the item of each interaction.
+        """
+        if not self.active:
+            return rows
+        kept_Z = uniform_hash(self.draw_seed(), user_ids, item_ids) >= self.prob
+        return rows.with_values(rows.values * kept_Z / (1 - self.prob))
+
+
+class FactorDropout(StepNoise):
+    """Drops factors at random and scales up the rest."""
+
+    def forward(self, factors_BD: Tensor) -> Tensor:
+        """Returns the factors with some set to 0: ``[B, D]``."""
+        if not self.active:
+            return factors_BD
+        generator = torch.Generator(factors_BD.device).manual_seed(self.draw_seed())
+        uniform_BD = torch.rand(factors_BD.shape, generator=generator, device=factors_BD.device)
+        return factors_BD * (uniform_BD >= self.prob) / (1 - self.prob)
+
+
+def seed_step(model: nn.Module, seed: int | None) -> None:
+    """Sets the seed that the model's noise layers use from now on; None: draw one from torch at each pass."""
+    for module in model.modules():
+        if isinstance(module, StepNoise):
+            module.step_seed = seed

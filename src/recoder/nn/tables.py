@@ -1,0 +1,78 @@
+"""Tables of factors: one row per user or item.
+
+Sizes: N rows of a table, D factors, I rows that are asked for.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from recoder._random import derive_seed
+
+__all__ = ["FactorTable"]
+
+BLOCK_ROWS = 4096
+
+
+class FactorTable(nn.Module):
+    """A table of factors, and of biases where asked for.
+
+    Weights are drawn uniformly with Glorot & Bengio's bound (2010, AISTATS, equation 16) for the whole table, biases
+    are zero. Blocks of 4,096 rows are each drawn from a generator of their own, so any part of a table can be made
+    without the rest.
+
+    Args:
+        num_rows: N.
+        num_factors: D.
+        name: names the stream of random numbers; different for each table of a model.
+        seed: of the draw.
+        bias: whether rows have a bias.
+        sparse: give gradients as sparse tensors that hold only the rows which were asked for.
+    """
+
+    bias: nn.Parameter | None
+
+    def __init__(
+        self,
+        num_rows: int,
+        num_factors: int,
+        *,
+        name: str,
+        seed: int,
+        bias: bool = False,
+        sparse: bool = False,
+    ) -> None:
+        super().__init__()
+        self.sparse = sparse
+        self.weight = nn.Parameter(torch.empty(num_rows, num_factors))
+        self.register_parameter("bias", nn.Parameter(torch.zeros(num_rows)) if bias else None)
+        _fill_xavier_uniform(self.weight.data, name, seed)
+
+    def rows(self, ids: Tensor | None = None) -> Tensor:
+        """Returns the rows of ``ids`` (int64 ``[I]``), ``[I, D]``; the whole table for None."""
+        if ids is None:
+            return self.weight
+        return nn.functional.embedding(ids, self.weight, sparse=self.sparse)
+
+    def biases(self, ids: Tensor | None = None) -> Tensor | None:
+        """Returns the biases of ``ids`` (int64 ``[I]``), ``[I]``; all for None; None where the table has none."""
+        if self.bias is None or ids is None:
+            return self.bias
+        return torch.gather(self.bias, 0, ids, sparse_grad=self.sparse)
+
+    def extra_repr(self) -> str:
+        """Returns what ``repr`` shows."""
+        rows, factors = self.weight.shape
+        return f"{rows}, {factors}, bias={self.bias is not None}, sparse={self.sparse}"
+
+
+def _fill_xavier_uniform(weight_ND: Tensor, name: str, seed: int) -> None:
+    num_rows, num_factors = weight_ND.shape
+    bound = math.sqrt(6 / (num_rows + num_factors))
+    generator = torch.Generator()
+    for block, start in enumerate(range(0, num_rows, BLOCK_ROWS)):
+        generator.manual_seed(derive_seed(seed, name, block))
+        weight_ND[start : start + BLOCK_ROWS].uniform_(-bound, bound, generator=generator)

@@ -1,0 +1,1 @@
+"""Pure functions of tensors: the kernels that everything above is made of."""

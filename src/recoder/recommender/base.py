@@ -1,0 +1,78 @@
+"""What a recommender is: users' histories in, ranked items out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from recoder.data.datasets import UsersInteractions
+from recoder.errors import ShapeError
+
+__all__ = ["Histories", "Recommender", "Scorer", "merge_histories"]
+
+Histories = UsersInteractions | Sequence[UsersInteractions]
+
+
+class Recommender:
+    """Base class of recommenders: a subclass implements ``recommend``.
+
+    Attributes:
+        num_recommendations: the most items that a user gets; None where there is no such limit.
+        preferred_batch_size: users that one call serves best; an evaluator hands over at least as many.
+    """
+
+    num_recommendations: int | None = None
+    preferred_batch_size: int = 1
+
+    def recommend(self, users_hist: Histories) -> list[list[int]]:
+        """Returns the items recommended to each user, best first.
+
+        Args:
+            users_hist: the users' interactions: one ``UsersInteractions``, or a list of them, one after the other.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not implement recommend(users_hist)")
+
+    def ranked(self, users_hist: UsersInteractions) -> npt.NDArray[np.int64]:
+        """Returns the same lists as one int64 array ``[B, K]``, K the longest; shorter ones end in -1.
+
+        What the evaluator calls. A recommender that has arrays to begin with overrides it.
+        """
+        lists = self.recommend(users_hist)
+        width = max((len(items) for items in lists), default=0)
+        table_BK = np.full((len(lists), width), -1, dtype=np.int64)
+        for row, items in zip(table_BK, lists, strict=True):
+            row[: len(items)] = items
+        return table_BK
+
+
+class Scorer(Protocol):
+    """A model that ranks items for users: all that ``InferenceRecommender`` needs of a ``Recoder``."""
+
+    def ranked(self, users_interactions: UsersInteractions, num_recommendations: int) -> npt.NDArray[np.int64]:
+        """Returns the best unseen items of each user, best first: int64 ``[B, K]``, shorter lists end in -1."""
+        ...
+
+
+def merge_histories(users_hist: Histories) -> UsersInteractions:
+    """Returns the histories as one ``UsersInteractions``, in order.
+
+    Raises:
+        ShapeError: if they describe different numbers of items, or there are none.
+    """
+    if isinstance(users_hist, UsersInteractions):
+        return users_hist
+    parts = list(users_hist)
+    widths = {part.interactions_matrix.shape[1] for part in parts}
+    if len(widths) != 1:
+        raise ShapeError(
+            f"users_hist describes {sorted(widths) or 'no'} items; "
+            "pass at least one UsersInteractions, all over the same catalogue"
+        )
+    return UsersInteractions(
+        users=np.concatenate([part.users for part in parts]),
+        interactions_matrix=sparse.vstack([part.interactions_matrix for part in parts], format="csr"),
+    )

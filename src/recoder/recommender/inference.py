@@ -1,0 +1,41 @@
+"""Recommendations from a trained model."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from recoder.data.datasets import UsersInteractions
+from recoder.errors import ConfigError
+from recoder.recommender.base import Histories, Recommender, Scorer, merge_histories
+
+__all__ = ["InferenceRecommender"]
+
+
+class InferenceRecommender(Recommender):
+    """Recommends the items that a model scores highest, those in the user's history left out.
+
+    Args:
+        model: a trained ``recoder.model.Recoder``, or anything else that can rank; see ``Scorer``.
+        num_recommendations: items for each user, at least 1; fewer come back where fewer are unseen.
+
+    Raises:
+        ConfigError: if ``num_recommendations`` is below 1.
+    """
+
+    num_recommendations: int
+    preferred_batch_size = 1024
+
+    def __init__(self, model: Scorer, num_recommendations: int) -> None:
+        if num_recommendations < 1:
+            raise ConfigError(f"num_recommendations is {num_recommendations}; ask for at least 1")
+        self.model = model
+        self.num_recommendations = num_recommendations
+
+    def recommend(self, users_hist: Histories) -> list[list[int]]:
+        """Returns the recommended items of each user, best first, as catalogue indices."""
+        return [row[row >= 0].tolist() for row in self.ranked(merge_histories(users_hist))]
+
+    def ranked(self, users_hist: UsersInteractions) -> npt.NDArray[np.int64]:
+        """Returns the same as an int64 array ``[B, K]``; shorter lists end in -1."""
+        return self.model.ranked(users_hist, self.num_recommendations)

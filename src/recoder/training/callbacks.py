@@ -1,0 +1,202 @@
+"""What happens around the training loop, as objects with named events."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+from tqdm.auto import tqdm
+
+from recoder.data.datasets import RecommendationDataset
+from recoder.data.loader import RecommendationDataLoader
+from recoder.errors import ConfigError
+from recoder.metrics import RecommenderEvaluator
+from recoder.metrics.metric import CutoffMetric
+from recoder.nn.base import FactorizationModel
+from recoder.recommender.inference import InferenceRecommender
+from recoder.recommender.scoring import BLOCK_SCORES, ModelScorer, evaluation_mode
+from recoder.training.config import TrainConfig
+from recoder.training.history import History
+from recoder.training.step import BatchLoss
+
+if TYPE_CHECKING:
+    from recoder.training.loop import EpochReport
+
+__all__ = ["Callback", "Checkpoints", "ProgressBar", "Recorder", "Validation", "make_callbacks"]
+
+_log = logging.getLogger("recoder.training")
+
+
+class Callback:
+    """Base of callbacks; each event does nothing unless a subclass says so."""
+
+    def on_train_start(self, first_step: int, num_steps: int) -> None:
+        """Called once: ``first_step`` of the ``num_steps`` steps of all epochs are done already."""
+
+    def on_step_end(self) -> None:
+        """Called after each optimizer step."""
+
+    def on_epoch_end(self, report: EpochReport) -> None:
+        """Called after each epoch; may add to the report, which callbacks that come later then see."""
+
+    def on_train_end(self) -> None:
+        """Called once, however training ends."""
+
+
+class ProgressBar(Callback):
+    """A bar over all steps of the run; on a terminal or in a notebook only."""
+
+    def __init__(self, num_epochs: int) -> None:
+        self._num_epochs = num_epochs
+        self._bar: tqdm[None] | None = None
+
+    def on_train_start(self, first_step: int, num_steps: int) -> None:
+        """Shows the bar."""
+        # None asks tqdm to stay quiet where there is no terminal; a notebook is none, but draws the bar itself
+        quiet = False if "ipykernel" in sys.modules else None
+        self._bar = tqdm(total=num_steps, initial=first_step, desc="training", unit="step", disable=quiet)
+
+    def on_step_end(self) -> None:
+        """Moves the bar on."""
+        if self._bar is not None:
+            self._bar.update()
+
+    def on_epoch_end(self, report: EpochReport) -> None:
+        """Shows the epoch's loss and metrics."""
+        if self._bar is not None:
+            self._bar.set_description(f"epoch {report.epoch}/{self._num_epochs}", refresh=False)
+            shown = {"loss": report.loss, **report.metrics}
+            self._bar.set_postfix({name: f"{value:.4g}" for name, value in shown.items()})
+
+    def on_train_end(self) -> None:
+        """Closes the bar."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+class Validation(Callback):
+    """Computes the validation loss after each epoch, and metrics every ``eval_freq`` epochs and after the last.
+
+    Args:
+        dataset: the validation users.
+        model: the model.
+        loss: the loss module.
+        scorer: ranks with the model.
+        config: the run's arguments.
+        device: where the model is.
+
+    Raises:
+        ConfigError: if a metric needs ``eval_num_recommendations``.
+    """
+
+    def __init__(
+        self,
+        dataset: RecommendationDataset,
+        model: FactorizationModel,
+        loss: nn.Module,
+        scorer: ModelScorer,
+        config: TrainConfig,
+        device: torch.device,
+    ) -> None:
+        self._dataset = dataset
+        self._model = model
+        self._loss = BatchLoss(model, loss)
+        self._device = device
+        self._config = config
+        self._evaluator = None
+        if config.metrics:
+            recommender = InferenceRecommender(scorer, _num_recommendations(config))
+            self._evaluator = RecommenderEvaluator(recommender, config.metrics)
+
+    def on_epoch_end(self, report: EpochReport) -> None:
+        """Adds ``val_loss`` and, where it is their turn, metrics to the report."""
+        report.val_loss = self._mean_loss()
+        if self._evaluator and (report.epoch % self._config.eval_freq == 0 or report.is_last):
+            result = self._evaluator.evaluate(
+                self._dataset,
+                batch_size=self._config.eval_batch_size or self._config.batch_size,
+                num_users=self._config.eval_num_users,
+                num_workers=self._config.num_data_workers,
+            )
+            report.metrics = {str(metric): float(result.mean[metric]) for metric in result}
+            report.metric_errors = {str(metric): float(result.stderr[metric]) for metric in result}
+
+    def _mean_loss(self) -> float:
+        """Returns the loss over the whole catalogue, mean per user, so that it compares across settings."""
+        users = len(self._dataset)
+        block = max(1, min(users, BLOCK_SCORES // self._dataset.num_items))
+        loader = RecommendationDataLoader(self._dataset, block, shuffle=False, seed=0)
+        total = torch.zeros((), dtype=torch.float64, device=self._device)
+        with evaluation_mode(self._model):
+            for interactions, target in loader:
+                target = None if target is None else target.to(self._device)
+                total += self._loss(interactions.to(self._device), target)
+        return float(total) / users
+
+
+class Checkpoints(Callback):
+    """Saves the model every ``freq`` epochs, and after the last.
+
+    Args:
+        save: writes the file of the epoch that just ended and returns its path.
+        freq: epochs between files; 0: only after the last epoch.
+    """
+
+    def __init__(self, save: Callable[[], str], freq: int) -> None:
+        self._save = save
+        self._freq = freq
+
+    def on_epoch_end(self, report: EpochReport) -> None:
+        """Saves, where it is the epoch's turn."""
+        if report.is_last or (self._freq and report.epoch % self._freq == 0):
+            _log.info("saved %s", self._save())
+
+
+class Recorder(Callback):
+    """Adds each epoch to the history, and to the log."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+
+    def on_epoch_end(self, report: EpochReport) -> None:
+        """Records the epoch."""
+        record = report.to_record()
+        self._history.append(record)
+        _log.info("%s", record)
+
+
+def make_callbacks(
+    validation: RecommendationDataset | None,
+    model: FactorizationModel,
+    loss: nn.Module,
+    scorer: ModelScorer,
+    config: TrainConfig,
+    history: History,
+    save_state: Callable[[str], str],
+    device: torch.device,
+) -> list[Callback]:
+    """Returns the callbacks of a run, in the order in which an epoch's report passes through them."""
+    callbacks: list[Callback] = []
+    if validation is not None:
+        callbacks.append(Validation(validation, model, loss, scorer, config, device))
+    callbacks += [Recorder(history), ProgressBar(config.num_epochs)]
+    prefix = config.model_checkpoint_prefix
+    if prefix is not None:
+        callbacks.append(Checkpoints(lambda: save_state(prefix), config.checkpoint_freq))
+    return callbacks
+
+
+def _num_recommendations(config: TrainConfig) -> int:
+    """Returns how many items to recommend in validation: as asked for, or as many as the metrics look at."""
+    if config.eval_num_recommendations is not None:
+        return config.eval_num_recommendations
+    without = [metric for metric in config.metrics or () if not isinstance(metric, CutoffMetric)]
+    if without:
+        raise ConfigError(
+            f"{without[0]} does not say how many recommendations it looks at; pass eval_num_recommendations"
+        )
+    return max(metric.k for metric in config.metrics or () if isinstance(metric, CutoffMetric))

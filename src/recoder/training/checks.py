@@ -1,0 +1,93 @@
+"""Does the data fit the model and the arguments? Asked once, before training starts."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from recoder.data.datasets import RecommendationDataset
+from recoder.errors import ConfigError, DataTypeError, EmptyDataError, UnknownIdError
+from recoder.losses import check_targets
+from recoder.nn.base import FactorizationModel
+from recoder.training.config import TrainConfig
+
+__all__ = ["check_data", "check_sizes"]
+
+
+def check_data(
+    train: RecommendationDataset,
+    validation: RecommendationDataset | None,
+    config: TrainConfig,
+    loss: nn.Module,
+) -> None:
+    """Checks the data sets of a run against its arguments and its loss.
+
+    Raises:
+        DataTypeError: if one is no ``RecommendationDataset``.
+        EmptyDataError: if there is nothing to learn from.
+        DataError: if the loss is not defined for the values.
+        ConfigError: if there is something to evaluate but nothing to evaluate on.
+    """
+    for name, dataset in (("train_dataset", train), ("val_dataset", validation)):
+        if dataset is not None and not isinstance(dataset, RecommendationDataset):
+            raise DataTypeError(
+                f"{name} is a {type(dataset).__name__}; wrap the matrix in a recoder.data.RecommendationDataset"
+            )
+    target = train.target_interactions_matrix
+    for name, matrix in (("interactions", train.interactions_matrix), ("target interactions", target)):
+        if matrix is not None and matrix.nnz == 0:
+            raise EmptyDataError(f"train_dataset has {len(train)} users but no {name}; there is nothing to learn")
+    if config.eval_freq and validation is None:
+        raise ConfigError(f"eval_freq is {config.eval_freq} but there is no val_dataset; pass the validation users")
+    if config.eval_freq and validation is not None and validation.target_interactions_matrix is None:
+        raise ConfigError(
+            "metrics need targets to find, but val_dataset has none; "
+            "build it as RecommendationDataset(interactions_matrix, target_interactions_matrix)"
+        )
+    for dataset in (train, validation):
+        if dataset is not None:
+            judged = dataset.target_interactions_matrix
+            check_targets(loss, (dataset.interactions_matrix if judged is None else judged).data)
+
+
+def check_sizes(
+    train: RecommendationDataset,
+    validation: RecommendationDataset | None,
+    model: FactorizationModel,
+    *,
+    num_items: int,
+    num_users: int,
+    user_based: bool,
+    item_based: bool,
+) -> None:
+    """Checks that no data set has items or users beyond the ``num_items`` and ``num_users`` of the model.
+
+    Args:
+        train: compared where the model is said to be based on items and users, or looks users up.
+        validation: compared in its items, and in its users where the model looks them up.
+        model: tells whether it looks users up.
+        num_items: size of the model's catalogue.
+        num_users: users of the model.
+        user_based: what the ``Recoder`` was told.
+        item_based: what the ``Recoder`` was told.
+
+    Raises:
+        UnknownIdError: if one has.
+    """
+    looks_up = not model.folds_in_users
+    if item_based:
+        _compare("train_dataset", "item", train.num_items, num_items)
+    if user_based or looks_up:
+        _compare("train_dataset", "user", train.num_users, num_users)
+    if validation is not None:
+        _compare("val_dataset", "item", validation.num_items, num_items)
+        if looks_up:
+            _compare("val_dataset", "user", validation.num_users, num_users)
+
+
+def _compare(name: str, kind: str, there: int, known: int) -> None:
+    if there > known:
+        raise UnknownIdError(
+            f"{name} has {there} {kind}s, the model {known}: {kind} id {there - 1} is outside it; "
+            f"use the {kind} ids that the model was made with, make it with num_{kind}s={there}, "
+            f"or pass {kind}_based=False if the model does not depend on them"
+        )

@@ -1,0 +1,80 @@
+"""What one call of ``train`` was asked to do: the documented arguments, checked once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from recoder.errors import ConfigError
+from recoder.metrics import Metric
+
+__all__ = ["TrainConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """The arguments of ``Recoder.train`` but for the data sets; ``Recoder.train`` documents them.
+
+    Raises:
+        ConfigError: if one is out of range, or two contradict each other.
+    """
+
+    lr: float
+    weight_decay: float
+    num_epochs: int
+    iters_per_epoch: int | None
+    batch_size: int
+    lr_milestones: Sequence[int] | None
+    negative_sampling: bool
+    num_sampling_users: int
+    num_data_workers: int
+    model_checkpoint_prefix: str | None
+    checkpoint_freq: int
+    eval_freq: int
+    eval_num_recommendations: int | None
+    eval_num_users: int | None
+    metrics: Sequence[Metric] | None
+    eval_batch_size: int | None
+
+    def __post_init__(self) -> None:
+        for name in ("lr", "weight_decay"):
+            value = getattr(self, name)
+            if not math.isfinite(value) or value < 0:
+                raise ConfigError(f"{name} is {value}; it must be a finite number of at least 0")
+        for name in ("num_epochs", "batch_size"):
+            _at_least(name, getattr(self, name), 1)
+        for name in ("iters_per_epoch", "eval_num_recommendations", "eval_num_users", "eval_batch_size"):
+            if getattr(self, name) is not None:
+                _at_least(name, getattr(self, name), 1)
+        for name in ("num_sampling_users", "num_data_workers", "checkpoint_freq", "eval_freq"):
+            _at_least(name, getattr(self, name), 0)
+        for milestone in self.lr_milestones or ():
+            _at_least("an epoch in lr_milestones", milestone, 1)
+        if self.checkpoint_freq and self.model_checkpoint_prefix is None:
+            raise ConfigError(
+                f"checkpoint_freq is {self.checkpoint_freq} but there is no model_checkpoint_prefix; "
+                "pass the path that checkpoints start with"
+            )
+        if self.metrics and not self.eval_freq:
+            raise ConfigError("metrics are given but eval_freq is 0; pass eval_freq=1 to evaluate after each epoch")
+        if self.eval_freq and not self.metrics:
+            raise ConfigError(f"eval_freq is {self.eval_freq} but there are no metrics; pass for example [NDCG(k=100)]")
+
+    def lr_in_epoch(self, epoch: int) -> float:
+        """Returns the learning rate of epoch ``epoch`` (from 1): a tenth for each milestone that lies behind."""
+        passed = sum(epoch > milestone for milestone in self.lr_milestones or ())
+        return float(self.lr * 0.1**passed)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the arguments as JSON values; metrics by their names."""
+        values = asdict(self)
+        values["metrics"] = None if self.metrics is None else [str(metric) for metric in self.metrics]
+        values["lr_milestones"] = None if self.lr_milestones is None else list(self.lr_milestones)
+        return values
+
+
+def _at_least(name: str, value: int, limit: int) -> None:
+    if isinstance(value, bool) or int(value) != value or value < limit:
+        raise ConfigError(f"{name} is {value!r}; it must be a whole number of at least {limit}")

@@ -1,0 +1,66 @@
+"""The optional part of a model file: the user's own ids, titles and interactions, as plain arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor
+
+from recoder.data.id_map import IdMap
+from recoder.data.interactions import Interactions
+from recoder.data.texts import pack_texts, unpack_texts
+from recoder.errors import DataError, DataTypeError, FileFormatError, ShapeError
+
+__all__ = ["pack_interactions", "unpack_interactions"]
+
+
+def pack_interactions(interactions: Interactions, *, histories: bool) -> dict[str, Tensor]:
+    """Returns ids and titles, and with ``histories`` the matrix too, as tensors by name.
+
+    ``ids/users`` and ``ids/items``, each ``.../int64`` or ``.../bytes`` with ``.../offsets``; ``titles/bytes`` with
+    ``titles/offsets``; ``histories/indptr``, ``histories/indices`` and ``histories/data``.
+    """
+    arrays = {f"ids/users/{key}": value for key, value in interactions.user_ids.to_arrays().items()}
+    arrays |= {f"ids/items/{key}": value for key, value in interactions.item_ids.to_arrays().items()}
+    if interactions.titles is not None:
+        arrays |= {f"titles/{key}": value for key, value in pack_texts(interactions.titles).items()}
+    if histories:
+        matrix = interactions.matrix
+        arrays |= {
+            "histories/indptr": matrix.indptr.astype(np.int64),
+            "histories/indices": matrix.indices.astype(np.int64),
+            "histories/data": matrix.data,
+        }
+    return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+
+
+def unpack_interactions(tensors: Mapping[str, Tensor]) -> Interactions | None:
+    """Returns what ``pack_interactions`` took apart: without any interactions if it left them out; None without ids.
+
+    Raises:
+        FileFormatError: if the tensors do not describe interactions.
+    """
+    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+    users = _section(arrays, "ids/users/")
+    items = _section(arrays, "ids/items/")
+    titles = _section(arrays, "titles/")
+    histories = _section(arrays, "histories/")
+    if not users and not items:
+        return None
+    user_ids, item_ids = IdMap.from_arrays(users), IdMap.from_arrays(items)
+    shape = (len(user_ids), len(item_ids))
+    try:
+        matrix = sparse.csr_matrix(shape, dtype=np.float32)
+        if histories:
+            parts = (histories["data"], histories["indices"], histories["indptr"])
+            matrix = sparse.csr_matrix(parts, shape=shape)
+        return Interactions(matrix, user_ids, item_ids, unpack_texts(titles) if titles else None)
+    except (ValueError, KeyError, DataError, DataTypeError, ShapeError) as error:
+        raise FileFormatError(f"the file's ids, titles and histories do not fit one another: {error}") from error
+
+
+def _section(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

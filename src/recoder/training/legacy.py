@@ -1,0 +1,171 @@
+"""Reading model files that recoder 0.4.0 wrote: pickles, read through an allow-list and never by running them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recoder.errors import FileFormatError, UnsafeFileError
+from recoder.training.model_file import ModelFile
+from recoder.training.optimizers import OptimizerState
+
+__all__ = ["read_legacy"]
+
+_log = logging.getLogger("recoder.training")
+
+# the arrays of user and item numbers in these files name numpy's functions by where they were in 2021
+_ALLOWED: list[Any] = [
+    (np.empty(0).__reduce__()[0], "numpy.core.multiarray._reconstruct"),
+    np.ndarray,
+    np.dtype,
+    *(type(np.dtype(kind)) for kind in (np.int32, np.int64, np.float32, np.float64)),
+]
+
+_AUTOENCODER_NAMES = (
+    (r"en_embedding_layer\.weight", "item_sum.table.weight"),
+    (r"_DynamicAutoencoder__en_linear_embedding_layer\.bias", "input_bias"),
+    (r"encoding_layers\.(\d+)\.(weight|bias)", r"encoder.\1.\2"),
+    (r"decoding_layers\.(\d+)\.(weight|bias)", r"decoder.\1.\2"),
+    (r"de_embedding_layer\.weight", "items.weight"),
+    (r"_DynamicAutoencoder__de_linear_embedding_layer\.bias", "items.bias"),
+)
+_FACTORIZATION_NAMES = (
+    (r"bias", "items.bias"),
+    (r"user_embedding_layer\.weight", "users.weight"),
+    (r"item_embedding_layer\.weight", "items.weight"),
+)
+# second names of the autoencoder's tables
+_DUPLICATE = re.compile(r"_DynamicAutoencoder__(en|de)_linear_embedding_layer\.embedding_layer\.weight")
+
+
+def read_legacy(path: str | os.PathLike[str]) -> ModelFile:
+    """Returns what a model file of recoder 0.4.0 holds, under the names of this version.
+
+    Moments of Adam that the file lacks (0.4.0 did not save those of sparse gradients) start at zero; a warning is
+    logged.
+
+    Raises:
+        UnsafeFileError: if the file names anything but tensors, arrays and plain values; nothing of it is run.
+        FileFormatError: if it is not a whole file of 0.4.0.
+    """
+    content = _load(path)
+    params = content["model_params"]
+    model_class, renames = _model_kind(params)
+    weights, old_names = _renamed_weights(content["model"], renames, tied=bool(params.get("is_constrained")))
+    loss = content["loss"] if isinstance(content["loss"], str) else None
+    return ModelFile(
+        model_class=model_class,
+        model_params=params,
+        num_items=int(content["num_items"]),
+        num_users=None if content["num_users"] is None else int(content["num_users"]),
+        progress={"epoch": int(content["last_epoch"]), "step": 0},
+        optimizer_type=content["optimizer_type"],
+        loss=loss,
+        loss_params=content["loss_params"] or {},
+        seed=None,
+        train=None,
+        history=[],
+        weights=weights,
+        optimizer=_optimizer_state(path, content["optimizer"], old_names, weights),
+    )
+
+
+def _load(path: str | os.PathLike[str]) -> dict[str, Any]:
+    try:
+        with torch.serialization.safe_globals(_ALLOWED):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        refused = re.search(r"(?:GLOBAL|Unsupported (?:global|class|operand)[^\n]*?) ([\w.]+)", str(error))
+        if "Unsupported" in str(error) or "not an allowed" in str(error) or "GLOBAL" in str(error):
+            name = refused.group(1) if refused else "something else than data"
+            raise UnsafeFileError(
+                f"{path} asks for {name}, which is no part of a model file; nothing of it was run. "
+                "Do not trust where it came from"
+            ) from error
+        raise _not_a_model(path) from error
+    except (RuntimeError, EOFError, KeyError, ValueError, IndexError, AttributeError, TypeError) as error:
+        # what torch raises for a file that is cut short or of another kind
+        raise _not_a_model(path) from error
+    expected = {"model_params": dict, "model": dict, "optimizer_type": str, "optimizer": dict}
+    names = {*expected, "last_epoch", "num_items", "num_users", "loss", "loss_params"}
+    if not isinstance(content, dict) or not names <= content.keys():
+        raise _not_a_model(path)
+    if any(not isinstance(content[name], kind) for name, kind in expected.items()):
+        raise _not_a_model(path)
+    return content
+
+
+def _not_a_model(path: str | os.PathLike[str]) -> FileFormatError:
+    return FileFormatError(
+        f"{path} is not a whole model file: neither of this version nor of recoder 0.4.0. "
+        "It was cut short, damaged, or is of another kind; load an earlier checkpoint"
+    )
+
+
+def _model_kind(params: Mapping[str, Any]) -> tuple[str | None, tuple[tuple[str, str], ...]]:
+    if "hidden_layers" in params:
+        return "DynamicAutoencoder", _AUTOENCODER_NAMES
+    if "embedding_size" in params:
+        return "MatrixFactorization", _FACTORIZATION_NAMES
+    return None, ()  # a user's own model: its names are its own
+
+
+def _renamed_weights(
+    state: Mapping[str, Tensor], renames: tuple[tuple[str, str], ...], *, tied: bool
+) -> tuple[dict[str, Tensor], list[str]]:
+    """Returns the tensors by new name, and the new names in the order in which 0.4.0 numbered its parameters."""
+    weights: dict[str, Tensor] = {}
+    parameters: list[str] = []
+    for old, tensor in state.items():
+        if renames and _DUPLICATE.fullmatch(old):
+            continue
+        new = next((re.sub(a, b, old) for a, b in renames if re.fullmatch(a, old)), old)
+        weights[new] = tensor.clone()
+        if not (tied and new == "items.weight"):  # one parameter with item_sum.table.weight, counted there
+            parameters.append(new)
+    return weights, parameters
+
+
+def _optimizer_state(
+    path: str | os.PathLike[str],
+    stored: Mapping[str, Any],
+    parameters: list[str],
+    weights: Mapping[str, Tensor],
+) -> OptimizerState:
+    numbers = [number for group in stored["param_groups"] for number in group["params"]]
+    if len(numbers) < len(parameters):
+        # tables with sparse gradients had an optimizer of their own, which was not saved
+        kept = [name for name in parameters if weights[name].dim() < 2 or not _is_table(name)]
+        missing = [name for name in parameters if name not in kept]
+        parameters = kept
+        _log.warning(
+            "%s holds no optimizer state for %s: recoder 0.4.0 did not save that of sparse gradients; "
+            "it starts at zero",
+            path,
+            ", ".join(missing),
+        )
+    state: OptimizerState = {}
+    for name, number in zip(parameters, sorted(numbers), strict=False):
+        entries = stored["state"].get(number, {})
+        tensors = {
+            key: value.clone() if isinstance(value, Tensor) else torch.tensor(float(value))
+            for key, value in entries.items()
+            if isinstance(value, Tensor | int | float)
+        }
+        if any(value.dim() and value.shape != weights[name].shape for value in tensors.values()):
+            raise FileFormatError(f"the optimizer state in {path} does not fit the model; the file was damaged")
+        if tensors:
+            state[name] = tensors
+    return state
+
+
+def _is_table(name: str) -> bool:
+    return name in ("item_sum.table.weight", "items.weight", "users.weight")

@@ -1,0 +1,203 @@
+"""The training loop: epochs of steps, with events around them."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, islice, repeat
+
+import torch
+from torch import nn
+
+from recoder._random import derive_seed
+from recoder.data.batches import Batch
+from recoder.data.datasets import RecommendationDataset
+from recoder.data.loader import RecommendationDataLoader
+from recoder.errors import DivergedError
+from recoder.nn.base import FactorizationModel
+from recoder.nn.noise import seed_step
+from recoder.training.callbacks import Callback
+from recoder.training.config import TrainConfig
+from recoder.training.history import EpochRecord
+from recoder.training.interrupts import finish_step_on_interrupt
+from recoder.training.optimizers import ModelOptimizer
+from recoder.training.step import BatchLoss
+
+__all__ = ["EpochReport", "Progress", "solve", "train_epochs"]
+
+Pair = tuple[Batch, Batch | None]
+
+
+@dataclass
+class Progress:
+    """How far a run is: ``epoch`` epochs are whole, and ``step`` steps of the next one are done."""
+
+    epoch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    """Training loss of those steps, summed over users."""
+    num_users: int = 0
+    """Users of those steps."""
+
+
+@dataclass
+class EpochReport:
+    """What callbacks are told of an epoch, and may add to."""
+
+    epoch: int
+    is_last: bool
+    loss: float
+    lr: float
+    seconds: float
+    val_loss: float | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    metric_errors: dict[str, float] = field(default_factory=dict)
+
+    def to_record(self) -> EpochRecord:
+        """Returns what stays in the history."""
+        return EpochRecord(
+            epoch=self.epoch,
+            loss=self.loss,
+            lr=self.lr,
+            seconds=self.seconds,
+            val_loss=self.val_loss,
+            metrics=self.metrics,
+            metric_errors=self.metric_errors,
+        )
+
+
+def train_epochs(
+    model: FactorizationModel,
+    loss: nn.Module,
+    optimizer: ModelOptimizer,
+    loader: RecommendationDataLoader,
+    config: TrainConfig,
+    progress: Progress,
+    callbacks: Sequence[Callback],
+    *,
+    seed: int,
+    device: torch.device,
+) -> None:
+    """Trains until ``config.num_epochs`` epochs are whole, from where ``progress`` stands, which it moves on.
+
+    Whatever is drawn at random follows from the seed, the epoch and the step alone. An interrupt takes effect between
+    steps, so that ``progress``, model and optimizer then agree.
+
+    Raises:
+        DivergedError: if an epoch's loss is not finite.
+    """
+    batch_loss = BatchLoss(model, loss)
+    steps_per_epoch = config.iters_per_epoch or len(loader)
+    model.train()
+    with _own_random_state(device), finish_step_on_interrupt() as raise_if_interrupted, _events(callbacks):
+        done = progress.epoch * steps_per_epoch + progress.step
+        for callback in callbacks:
+            callback.on_train_start(done, config.num_epochs * steps_per_epoch)
+        for epoch in range(progress.epoch + 1, config.num_epochs + 1):
+            started = time.perf_counter()
+            lr = config.lr_in_epoch(epoch)
+            total = torch.tensor(progress.loss_sum, dtype=torch.float64, device=device)
+            for interactions, target in _epoch_batches(loader, epoch, progress.step, steps_per_epoch):
+                _seed_all(model, derive_seed(seed, "step", epoch, progress.step), device)
+                optimizer.zero_grad()
+                step_loss = _mean_loss(model, batch_loss, interactions, target, device)
+                step_loss.backward()  # type: ignore[no-untyped-call]  # unannotated in torch 2.13
+                optimizer.step(lr)
+                total += step_loss.detach() * len(interactions)
+                progress.num_users += len(interactions)
+                progress.step += 1
+                for callback in callbacks:
+                    callback.on_step_end()
+                if raise_if_interrupted.pending:
+                    progress.loss_sum = float(total)
+                    raise_if_interrupted()
+            # the one wait for the device in an epoch
+            loss_value = float(total) / progress.num_users
+            report = EpochReport(epoch, epoch == config.num_epochs, loss_value, lr, time.perf_counter() - started)
+            _check_finite(report)
+            progress.epoch, progress.step, progress.loss_sum, progress.num_users = epoch, 0, 0.0, 0
+            for callback in callbacks:
+                callback.on_epoch_end(report)
+            raise_if_interrupted()
+
+
+def solve(
+    model: FactorizationModel,
+    dataset: RecommendationDataset,
+    config: TrainConfig,
+    progress: Progress,
+    callbacks: Sequence[Callback],
+) -> None:
+    """Trains a model that does not learn by steps: all at once, as the run's last epoch."""
+    started = time.perf_counter()
+    with torch.no_grad():
+        model.solve(dataset.interactions_matrix)
+    progress.epoch = config.num_epochs
+    seconds = time.perf_counter() - started
+    report = EpochReport(progress.epoch, is_last=True, loss=math.nan, lr=config.lr, seconds=seconds)
+    with _events(callbacks):
+        for callback in callbacks:
+            callback.on_train_start(0, 1)
+        for callback in callbacks:
+            callback.on_step_end()
+        for callback in callbacks:
+            callback.on_epoch_end(report)
+
+
+def _mean_loss(
+    model: FactorizationModel,
+    batch_loss: BatchLoss,
+    interactions: Batch,
+    target: Batch | None,
+    device: torch.device,
+) -> torch.Tensor:
+    """Returns the loss of a step: the sum over users and items by the number of users, plus the model's penalty."""
+    interactions = interactions.to(device)
+    summed = batch_loss(interactions, None if target is None else target.to(device))
+    mean = summed / len(interactions)
+    penalty = model.penalty()
+    return mean if penalty is None else mean + penalty
+
+
+def _epoch_batches(loader: RecommendationDataLoader, epoch: int, skip: int, steps: int) -> Iterator[Pair]:
+    """Yields steps ``skip`` to ``steps`` of an epoch: its batches in its own order, over and over if need be."""
+    first = skip % len(loader)
+    passes = chain(loader.epoch(epoch, skip=first), chain.from_iterable(loader.epoch(epoch) for _ in repeat(None)))
+    return islice(passes, max(0, steps - skip))
+
+
+def _check_finite(report: EpochReport) -> None:
+    if not math.isfinite(report.loss):
+        raise DivergedError(
+            f"the training loss of epoch {report.epoch} is {report.loss} with learning rate {report.lr:g}; nothing "
+            "of this epoch was saved: train again with a lower lr, from the last checkpoint if there is one"
+        )
+
+
+def _seed_all(model: nn.Module, step_seed: int, device: torch.device) -> None:
+    """Seeds the library's noise layers, and torch's generators for layers of the user's own."""
+    seed_step(model, step_seed)
+    # not torch.manual_seed: without a CUDA context it queues a call for later, at every step anew
+    torch.default_generator.manual_seed(step_seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(step_seed)
+
+
+@contextlib.contextmanager
+def _own_random_state(device: torch.device) -> Iterator[None]:
+    """Leaves torch's global generators as they were before the block."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        yield
+
+
+@contextlib.contextmanager
+def _events(callbacks: Sequence[Callback]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        for callback in callbacks:
+            callback.on_train_end()

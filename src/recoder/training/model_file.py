@@ -1,0 +1,209 @@
+"""The model file: one plain safetensors file, which can hold numbers and JSON but no code.
+
+Layout, format version 1. Tensors: ``model/NAME`` for each tensor of the model's state, ``optimizer/NAME/KEY`` for each
+tensor of the optimizer's state of parameter NAME; ids, titles and interactions as in ``file_sections``. Metadata: the key ``recoder`` holds JSON; see ``ModelFile``. A tensor
+that stands under several names of the model is stored once, the other names are listed in ``aliases``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from recoder._files import atomic_write
+from recoder.data.interactions import Interactions
+from recoder.errors import ConfigError, FileFormatError, FileWriteError
+from recoder.training.file_sections import pack_interactions, unpack_interactions
+from recoder.training.optimizers import OptimizerState
+
+__all__ = ["FORMAT_VERSION", "ModelFile", "check_json", "read_safetensors", "write_model_file"]
+
+FORMAT_VERSION = 1
+_METADATA_KEY = "recoder"
+
+
+@dataclass(kw_only=True)
+class ModelFile:
+    """What a model file holds.
+
+    Attributes:
+        model_class: name of the model's class; None in files of 0.4.0 that do not tell.
+        model_params: the model's hyper-parameters.
+        num_items: size of the catalogue.
+        num_users: users of the training data.
+        progress: ``epoch`` whole epochs and ``step`` further steps; the loss of those steps.
+        optimizer_type: name of the optimizer.
+        loss: name of the loss; None where it was a module, which must be passed again.
+        loss_params: keyword arguments of the loss.
+        seed: of the run; None in files of 0.4.0.
+        train: the last arguments of ``train``; None if it was never called.
+        history: one entry per epoch.
+        weights: the model's state.
+        optimizer: the optimizer's state by parameter.
+        interactions: the user's own ids and titles, if they are to be kept.
+        with_histories: keep who interacted with what too.
+    """
+
+    model_class: str | None
+    model_params: dict[str, Any]
+    num_items: int
+    num_users: int | None
+    progress: dict[str, Any]
+    optimizer_type: str
+    loss: str | None
+    loss_params: dict[str, Any]
+    seed: int | None
+    train: dict[str, Any] | None
+    history: list[dict[str, Any]]
+    weights: dict[str, Tensor] = field(repr=False)
+    optimizer: OptimizerState = field(repr=False)
+    interactions: Interactions | None = field(default=None, repr=False)
+    with_histories: bool = False
+
+
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "model_class": str,
+    "model_params": dict,
+    "num_items": int,
+    "num_users": (int, type(None)),
+    "progress": dict,
+    "optimizer_type": str,
+    "loss": (str, type(None)),
+    "loss_params": dict,
+    "seed": int,
+    "train": (dict, type(None)),
+    "history": list,
+}
+
+
+def write_model_file(path: str | os.PathLike[str], content: ModelFile, *, version: str) -> None:
+    """Writes a model file; a previous file of that name stays whole until the new one is.
+
+    Args:
+        path: where to; missing folders are made.
+        content: what to write.
+        version: of the library, for people who look into the file.
+
+    Raises:
+        FileWriteError: if it cannot be written.
+    """
+    weights, aliases = _without_aliases(content.weights)
+    tensors = {f"model/{name}": tensor for name, tensor in weights.items()}
+    for name, entries in content.optimizer.items():
+        tensors.update({f"optimizer/{name}/{key}": value for key, value in entries.items()})
+    if content.interactions is not None:
+        tensors |= pack_interactions(content.interactions, histories=content.with_histories)
+    described = {name: getattr(content, name) for name in _KINDS}
+    metadata = {"format_version": FORMAT_VERSION, "recoder_version": version, "aliases": aliases, **described}
+    with atomic_write(path) as temporary:
+        try:
+            save_file(
+                {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
+                temporary,
+                metadata={_METADATA_KEY: json.dumps(metadata, allow_nan=False)},
+            )
+        except SafetensorError as error:
+            # how the writer reports that the disk is full
+            raise FileWriteError(
+                0,
+                f"cannot write {path}: {error}; nothing was changed there. Free some space or choose another folder",
+            ) from error
+
+
+def read_safetensors(path: str | os.PathLike[str]) -> ModelFile:
+    """Returns what a model file holds, its tensors in memory of their own.
+
+    Raises:
+        FileFormatError: if it is not a whole safetensors file, not one of a model, or of a newer format.
+    """
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            metadata = _metadata(path, file.metadata() or {})
+            # the file is mapped into memory: copies stay valid when it is replaced
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except SafetensorError as error:
+        raise FileFormatError(
+            f"{path} is not a whole model file: {error}. It was cut short, damaged, or is of another kind; "
+            "load an earlier checkpoint"
+        ) from error
+    weights = {name.removeprefix("model/"): t for name, t in tensors.items() if name.startswith("model/")}
+    for alias, name in metadata["aliases"].items():
+        if name not in weights:
+            raise FileFormatError(f"{path} lacks the tensor {name!r}, which {alias!r} refers to; it was damaged")
+        weights[alias] = weights[name]
+    optimizer: OptimizerState = {}
+    for name, tensor in tensors.items():
+        if name.startswith("optimizer/"):
+            parameter, key = name.removeprefix("optimizer/").rsplit("/", 1)
+            optimizer.setdefault(parameter, {})[key] = tensor
+    return ModelFile(
+        **{name: metadata[name] for name in _KINDS},
+        weights=weights,
+        optimizer=optimizer,
+        interactions=unpack_interactions(tensors),
+        with_histories="histories/data" in tensors,
+    )
+
+
+def check_json(name: str, value: Any) -> None:
+    """Checks that a value can be stored: a dict of JSON values.
+
+    Raises:
+        ConfigError: if it cannot.
+    """
+    hint = "return hyper-parameters only: numbers, strings, booleans, None, lists and dicts of them"
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        kind = "a dict with other keys than strings" if isinstance(value, dict) else type(value).__name__
+        raise ConfigError(f"{name} is {kind}, not a dict of JSON values; {hint}")
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{name} cannot be stored as JSON ({error}); {hint}") from error
+
+
+def _metadata(path: str | os.PathLike[str], raw: Mapping[str, str]) -> dict[str, Any]:
+    if _METADATA_KEY not in raw:
+        raise FileFormatError(f"{Path(path)} is a safetensors file, but not a model file of this library")
+    try:
+        metadata: dict[str, Any] = json.loads(raw[_METADATA_KEY])
+    except ValueError as error:
+        raise FileFormatError(f"the description in {path} is not JSON ({error}); it was damaged") from error
+    version = metadata.get("format_version") if isinstance(metadata, dict) else None
+    if not isinstance(version, int) or version < 1:
+        raise FileFormatError(f"the description in {path} has no format version; it was damaged")
+    if version > FORMAT_VERSION:
+        raise FileFormatError(
+            f"{path} has format version {version}, this library reads up to {FORMAT_VERSION}; "
+            f"upgrade it (the file was written by version {metadata.get('recoder_version')})"
+        )
+    for name, kind in {**_KINDS, "aliases": dict}.items():
+        if name not in metadata or not isinstance(metadata[name], kind):
+            raise FileFormatError(f"the description in {path} has no valid {name!r}; it was damaged")
+    return metadata
+
+
+def _without_aliases(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Returns each distinct tensor once, and for the other names of a tensor the one it is stored under."""
+    first_names: dict[tuple[Any, ...], str] = {}
+    distinct: dict[str, Tensor] = {}
+    aliases: dict[str, str] = {}
+    storages: set[int] = set()
+    for name, tensor in weights.items():
+        identity = (tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
+        if tensor.numel() and identity in first_names:
+            aliases[name] = first_names[identity]
+            continue
+        first_names[identity] = name
+        storage = tensor.untyped_storage().data_ptr()
+        # views of one storage, but not the same tensor: stored apart
+        distinct[name] = tensor.clone() if storage in storages else tensor
+        storages.add(storage)
+    return distinct, aliases

@@ -1,0 +1,87 @@
+"""Adam that reads and writes only the rows which a step touched.
+
+Sizes: N rows of a table, R rows touched by the step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+__all__ = ["RowAdam"]
+
+
+class RowAdam(Optimizer):
+    """Adam (Kingma & Ba 2015, arXiv:1412.6980) for tables with sparse gradients.
+
+    A row is touched if the step's gradient holds it, even with zeros; a dense gradient touches every row. Untouched
+    rows and their moments stay as they are, so a step costs what it touches, whatever the size of the table. The price:
+    the moments of a rare row decay per visit, not per step, and so does its weight decay. Each table counts its steps
+    once. With every row touched it equals ``torch.optim.Adam``; without weight decay it equals
+    ``torch.optim.SparseAdam``, but for where the tiny ``eps`` is added.
+
+    Args:
+        params: tables ``[N, ...]``.
+        lr: learning rate.
+        betas: decay of the two moments.
+        eps: keeps the division finite.
+        weight_decay: L2 penalty, added to the gradient of touched rows.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Updates the rows that the gradients touch."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for table in group["params"]:
+                if table.grad is not None:
+                    self._step_table(table, table.grad, group)
+        return loss
+
+    def _step_table(self, table: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        state = self.state[table]
+        if not state:
+            # an int, not a tensor as in torch's Adam: reading it must not wait for a device
+            state["step"] = 0
+            state["exp_avg"] = torch.zeros_like(table)
+            state["exp_avg_sq"] = torch.zeros_like(table)
+        state["step"] += 1
+        step = state["step"]
+        if not gradient.is_sparse:
+            _update(table, gradient, state["exp_avg"], state["exp_avg_sq"], step, group)
+            return
+        gradient = gradient.coalesce()
+        rows_R = gradient.indices()[0]
+        touched, first, second = table[rows_R], state["exp_avg"][rows_R], state["exp_avg_sq"][rows_R]
+        _update(touched, gradient.values(), first, second, step, group)
+        table.index_copy_(0, rows_R, touched)
+        state["exp_avg"].index_copy_(0, rows_R, first)
+        state["exp_avg_sq"].index_copy_(0, rows_R, second)
+
+
+def _update(rows: Tensor, gradient: Tensor, first: Tensor, second: Tensor, step: int, group: dict[str, Any]) -> None:
+    """Updates rows and their moments in place."""
+    beta1, beta2 = group["betas"]
+    if group["weight_decay"]:
+        gradient = gradient.add(rows, alpha=group["weight_decay"])
+    first.lerp_(gradient, 1 - beta1)
+    second.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+    root = (second / (1 - beta2**step)).sqrt_().add_(group["eps"])
+    rows.addcdiv_(first, root, value=-group["lr"] / (1 - beta1**step))

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+
+@pytest.fixture
+def data_dir() -> Path:
+    """The folder of the real data sets; a test that asks for it is skipped where there is none."""
+    named = os.environ.get("RECODER_DATA_DIR")
+    if not named:
+        pytest.skip("RECODER_DATA_DIR does not name a folder of data sets")
+    folder = Path(named)
+    if not folder.is_dir():
+        pytest.skip(f"RECODER_DATA_DIR names {folder}, which is not a folder")
+    return folder
+
+
+@pytest.fixture
+def checkerboard() -> sparse.csr_matrix:
+    """80 users x 40 items whose right answer is known: users and items of equal parity belong together.
+
+    Each user has 12 of their 20 items, so 8 remain to be recommended; every other item is wrong.
+    """
+    rng = np.random.default_rng(20180)
+    matrix = np.zeros((80, 40), dtype=np.float32)
+    for user in range(80):
+        matrix[user, rng.choice(np.arange(user % 2, 40, 2), size=12, replace=False)] = 1
+    return sparse.csr_matrix(matrix)

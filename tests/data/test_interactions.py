@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import dataclasses
+import logging
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from scipy import sparse
+
+from recoder.data import IdMap, Interactions
+from recoder.errors import ConfigError, DataError, DataTypeError, EmptyDataError, ShapeError, UnknownIdError
+
+FILMS = {
+    "user": [7, 9, 7, 8],
+    "film": ["heat", "heat", "alien", "brazil"],
+    "stars": [4.0, 2.0, 5.0, 3.0],
+    "name": ["Heat (1995)", "Heat, again", "Alien (1979)", "Brazil (1985)"],
+}
+DENSE = np.array([[4, 5, 0], [2, 0, 0], [0, 0, 3]], dtype=np.float32)
+
+
+@pytest.fixture
+def films():
+    return Interactions.from_frame(pl.DataFrame(FILMS), user="user", item="film", weight="stars", title="name")
+
+
+@pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame, pa.table, lambda rows: pl.DataFrame(rows).lazy()])
+def test_from_frame_keeps_ids_weights_and_first_titles(make):
+    films = Interactions.from_frame(make(FILMS), user="user", item="film", weight="stars", title="name")
+    np.testing.assert_array_equal(films.matrix.toarray(), DENSE)
+    assert films.user_ids == IdMap([7, 9, 8])
+    assert films.item_ids == IdMap(["heat", "alien", "brazil"])
+    assert films.titles == ("Heat (1995)", "Alien (1979)", "Brazil (1985)")
+    assert (films.num_users, films.num_items) == (3, 3)
+
+
+def test_rows_without_a_weight_count_one_however_often_they_stand_there(caplog):
+    frame = pd.DataFrame({"u": ["a", "a", "a", "b"], "i": [1, 1, 2, 2]})
+    with caplog.at_level(logging.INFO, "recoder.data"):
+        clicks = Interactions.from_frame(frame, user="u", item="i")
+    np.testing.assert_array_equal(clicks.matrix.toarray(), [[1, 1], [0, 1]])
+    assert clicks.titles is None
+    assert "1 of 4 rows repeat" in caplog.text
+
+
+def test_weights_of_repeated_pairs_are_added_up_with_a_warning(caplog):
+    frame = pd.DataFrame({"u": ["a", "a"], "i": [1, 1], "w": [2, 3]})
+    with caplog.at_level(logging.WARNING, "recoder.data"):
+        plays = Interactions.from_frame(frame, user="u", item="i", weight="w")
+    np.testing.assert_array_equal(plays.matrix.toarray(), [[5]])
+    assert "1 of 2 rows repeat" in caplog.text
+
+
+def test_users_and_items_of_weight_zero_stay():
+    frame = pd.DataFrame({"u": ["a", "b"], "i": [1, 2], "w": [0, 3]})
+    plays = Interactions.from_frame(frame, user="u", item="i", weight="w")
+    assert plays.matrix.shape == (2, 2)
+    assert plays.matrix.nnz == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "columns", "error", "message"),
+    [
+        ({}, {"user": "who"}, ConfigError, "no column 'who'"),
+        ({}, {"title": "label"}, ConfigError, "no column 'label'"),
+        ({"stars": [1, 2, 3, -4]}, {}, DataError, "'stars' holds 1 values that are negative"),
+        ({"film": ["a", None, None, "b"]}, {}, DataError, "'film' holds 2 missing"),
+        ({"name": [1, 2, 3, 4]}, {}, DataTypeError, "titles are a list of strings"),
+        ({"user": [1.5, 2, 3, 4]}, {}, DataTypeError, "'user' holds double"),
+        ({name: [] for name in FILMS}, {}, EmptyDataError, "no rows"),
+    ],
+)
+def test_bad_frames_are_refused(change, columns, error, message):
+    names = {"user": "user", "item": "film", "weight": "stars", "title": "name", **columns}
+    with pytest.raises(error, match=message):
+        Interactions.from_frame(pa.table({**FILMS, **change}), **names)
+
+
+def test_from_matrix_numbers_users_and_items():
+    made = Interactions.from_matrix(sparse.coo_matrix(DENSE.astype(int)), titles=(t for t in "xyz"))
+    np.testing.assert_array_equal(made.matrix.toarray(), DENSE)
+    assert made.user_ids == made.item_ids == IdMap([0, 1, 2])
+    assert made.titles == ("x", "y", "z")
+
+
+def test_filter_keeps_what_weighs_enough_and_every_user_and_item(films):
+    liked = films.filter(min_weight=4)
+    np.testing.assert_array_equal(liked.matrix.toarray(), [[4, 5, 0], [0, 0, 0], [0, 0, 0]])
+    assert (liked.user_ids, liked.item_ids, liked.titles) == (films.user_ids, films.item_ids, films.titles)
+
+
+def test_drop_empty_drops_users_and_items_that_have_none(films):
+    liked = films.filter(min_weight=3).drop_empty()
+    np.testing.assert_array_equal(liked.matrix.toarray(), [[4, 5, 0], [0, 0, 3]])
+    assert liked.user_ids == IdMap([7, 8])
+    liked = films.filter(min_weight=4).drop_empty()
+    np.testing.assert_array_equal(liked.matrix.toarray(), [[4, 5]])
+    assert liked.item_ids == IdMap(["heat", "alien"])
+    assert liked.titles == ("Heat (1995)", "Alien (1979)")
+
+
+def test_filter_that_leaves_nothing_names_the_largest_weight(films):
+    with pytest.raises(EmptyDataError, match=r"5\.5 or more; the largest is 5"):
+        films.filter(min_weight=5.5)
+
+
+def test_drop_empty_of_nothing_is_an_error():
+    with pytest.raises(EmptyDataError, match="none of the 2 users"):
+        Interactions.from_matrix(sparse.csr_matrix((2, 3))).drop_empty()
+
+
+def test_binarize_sets_every_weight_to_one(films):
+    np.testing.assert_array_equal(films.binarize().matrix.toarray(), DENSE != 0)
+
+
+def test_select_keeps_ids_and_titles_beside_their_rows_and_columns(films):
+    part = films.select_users([2, 0]).select_items([1, 2])
+    np.testing.assert_array_equal(part.matrix.toarray(), DENSE[[2, 0]][:, [1, 2]])
+    assert part.user_ids == IdMap([8, 7])
+    assert part.item_ids == IdMap(["alien", "brazil"])
+    assert part.titles == ("Alien (1979)", "Brazil (1985)")
+
+
+def test_select_in_any_order_stays_canonical(films):
+    part = films.select_items([2, 1, 0])
+    np.testing.assert_array_equal(part.matrix.toarray(), DENSE[:, ::-1])
+    assert part.matrix.has_sorted_indices
+
+
+def test_selecting_twice_or_nobody_is_an_error(films):
+    with pytest.raises(DataError, match="more than once"):
+        films.select_users([1, 1])
+    with pytest.raises(ShapeError, match="0 users"):
+        films.select_users([])
+
+
+def test_every_method_leaves_the_interactions_as_they_were(films):
+    before = films.matrix.copy()
+    films.filter(min_weight=4)
+    films.binarize()
+    films.drop_empty()
+    films.select_users([0])
+    films.select_items([0])
+    assert (films.matrix != before).nnz == 0
+    np.testing.assert_array_equal(films.matrix.data, before.data)
+
+
+def test_attributes_cannot_be_set(films):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        films.titles = None
+
+
+@pytest.mark.parametrize("ids", [[7, 7, 8, 9], ["x7", "x7", "x8", "x9"]])
+def test_an_item_without_a_title_goes_by_its_id(ids, caplog):
+    caplog.set_level("INFO", "recoder.data")
+    frame = pl.DataFrame({"user": [1, 2, 3, 4], "film": ids, "name": [None, "Heat", "Alien", None]})
+    films = Interactions.from_frame(frame, user="user", item="film", title="name")
+    assert films.titles == (str(ids[0]), "Alien", str(ids[3]))  # that of its first row, which has none
+    assert "2 of 3 items have no title" in caplog.text
+
+
+def test_title_of_falls_back_to_the_raw_id(films):
+    assert films.title_of(1) == "Alien (1979)"
+    assert Interactions(films.matrix, films.user_ids, films.item_ids).title_of(1) == "alien"
+    assert Interactions.from_matrix(films.matrix).title_of(2) == "2"
+
+
+@pytest.mark.parametrize("item_id", [-1, 3])
+def test_title_of_an_unknown_item_is_an_error(films, item_id):
+    with pytest.raises(UnknownIdError, match=f"item id {item_id} is outside the 3 items"):
+        films.title_of(item_id)
+
+
+def test_repr_counts():
+    assert repr(Interactions.from_matrix(sparse.csr_matrix(DENSE))) == (
+        "Interactions(3 users, 3 items, 4 interactions, density 44.44%)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"user_ids": IdMap([1])}, ShapeError, "1 user_ids but the matrix has 3 rows"),
+        ({"item_ids": IdMap([1])}, ShapeError, "1 item_ids but the matrix has 3 columns"),
+        ({"titles": ("a", "b")}, ShapeError, "2 titles but the matrix has 3 columns"),
+        ({"titles": "abc"}, DataTypeError, "'abc'"),
+        ({"titles": ("a", 2, "c")}, DataTypeError, "2 is not"),
+        ({"matrix": DENSE}, DataTypeError, "matrix must be a scipy sparse matrix"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(films, change, error, message):
+    with pytest.raises(error, match=message):
+        dataclasses.replace(films, **change)

@@ -1,0 +1,262 @@
+from __future__ import annotations
+
+import inspect
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from recoder.data.datasets import RecommendationDataset, UsersInteractions
+from recoder.errors import ConfigError, DataTypeError, EmptyDataError, ShapeError, UnknownIdError
+from recoder.metrics import NDCG, AveragePrecision, EvaluationResult, Metric, Recall, RecommenderEvaluator
+from recoder.recommender.base import Recommender
+
+NUM_USERS, NUM_ITEMS, NUM_RANKS = 30, 25, 10
+METRICS = [Recall(3), Recall(10, normalize=False), NDCG(10), AveragePrecision(5)]
+
+
+class Table(Recommender):
+    """Recommends to user ``u`` what row ``u`` of a table says, and remembers who was asked for together."""
+
+    def __init__(self, table: list[list[int]], num_recommendations: int | None = None) -> None:
+        self.table = table
+        self.num_recommendations = num_recommendations
+        self.calls: list[list[int]] = []
+
+    def recommend(self, users_hist) -> list[list[int]]:
+        assert isinstance(users_hist, UsersInteractions)
+        self.calls.append(users_hist.users.tolist())
+        return [self.table[user] for user in users_hist.users]
+
+
+class FirstHit(Metric):
+    """The rank of the first hit; a plain metric with only the documented method."""
+
+    def evaluate(self, x, y) -> float:
+        return next((float(rank) for rank, item in enumerate(x) if item in y), -1.0)
+
+
+class Failing(Metric):
+    def evaluate(self, x, y) -> float:
+        raise ZeroDivisionError("one of the user's own")
+
+
+class GenerousRecall(Recall):
+    def evaluate(self, x, y) -> float:
+        return 1.0
+
+
+def random_table(seed: int = 0) -> list[list[int]]:
+    generator = np.random.default_rng(seed)
+    lengths = generator.integers(0, NUM_RANKS + 1, NUM_USERS)  # short and empty lists included
+    return [generator.permutation(NUM_ITEMS)[:length].tolist() for length in lengths]
+
+
+def random_dataset(seed: int = 1) -> RecommendationDataset:
+    generator = np.random.default_rng(seed)
+    history = generator.random((NUM_USERS, NUM_ITEMS)) < 0.2
+    target = generator.random((NUM_USERS, NUM_ITEMS)) < 0.2
+    target[[0, 4, 5, NUM_USERS - 1]] = False
+    return RecommendationDataset(sparse.csr_matrix(history * 1.0), sparse.csr_matrix(target * 1.0))
+
+
+def evaluate(table, dataset, metrics=METRICS, **options) -> EvaluationResult:
+    return RecommenderEvaluator(Table(table), metrics).evaluate(dataset, **options)
+
+
+def test_values_equal_one_user_at_a_time_in_the_order_of_the_data_set():
+    table, dataset = random_table(), random_dataset()
+    result = evaluate(table, dataset, batch_size=7)
+    counted = [user for user in range(NUM_USERS) if user not in (0, 4, 5, NUM_USERS - 1)]
+    assert result.users.tolist() == counted
+    assert list(result) == METRICS
+    for metric in METRICS:
+        expected = [
+            metric.evaluate(table[user], dataset.target_interactions_matrix[[user]].indices.tolist())
+            for user in counted
+        ]
+        np.testing.assert_array_equal(result[metric], expected)
+    assert 0 < result.mean["NDCG@10"] < 1
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 1000])
+def test_values_do_not_depend_on_the_batch_size(batch_size):
+    table, dataset = random_table(), random_dataset()
+    metrics = [*METRICS, FirstHit("first hit")]
+    assert evaluate(table, dataset, metrics, batch_size=batch_size) == evaluate(table, dataset, metrics, batch_size=7)
+
+
+def test_permuting_users_permutes_values():
+    table, dataset = random_table(), random_dataset()
+    order = np.random.default_rng(3).permutation(NUM_USERS)
+    permuted = RecommendationDataset(dataset.interactions_matrix[order], dataset.target_interactions_matrix[order])
+    straight, shuffled = evaluate(table, dataset), evaluate([table[user] for user in order], permuted)
+    assert sorted(order[shuffled.users]) == straight.users.tolist()
+    place = {user: at for at, user in enumerate(straight.users.tolist())}
+    back = [place[user] for user in order[shuffled.users].tolist()]
+    for metric in METRICS:
+        np.testing.assert_array_equal(shuffled[metric], straight[metric][back])
+
+
+def test_users_without_a_target_are_not_even_asked_for():
+    recommender = Table(random_table())
+    RecommenderEvaluator(recommender, METRICS).evaluate(random_dataset(), batch_size=4, num_users=6)
+    assert recommender.calls == [[1, 2, 3, 6], [7, 8]]
+
+
+@pytest.mark.parametrize(("num_users", "counted"), [(1, 1), (6, 6), (26, 26), (27, 26), (None, 26)])
+def test_num_users_counts_users_with_a_target(num_users, counted):
+    whole = evaluate(random_table(), random_dataset())
+    part = evaluate(random_table(), random_dataset(), num_users=num_users)
+    assert part.users.tolist() == whole.users[:counted].tolist()
+    np.testing.assert_array_equal(part["NDCG@10"], whole["NDCG@10"][:counted])
+
+
+def test_users_are_grouped_as_the_recommender_prefers():
+    recommender = Table(random_table())
+    recommender.preferred_batch_size = 20
+    RecommenderEvaluator(recommender, METRICS).evaluate(random_dataset())
+    assert [len(call) for call in recommender.calls] == [20, 6]
+    recommender.calls.clear()
+    RecommenderEvaluator(recommender, METRICS).evaluate(random_dataset(), batch_size=25)
+    assert [len(call) for call in recommender.calls] == [25, 1]
+
+
+def test_custom_metric_gets_plain_lists_without_padding():
+    seen = []
+
+    class Spy(Metric):
+        def evaluate(self, x, y) -> float:
+            seen.append((x, y))
+            return 0.0
+
+    target = sparse.csr_matrix(np.array([[0, 0, 1, 1], [1, 0, 0, 0]]))
+    dataset = RecommendationDataset(sparse.csr_matrix((2, 4)), target)
+    evaluate([[3, 1, 0], [2]], dataset, [Spy("spy")], batch_size=2)
+    assert seen == [([3, 1, 0], [2, 3]), ([2], [0])]
+    assert all(type(item) is int for lists in seen for items in lists for item in items)
+
+
+def test_recommender_that_finds_nothing_scores_zero():
+    result = evaluate([[]] * NUM_USERS, random_dataset(), [*METRICS, FirstHit("first hit")])
+    assert [result.mean[metric] for metric in METRICS] == [0, 0, 0, 0]
+    assert result.mean["first hit"] == -1
+
+
+def test_values_keep_the_order_of_the_metrics():
+    metrics = [FirstHit("first hit"), NDCG(10), FirstHit("again"), Recall(3)]
+    result = evaluate(random_table(), random_dataset(), metrics)
+    assert list(result) == metrics
+    assert result == evaluate(random_table(), random_dataset(), [*metrics, NDCG(10)])
+    np.testing.assert_array_equal(result["first hit"], result["again"])
+
+
+def test_subclass_with_its_own_evaluate_is_judged_by_it():
+    assert evaluate(random_table(), random_dataset(), [GenerousRecall(3)]).mean["Recall@3"] == 1.0
+
+
+@pytest.mark.parametrize("batch_size", [1, 10])
+def test_worker_processes_give_the_same_result(batch_size):
+    metrics = [FirstHit("first hit"), *METRICS, GenerousRecall(1)]
+    alone = evaluate(random_table(), random_dataset(), metrics)
+    assert evaluate(random_table(), random_dataset(), metrics, batch_size=batch_size, num_workers=2) == alone
+
+
+def test_workers_are_not_started_for_built_in_metrics(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("a pool was made")
+
+    monkeypatch.setattr("recoder.metrics.custom.ProcessPoolExecutor", refuse)
+    assert evaluate(random_table(), random_dataset(), num_workers=2) == evaluate(random_table(), random_dataset())
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_error_of_a_custom_metric_comes_through(num_workers):
+    with pytest.raises(ZeroDivisionError, match="one of the user's own"):
+        evaluate(random_table(), random_dataset(), [Failing("failing")], num_workers=num_workers)
+
+
+def test_custom_metric_that_cannot_be_sent_to_a_worker_is_a_clear_error():
+    class Local(FirstHit):
+        pass
+
+    assert evaluate(random_table(), random_dataset(), [Local("local")]).users.size == 26
+    with pytest.raises(ConfigError, match=r"the metric local cannot be sent .* or use num_workers=0"):
+        evaluate(random_table(), random_dataset(), [Local("local")], num_workers=1)
+
+
+def test_cutoff_beyond_the_number_of_recommendations_is_an_error_that_names_both():
+    evaluator = RecommenderEvaluator(Table(random_table(), num_recommendations=9), METRICS)
+    with pytest.raises(ConfigError, match=r"looks at 10 recommendations, but num_recommendations is 9"):
+        evaluator.evaluate(random_dataset())
+    assert evaluator.recommender.calls == []
+    allowed = RecommenderEvaluator(Table(random_table(), num_recommendations=10), METRICS)
+    assert allowed.evaluate(random_dataset()).users.size == 26
+
+
+def test_data_set_without_target_is_an_error():
+    with pytest.raises(ConfigError, match="target_interactions_matrix"):
+        evaluate(random_table(), RecommendationDataset(sparse.csr_matrix(np.eye(3))))
+
+
+def test_data_set_in_which_no_user_has_a_target_is_an_error():
+    dataset = RecommendationDataset(sparse.csr_matrix(np.eye(3)), sparse.csr_matrix((3, 3)))
+    with pytest.raises(EmptyDataError, match="none of the data set's 3 users"):
+        evaluate(random_table(), dataset)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_users": 0}, "num_users is 0; it must be at least 1"),
+        ({"batch_size": 0}, "batch_size is 0; it must be at least 1"),
+        ({"num_workers": -1}, "num_workers is -1; it must be at least 0"),
+    ],
+)
+def test_argument_out_of_range_is_an_error(options, message):
+    with pytest.raises(ConfigError, match=message):
+        evaluate(random_table(), random_dataset(), **options)
+
+
+def test_wrong_kinds_of_object_are_errors():
+    with pytest.raises(DataTypeError, match="InferenceRecommender"):
+        RecommenderEvaluator(object(), METRICS)
+    with pytest.raises(DataTypeError, match="not 'NDCG@100'"):
+        RecommenderEvaluator(Table([]), ["NDCG@100"])
+    with pytest.raises(DataTypeError, match="RecommendationDataset, not csr_matrix"):
+        evaluate(random_table(), sparse.csr_matrix(np.eye(3)))
+
+
+def test_metrics_must_be_there_and_told_apart_by_name():
+    with pytest.raises(ConfigError, match="metrics is empty"):
+        RecommenderEvaluator(Table([]), [])
+    with pytest.raises(ConfigError, match=r"two different metrics are named Recall@3"):
+        RecommenderEvaluator(Table([]), [Recall(3), GenerousRecall(3)])
+
+
+def test_recommender_that_returns_what_was_not_asked_for_is_an_error():
+    class Short(Table):
+        def recommend(self, users_hist) -> list[list[int]]:
+            return super().recommend(users_hist)[1:]
+
+    with pytest.raises(ShapeError, match=r"Short was asked for 5 users"):
+        RecommenderEvaluator(Short(random_table()), METRICS).evaluate(random_dataset(), batch_size=5)
+    with pytest.raises(UnknownIdError, match="recommends item 25, outside the data set's 25 items"):
+        evaluate([[NUM_ITEMS]] * NUM_USERS, random_dataset())
+
+
+def test_progress_bar_is_shown_only_on_request(capsys):
+    evaluate(random_table(), random_dataset(), batch_size=20)
+    assert capsys.readouterr().err == ""
+    evaluate(random_table(), random_dataset(), batch_size=20, progress=True)
+    assert "26/26" in capsys.readouterr().err
+
+
+def test_documented_signature():
+    parameters = list(inspect.signature(RecommenderEvaluator.evaluate).parameters.values())
+    assert [(parameter.name, parameter.default) for parameter in parameters[1:5]] == [
+        ("eval_dataset", inspect.Parameter.empty),
+        ("batch_size", 1),
+        ("num_users", None),
+        ("num_workers", 0),
+    ]

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recoder.errors import ConfigError, DivergedError, ShapeError
+from recoder.ops.rows import SparseRows
+from recoder.ops.topk import top_k
+
+INF = float("inf")
+
+
+def seen_rows(mask: torch.Tensor) -> SparseRows:
+    return SparseRows.from_dense(mask.to(torch.float32))
+
+
+def brute_force(scores: torch.Tensor, k: int, seen: torch.Tensor | None) -> tuple[list[list[int]], list[list[float]]]:
+    ids, values = [], []
+    for row, line in enumerate(scores.tolist()):
+        left = [i for i in range(len(line)) if line[i] > -INF and not (seen is not None and seen[row, i])]
+        best = sorted(left, key=lambda i: (-line[i], i))[:k]
+        short = min(k, len(line)) - len(best)
+        ids.append(best + [-1] * short)
+        values.append([line[i] for i in best] + [-INF] * short)
+    return ids, values
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[torch.Tensor, int, torch.Tensor | None]:
+    rows, cols = draw(st.integers(0, 6)), draw(st.integers(1, 24))
+    seed = draw(st.integers(0, 2**31))
+    levels = draw(st.sampled_from([1, 2, 3, 8, 1000]))
+    generator = torch.Generator().manual_seed(seed)
+    scores = torch.randint(0, levels, (rows, cols), generator=generator).float() - levels // 2
+    if draw(st.booleans()):
+        scores[torch.rand(rows, cols, generator=generator) < 0.2] = -INF
+    seen = None
+    if draw(st.booleans()):
+        share = draw(st.sampled_from([0.0, 0.3, 0.9, 1.0]))
+        seen = torch.rand(rows, cols, generator=generator) < share
+    return scores, draw(st.integers(1, 30)), seen
+
+
+@settings(deadline=None, max_examples=300, derandomize=True)
+@given(cases())
+def test_equals_brute_force_with_many_ties(case: tuple[torch.Tensor, int, torch.Tensor | None]) -> None:
+    scores, k, seen = case
+    expected_ids, expected_values = brute_force(scores, k, seen)
+    ids, values = top_k(scores.clone(), k, None if seen is None else seen_rows(seen))
+    assert ids.dtype == torch.int64
+    assert ids.shape == (scores.shape[0], min(k, scores.shape[1]))
+    assert ids.tolist() == expected_ids
+    assert values.tolist() == expected_values
+
+
+def test_ties_over_a_wide_row_go_to_the_lower_ids() -> None:
+    scores = torch.zeros(3, 20_000)
+    scores[1, 19_999] = 1.0
+    scores[2, ::2] = 1.0
+    ids, _ = top_k(scores, 100)
+    assert ids[0].tolist() == list(range(100))
+    assert ids[1].tolist() == [19_999, *range(99)]
+    assert ids[2].tolist() == list(range(0, 200, 2))
+
+
+def test_negative_zero_ties_with_zero() -> None:
+    ids, _ = top_k(torch.tensor([[-0.0, 0.0, -1.0], [-0.0, 0.0, 1.0]]), 1)
+    assert ids.tolist() == [[0], [2]]
+    ids, _ = top_k(torch.tensor([[-0.0, 0.0, -0.0]]), 2)
+    assert ids.tolist() == [[0, 1]]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_agrees_with_a_stable_sort_in_every_dtype(dtype: torch.dtype) -> None:
+    # bfloat16 keeps 8 bits, so 5,000 draws tie often
+    scores = torch.randn(40, 5_000, generator=torch.Generator().manual_seed(1)).to(dtype)
+    expected_values, expected_ids = torch.sort(scores, dim=1, descending=True, stable=True)
+    ids, values = top_k(scores, 50)
+    assert values.dtype == dtype
+    assert torch.equal(ids, expected_ids[:, :50])
+    assert torch.equal(values, expected_values[:, :50])
+
+
+def test_one_item_is_found_and_hidden_once_seen() -> None:
+    ids, values = top_k(torch.tensor([[0.5], [0.25]]), 3, seen_rows(torch.tensor([[True], [False]])))
+    assert ids.tolist() == [[-1], [0]]
+    assert values.tolist() == [[-INF], [0.25]]
+
+
+def test_everything_seen_leaves_an_empty_list() -> None:
+    ids, values = top_k(torch.randn(2, 5), 3, seen_rows(torch.ones(2, 5)))
+    assert (ids == -1).all()
+    assert (values == -INF).all()
+
+
+def test_without_seen_the_scores_stay_as_they_were() -> None:
+    scores = torch.randn(4, 9)
+    before = scores.clone()
+    top_k(scores, 3)
+    assert torch.equal(scores, before)
+
+
+@pytest.mark.parametrize("k", [0, -1])
+def test_k_below_one_is_an_error(k: int) -> None:
+    with pytest.raises(ConfigError, match=f"k is {k}"):
+        top_k(torch.zeros(1, 3), k)
+
+
+@pytest.mark.parametrize("k", [1, 2, 5])
+def test_nan_is_an_error_wherever_it_stands(k: int) -> None:
+    for column in range(3):
+        scores = torch.tensor([[1.0, INF, 3.0], [0.0, 0.0, 0.0]])
+        scores[0, column] = np.nan
+        with pytest.raises(DivergedError, match="NaN"):
+            top_k(scores, k)
+
+
+def test_nan_of_a_seen_item_does_not_matter() -> None:
+    scores = torch.tensor([[np.nan, 1.0, 2.0]])
+    ids, _ = top_k(scores, 2, seen_rows(torch.tensor([[True, False, False]])))
+    assert ids.tolist() == [[2, 1]]
+
+
+def test_seen_of_another_shape_is_an_error() -> None:
+    with pytest.raises(ShapeError, match=r"\(2, 3\).*\(2, 4\)"):
+        top_k(torch.zeros(2, 3), 1, seen_rows(torch.zeros(2, 4)))

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from scipy import sparse
+
+from recoder.data import UsersInteractions
+from recoder.errors import ConfigError
+from recoder.ops.rows import SparseRows
+from recoder.ops.topk import top_k
+from recoder.recommender import InferenceRecommender
+
+ITEMS = 6
+
+
+class Descending:
+    """Scores item ``i`` by ``-i``: everyone's best item is the lowest that they have not seen."""
+
+    def ranked(self, users_interactions: UsersInteractions, num_recommendations: int) -> npt.NDArray[np.int64]:
+        seen = SparseRows.from_dense(torch.from_numpy(users_interactions.interactions_matrix.toarray()))
+        scores = -torch.arange(ITEMS, dtype=torch.float32).repeat(seen.num_rows, 1)
+        return top_k(scores, num_recommendations, seen)[0].numpy()
+
+
+def histories(*seen: list[int]) -> UsersInteractions:
+    dense = np.zeros((len(seen), ITEMS))
+    for row, items in zip(dense, seen, strict=True):
+        row[items] = 1
+    return UsersInteractions(np.arange(len(seen)), sparse.csr_matrix(dense))
+
+
+def test_recommends_the_best_unseen_items() -> None:
+    lists = InferenceRecommender(Descending(), 3).recommend(histories([0, 2], [], [5]))
+    assert lists == [[1, 3, 4], [0, 1, 2], [0, 1, 2]]
+
+
+def test_lists_are_shorter_where_fewer_items_are_unseen() -> None:
+    recommender = InferenceRecommender(Descending(), 4)
+    users_hist = histories([0, 1, 2, 3, 4], list(range(ITEMS)), [1])
+    assert recommender.recommend(users_hist) == [[5], [], [0, 2, 3, 4]]
+    assert recommender.ranked(users_hist).tolist() == [[5, -1, -1, -1], [-1] * 4, [0, 2, 3, 4]]
+
+
+def test_a_list_of_histories_is_the_same_as_one() -> None:
+    recommender = InferenceRecommender(Descending(), 2)
+    parts = [histories([0]), histories([1], [0, 1])]
+    assert recommender.recommend(parts) == recommender.recommend(histories([0], [1], [0, 1]))
+
+
+def test_more_than_the_catalogue_gives_the_whole_of_it() -> None:
+    assert InferenceRecommender(Descending(), 100).recommend(histories([3])) == [[0, 1, 2, 4, 5]]
+
+
+@pytest.mark.parametrize("number", [0, -3])
+def test_fewer_than_one_recommendation_is_an_error(number: int) -> None:
+    with pytest.raises(ConfigError, match=f"num_recommendations is {number}"):
+        InferenceRecommender(Descending(), number)

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from recoder._files import atomic_write
+from recoder.errors import FileWriteError
+
+
+def names_in(folder):
+    return [path.name for path in folder.iterdir()]
+
+
+def write_and_raise(path, error):
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(b"half of the n")
+        raise error
+
+
+def test_writes_the_file_and_makes_its_folders(tmp_path):
+    path = tmp_path / "deep" / "er" / "model.bin"
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(b"new")
+        assert not path.exists()
+        assert temporary.parent == path.parent  # a rename within one file system
+    assert path.read_bytes() == b"new"
+    assert names_in(path.parent) == ["model.bin"]
+
+
+def test_takes_a_string(tmp_path):
+    with atomic_write(str(tmp_path / "model.bin")) as temporary:
+        temporary.write_bytes(b"new")
+    assert (tmp_path / "model.bin").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, ValueError, MemoryError])
+def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path, error):
+    path = tmp_path / "model.bin"
+    path.write_bytes(b"old")
+    with pytest.raises(error):
+        write_and_raise(path, error)
+    assert path.read_bytes() == b"old"
+    assert names_in(tmp_path) == ["model.bin"]
+
+
+def test_an_interrupt_while_syncing_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    def interrupt(descriptor):
+        raise KeyboardInterrupt
+
+    path = tmp_path / "model.bin"
+    path.write_bytes(b"old")
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt), atomic_write(path) as temporary:
+        temporary.write_bytes(b"new")
+    assert path.read_bytes() == b"old"
+    assert names_in(tmp_path) == ["model.bin"]
+
+
+def test_the_file_is_synced_before_it_takes_the_name(tmp_path, monkeypatch):
+    path = tmp_path / "model.bin"
+    synced = []
+    fsync = os.fsync
+
+    def record(descriptor):
+        synced.append((str(Path(f"/proc/self/fd/{descriptor}").readlink()), path.exists()))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", record)
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(b"new")
+        name = str(temporary)
+    assert synced == [(name, False), (str(tmp_path), True)]
+
+
+def test_an_os_error_inside_becomes_a_write_error(tmp_path):
+    path = tmp_path / "model.bin"
+    path.write_bytes(b"old")
+    with pytest.raises(FileWriteError, match=r"model\.bin: No space left") as caught:
+        write_and_raise(path, OSError(28, "No space left on device"))
+    assert caught.value.errno == 28
+    assert isinstance(caught.value, OSError)
+    assert path.read_bytes() == b"old"
+    assert names_in(tmp_path) == ["model.bin"]
+
+
+def test_a_path_below_a_file_is_refused(tmp_path):
+    (tmp_path / "file").write_bytes(b"in the way")
+    path = tmp_path / "file" / "model.bin"
+    with pytest.raises(FileWriteError, match=r"cannot write .*choose a folder"), atomic_write(path):
+        pytest.fail("nothing can be written there")
+    assert names_in(tmp_path) == ["file"]
+
+
+def test_a_folder_is_not_written_over(tmp_path):
+    (tmp_path / "model.bin").mkdir()
+    with pytest.raises(FileWriteError, match="is a folder"), atomic_write(tmp_path / "model.bin"):
+        pytest.fail("a folder stands there")
+    assert names_in(tmp_path) == ["model.bin"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_folder_is_refused(tmp_path):
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(FileWriteError, match="Permission denied"), atomic_write(tmp_path / "model.bin"):
+            pytest.fail("the folder is read-only")
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_the_file_can_be_read_by_whom_the_umask_allows(tmp_path):
+    before = os.umask(0o027)
+    try:
+        with atomic_write(tmp_path / "model.bin") as temporary:
+            temporary.write_bytes(b"new")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "model.bin").stat().st_mode & 0o777 == 0o640
+
+
+FULL_DISK = """
+import resource, signal, sys
+from pathlib import Path
+from recoder._files import atomic_write
+from recoder.errors import FileWriteError
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # so that a write beyond the limit fails, as on a full disk
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+try:
+    with atomic_write(sys.argv[1]) as temporary:
+        temporary.write_bytes(b"x" * 1_000_000)
+except FileWriteError as error:
+    print(error)
+    sys.exit(7)
+"""
+
+
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path):
+    pytest.importorskip("resource")
+    path = tmp_path / "model.bin"
+    path.write_bytes(b"old")
+    run = subprocess.run([sys.executable, "-c", FULL_DISK, str(path)], capture_output=True, text=True, check=False)
+    assert run.returncode == 7, run.stderr
+    assert "cannot write" in run.stdout
+    assert path.read_bytes() == b"old"
+    assert names_in(tmp_path) == ["model.bin"]

