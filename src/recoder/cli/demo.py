@@ -156,15 +156,14 @@ def user_table(recoder: Recoder, split: StrongSplit, row: int) -> Table:
 def similar_table(recoder: Recoder, train: Interactions) -> Table:
     """Returns the films that are nearest to two well-known ones, by the cosine of their factors."""
     factors, _ = recoder.model.item_factors()
-    index = ExactEmbeddingsIndex(factors.detach().cpu().numpy(), id_map=train.item_ids.to_dict())
+    index = ExactEmbeddingsIndex(factors.detach().cpu().numpy())
     index.build()
     titles = train.titles or ()
     table = Table(title="\nFilms similar to", title_justify="left")
     columns = []
     for title in WELL_KNOWN:
-        (item_id,) = train.item_ids.raw_ids([titles.index(title)])
-        nearest = train.item_ids.indices(index.get_nns_by_id(item_id, 6))
-        columns.append([train.title_of(col) for col in nearest[1:]])  # the first is the film itself
+        ((_, *nearest),), _ = index.nearest_rows([titles.index(title)], 6)  # the first is the film itself
+        columns.append([train.title_of(row) for row in nearest])
         table.add_column(title, no_wrap=True, max_width=36)
     for cells in zip(*columns, strict=True):
         table.add_row(*cells)

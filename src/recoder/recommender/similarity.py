@@ -93,10 +93,9 @@ class SimilarityRecommender(Recommender):
         return sparse.csr_matrix((weights, rows, offsets), shape=(len(items_U), num_items))
 
     def _best(self, scores_BW: sparse.csr_matrix, seen: sparse.csr_matrix) -> npt.NDArray[np.int64]:
-        found = scores_BW.tocoo()
+        found = scores_BW.tocoo()  # scipy's product stores no zeros: a high power that vanished is gone
         dense_BW = torch.full(found.shape, float("-inf"), dtype=torch.float64)
-        positive = found.data > 0  # a high power may have vanished
-        dense_BW[found.row[positive], found.col[positive]] = torch.from_numpy(found.data[positive])
+        dense_BW[found.row, found.col] = torch.from_numpy(found.data)
         seen_rows = SparseRows(
             offsets=torch.from_numpy(seen.indptr.astype(np.int64)),
             cols=torch.from_numpy(seen.indices.astype(np.int64)),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from scipy import sparse
 from torch import Tensor
@@ -53,14 +55,14 @@ def unpack_interactions(tensors: Mapping[str, Tensor]) -> Interactions | None:
     user_ids, item_ids = IdMap.from_arrays(users), IdMap.from_arrays(items)
     shape = (len(user_ids), len(item_ids))
     try:
-        matrix = sparse.csr_matrix(shape, dtype=np.float32)
-        if histories:
-            parts = (histories["data"], histories["indices"], histories["indptr"])
-            matrix = sparse.csr_matrix(parts, shape=shape)
+        if not histories:
+            nothing = np.empty(0, np.int64)
+            histories = {"data": np.empty(0, np.float32), "indices": nothing, "indptr": np.zeros(shape[0] + 1, np.int64)}
+        matrix = sparse.csr_matrix((histories["data"], histories["indices"], histories["indptr"]), shape=shape)
         return Interactions(matrix, user_ids, item_ids, unpack_texts(titles) if titles else None)
     except (ValueError, KeyError, DataError, DataTypeError, ShapeError) as error:
         raise FileFormatError(f"the file's ids, titles and histories do not fit one another: {error}") from error
 
 
-def _section(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
+def _section(arrays: Mapping[str, npt.NDArray[Any]], prefix: str) -> dict[str, npt.NDArray[Any]]:
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

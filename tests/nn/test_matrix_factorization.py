@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from recoder.errors import ConfigError, NotInitializedError
+from recoder.nn import MatrixFactorization
+from recoder.nn.noise import seed_step
+
+NUM_USERS, NUM_ITEMS, SIZE = 12, 9, 4
+USERS = torch.tensor([11, 0, 5, 5])
+
+
+@pytest.fixture(autouse=True)
+def own_random_state():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
+
+
+def make_model(**params):
+    model = MatrixFactorization(SIZE, **params)
+    model.init_model(num_items=NUM_ITEMS, num_users=NUM_USERS)
+    model.items.bias.data.uniform_(-1, 1)
+    return model.double()
+
+
+@pytest.mark.parametrize("activation_type", ["none", "tanh", "sigmoid"])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_score_is_the_product_of_the_activated_user_row_and_the_item_row_plus_the_item_bias(activation_type, sparse):
+    model = make_model(activation_type=activation_type, sparse=sparse)
+    act = (lambda x: x) if activation_type == "none" else getattr(torch, activation_type)
+    expected = [
+        [float(act(model.users.weight[u]) @ model.items.weight[i] + model.items.bias[i]) for i in range(NUM_ITEMS)]
+        for u in USERS.tolist()
+    ]
+    scores = model(None, input_users=USERS)
+    torch.testing.assert_close(scores, torch.tensor(expected, dtype=torch.float64), rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_target_items_select_columns(sparse):
+    model = make_model(sparse=sparse)
+    items = torch.tensor([8, 2, 2, 0])
+    whole = model(None, input_users=USERS)
+    part = model(None, input_users=USERS, target_items=items)
+    torch.testing.assert_close(part, whole[:, items], rtol=1e-12, atol=1e-13)
+
+
+def test_interactions_are_not_read():
+    model = make_model()
+    x = torch.rand(len(USERS), NUM_ITEMS)
+    assert torch.equal(model(x, input_users=USERS), model(None, input_users=USERS))
+
+
+def test_dropout_comes_after_the_activation():
+    model = make_model(activation_type="sigmoid", dropout_prob=0.5)
+    seed_step(model, 5)
+    mask = model._dropout(torch.ones(len(USERS), SIZE, dtype=torch.float64))
+    assert set(mask.unique().tolist()) == {0, 2}
+    factors = torch.sigmoid(model.users.weight[USERS]) * mask
+    expected = factors @ model.items.weight.T + model.items.bias
+    torch.testing.assert_close(model(None, input_users=USERS), expected, rtol=1e-12, atol=1e-13)
+
+
+def test_evaluation_ignores_dropout():
+    model = make_model(dropout_prob=0.5).eval()
+    expected = model.users.weight[USERS] @ model.items.weight.T + model.items.bias
+    torch.testing.assert_close(model(None, input_users=USERS), expected, rtol=1e-12, atol=1e-13)
+
+
+def test_only_items_have_a_bias():
+    shapes = {name: tuple(parameter.shape) for name, parameter in make_model().named_parameters()}
+    assert shapes == {"users.weight": (12, 4), "items.weight": (9, 4), "items.bias": (9,)}
+
+
+def test_weights_start_xavier_uniform_and_the_bias_at_zero():
+    model = MatrixFactorization(50)
+    model.init_model(num_items=300, num_users=500)
+    assert not model.items.bias.any()
+    for table, num_rows in ((model.users, 500), (model.items, 300)):
+        assert float(table.weight.abs().max()) == pytest.approx(math.sqrt(6 / (num_rows + 50)), rel=1e-3)
+
+
+def test_same_seed_of_torch_gives_the_same_weights():
+    def weights(seed):
+        torch.manual_seed(seed)
+        model = MatrixFactorization(SIZE)
+        model.init_model(num_items=NUM_USERS, num_users=NUM_USERS)
+        assert not torch.equal(model.users.weight, model.items.weight)
+        return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+    assert torch.equal(weights(1), weights(1))
+    assert not torch.equal(weights(1), weights(2))
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_gradients_are_sparse_only_where_asked_for(sparse):
+    model = make_model(sparse=sparse)
+    items = torch.tensor([8, 2])
+    model(None, input_users=USERS, target_items=items).sum().backward()
+    touched = {"users.weight": [0, 5, 11], "items.weight": [2, 8], "items.bias": [2, 8]}
+    for name, parameter in model.named_parameters():
+        assert parameter.grad.is_sparse is sparse
+        if sparse:
+            assert parameter.grad.coalesce().indices()[0].tolist() == touched[name]
+
+
+def test_model_params_build_the_same_model_and_sparse_stays():
+    model = make_model(activation_type="tanh", dropout_prob=0.25)
+    other = MatrixFactorization(1, sparse=True)
+    other.load_model_params(model.model_params())
+    other.init_model(num_items=NUM_ITEMS, num_users=NUM_USERS)
+    other.double().load_state_dict(model.state_dict())
+    assert other.sparse is True
+    assert other.model_params() == model.model_params()
+    assert torch.equal(other.eval()(None, USERS), model.eval()(None, USERS))
+
+
+def test_users_are_looked_up_and_not_folded_in():
+    assert MatrixFactorization(SIZE).folds_in_users is False
+    assert MatrixFactorization(SIZE).is_factorized
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((0,), "embedding_size is 0"),
+        ((4, "nope"), "unknown activation 'nope'"),
+        ((4, "none", 1), "dropout probability is 1"),
+    ],
+)
+def test_arguments_out_of_range_are_errors(arguments, words):
+    with pytest.raises(ConfigError, match=words):
+        MatrixFactorization(*arguments)
+
+
+@pytest.mark.parametrize(("num_items", "num_users"), [(None, 5), (5, None), (0, 5), (5, 0)])
+def test_a_model_of_no_items_or_users_is_an_error(num_items, num_users):
+    with pytest.raises(ConfigError, match=f"num_items is {num_items} and num_users {num_users}"):
+        MatrixFactorization(SIZE).init_model(num_items=num_items, num_users=num_users)
+
+
+def test_scores_without_users_are_an_error():
+    with pytest.raises(ConfigError, match="input_users"):
+        make_model()(torch.ones(2, NUM_ITEMS))
+
+
+def test_calls_before_init_model_are_errors():
+    model = MatrixFactorization(SIZE)
+    with pytest.raises(NotInitializedError, match="init_model"):
+        model(None, input_users=USERS)
+    with pytest.raises(NotInitializedError, match="init_model"):
+        model.item_factors()
