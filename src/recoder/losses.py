@@ -116,7 +116,7 @@ def make_loss(loss: str | nn.Module, loss_params: Mapping[str, Any] | None) -> n
         "logistic": LogisticLoss,
         "logloss": MultinomialNLLLoss,
     }
-    if loss not in makers:
+    if not isinstance(loss, str) or loss not in makers:
         raise ConfigError(f"unknown loss {loss!r}; choose one of {', '.join(makers)}, or pass a torch.nn.Module")
     allowed = {"confidence"} if loss == "mse" else set()
     unknown = set(loss_params or {}) - allowed
@@ -141,10 +141,12 @@ def sparse_form(loss: nn.Module) -> SparseLoss | None:
 
 
 def dense_form(loss: nn.Module) -> SparseLoss:
-    """Returns the function of (logits, sparse target) that hands ``loss`` a dense target."""
+    """Returns the function of (logits, sparse target) that hands ``loss`` a dense target as wide as the logits."""
 
     def compute(logits_BI: Tensor, target: SparseRows) -> Tensor:
-        value = loss(logits_BI, target.to_dense().to(logits_BI.dtype))
+        # data may be narrower than the catalogue: nobody has the items that are missing
+        as_wide = SparseRows(target.offsets, target.cols, target.values, logits_BI.shape[1])
+        value = loss(logits_BI, as_wide.to_dense().to(logits_BI.dtype))
         if not isinstance(value, Tensor) or value.dim() != 0:
             shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
             raise ConfigError(f"{type(loss).__name__} returned {shape}; a loss must return one number: a sum")

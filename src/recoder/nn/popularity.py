@@ -47,7 +47,9 @@ class Popularity(FactorizationModel):
 
     def user_factors(self, input: SparseRows, users: Tensor | None = None, items: Tensor | None = None) -> Tensor:
         """Returns ones: ``[B, 1]``."""
-        return input.values.new_ones(input.num_rows, 1)
+        if self.counts is None:
+            raise not_initialized(self)
+        return self.counts.new_ones(input.num_rows, 1)
 
     def item_factors(self, items: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Returns the counts, ``[I, 1]``, and no biases."""

@@ -1,1 +1,1 @@
-"""."""
+"""Training: the loop, its optimizers and events, and the files that it leaves."""

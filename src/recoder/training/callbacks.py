@@ -1,11 +1,10 @@
-"""What happens around the training loop, as objects with named events."""
+"""What the library does around the training loop: progress, validation, history, checkpoints."""
 
 from __future__ import annotations
 
 import logging
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -20,31 +19,13 @@ from recoder.nn.base import FactorizationModel
 from recoder.recommender.inference import InferenceRecommender
 from recoder.recommender.scoring import BLOCK_SCORES, ModelScorer, evaluation_mode
 from recoder.training.config import TrainConfig
+from recoder.training.events import Callback, EpochReport
 from recoder.training.history import History
 from recoder.training.step import BatchLoss
 
-if TYPE_CHECKING:
-    from recoder.training.loop import EpochReport
-
-__all__ = ["Callback", "Checkpoints", "ProgressBar", "Recorder", "Validation", "make_callbacks"]
+__all__ = ["Checkpoints", "ProgressBar", "Recorder", "Validation", "make_callbacks"]
 
 _log = logging.getLogger("recoder.training")
-
-
-class Callback:
-    """Base of callbacks; each event does nothing unless a subclass says so."""
-
-    def on_train_start(self, first_step: int, num_steps: int) -> None:
-        """Called once: ``first_step`` of the ``num_steps`` steps of all epochs are done already."""
-
-    def on_step_end(self) -> None:
-        """Called after each optimizer step."""
-
-    def on_epoch_end(self, report: EpochReport) -> None:
-        """Called after each epoch; may add to the report, which callbacks that come later then see."""
-
-    def on_train_end(self) -> None:
-        """Called once, however training ends."""
 
 
 class ProgressBar(Callback):

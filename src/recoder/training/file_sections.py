@@ -57,7 +57,11 @@ def unpack_interactions(tensors: Mapping[str, Tensor]) -> Interactions | None:
     try:
         if not histories:
             nothing = np.empty(0, np.int64)
-            histories = {"data": np.empty(0, np.float32), "indices": nothing, "indptr": np.zeros(shape[0] + 1, np.int64)}
+            histories = {
+                "data": np.empty(0, np.float32),
+                "indices": nothing,
+                "indptr": np.zeros(shape[0] + 1, np.int64),
+            }
         matrix = sparse.csr_matrix((histories["data"], histories["indices"], histories["indptr"]), shape=shape)
         return Interactions(matrix, user_ids, item_ids, unpack_texts(titles) if titles else None)
     except (ValueError, KeyError, DataError, DataTypeError, ShapeError) as error:

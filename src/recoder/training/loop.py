@@ -6,7 +6,7 @@ import contextlib
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain, islice, repeat
 
 import torch
@@ -19,14 +19,13 @@ from recoder.data.loader import RecommendationDataLoader
 from recoder.errors import DivergedError
 from recoder.nn.base import FactorizationModel
 from recoder.nn.noise import seed_step
-from recoder.training.callbacks import Callback
 from recoder.training.config import TrainConfig
-from recoder.training.history import EpochRecord
+from recoder.training.events import Callback, EpochReport
 from recoder.training.interrupts import finish_step_on_interrupt
 from recoder.training.optimizers import ModelOptimizer
 from recoder.training.step import BatchLoss
 
-__all__ = ["EpochReport", "Progress", "solve", "train_epochs"]
+__all__ = ["Progress", "solve", "train_epochs"]
 
 Pair = tuple[Batch, Batch | None]
 
@@ -41,32 +40,6 @@ class Progress:
     """Training loss of those steps, summed over users."""
     num_users: int = 0
     """Users of those steps."""
-
-
-@dataclass
-class EpochReport:
-    """What callbacks are told of an epoch, and may add to."""
-
-    epoch: int
-    is_last: bool
-    loss: float
-    lr: float
-    seconds: float
-    val_loss: float | None = None
-    metrics: dict[str, float] = field(default_factory=dict)
-    metric_errors: dict[str, float] = field(default_factory=dict)
-
-    def to_record(self) -> EpochRecord:
-        """Returns what stays in the history."""
-        return EpochRecord(
-            epoch=self.epoch,
-            loss=self.loss,
-            lr=self.lr,
-            seconds=self.seconds,
-            val_loss=self.val_loss,
-            metrics=self.metrics,
-            metric_errors=self.metric_errors,
-        )
 
 
 def train_epochs(

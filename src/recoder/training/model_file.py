@@ -1,8 +1,9 @@
 """The model file: one plain safetensors file, which can hold numbers and JSON but no code.
 
-Layout, format version 1. Tensors: ``model/NAME`` for each tensor of the model's state, ``optimizer/NAME/KEY`` for each
-tensor of the optimizer's state of parameter NAME; ids, titles and interactions as in ``file_sections``. Metadata: the key ``recoder`` holds JSON; see ``ModelFile``. A tensor
-that stands under several names of the model is stored once, the other names are listed in ``aliases``.
+Layout, format version 1. Tensors: ``model/NAME`` for each tensor of the model's state; ``optimizer/NAME/KEY`` for each
+tensor of the optimizer's state of parameter NAME; ids, titles and interactions as in ``file_sections``. Metadata: the
+key ``recoder`` holds JSON; see ``ModelFile``. A tensor that stands under several names of the model is stored once, the
+other names are listed in ``aliases``.
 """
 
 from __future__ import annotations
