@@ -14,6 +14,8 @@ import pytest
 from sybil import Example, Sybil
 from sybil.parsers.myst import CodeBlockParser, PythonCodeBlockParser, SkipParser
 
+PROJECT = Path(__file__).parent
+
 # commands that a reader types and that would here run themselves, or install something into this environment
 RUN_ELSEWHERE = {
     "scripts/": ".ci/run runs the scripts themselves",
@@ -49,16 +51,18 @@ def refuse(example: Example) -> None:
 
 
 def enter_folder_of_its_own(namespace: dict[str, Any]) -> None:
-    """Goes to a new empty folder, so that a document's files stay together and out of the project."""
+    """Goes to a new folder, so that a document's files stay together and out of the project; `tests` leads to ours."""
     namespace["_came_from"] = Path.cwd()
     os.chdir(tempfile.mkdtemp(prefix="recoder-docs-"))
+    Path("tests").symlink_to(PROJECT / "tests")
 
 
 def leave_folder(namespace: dict[str, Any]) -> None:
-    """Goes back, and removes what the document wrote."""
+    """Goes back, removes what the document wrote, and lets go of what it made."""
     folder = Path.cwd()
     os.chdir(namespace["_came_from"])
     shutil.rmtree(folder)
+    namespace.clear()  # or else nanobind reports voyager's indices as leaked when Python ends
 
 
 pytest_collect_file = Sybil(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy import sparse
 from torch import nn
 
 from recoder import __version__
@@ -19,8 +21,8 @@ from recoder._files import check_writable
 from recoder._random import derive_seed, fresh_seed
 from recoder.data.datasets import RecommendationDataset, UsersInteractions
 from recoder.data.interactions import Interactions
-from recoder.data.loader import RecommendationDataLoader
-from recoder.errors import ConfigError, DataTypeError, NotInitializedError, ShapeError
+from recoder.data.loader import RecommendationDataLoader, check_sampling
+from recoder.errors import ConfigError, DataTypeError, DivergedError, NotInitializedError, ShapeError
 from recoder.losses import make_loss
 from recoder.metrics import EvaluationResult, Metric, RecommenderEvaluator
 from recoder.nn import FactorizationModel
@@ -29,13 +31,13 @@ from recoder.recommender.inference import InferenceRecommender
 from recoder.recommender.scoring import ModelScorer
 from recoder.training.callbacks import make_callbacks
 from recoder.training.checks import check_data, check_sizes
-from recoder.training.config import TrainConfig
+from recoder.training.config import TrainConfig, whole_number
 from recoder.training.devices import choose_device
 from recoder.training.history import History
 from recoder.training.loop import Progress, solve, train_epochs
 from recoder.training.model_file import ModelFile, check_json, write_model_file
 from recoder.training.optimizers import ModelOptimizer, OptimizerState, check_optimizer_type
-from recoder.training.restore import check_fits, load_weights, log_differences, read_model_file
+from recoder.training.restore import check_fits, log_differences, read_model_file, rebuild, restored_run
 
 __all__ = ["Recoder"]
 
@@ -91,18 +93,15 @@ class Recoder:
                 f"model is a {type(model).__name__}; pass a recoder.nn.FactorizationModel, such as DynamicAutoencoder"
             )
         check_optimizer_type(optimizer_type)
-        for name, size in (("num_items", num_items), ("num_users", num_users)):
-            if size is not None and size < 1:
-                raise ConfigError(f"{name} is {size}; it must be at least 1, or None to take it from the data")
         self.model = model
-        self.num_items = num_items
-        self.num_users = num_users
+        self.num_items = None if num_items is None else whole_number("num_items", num_items, 1)
+        self.num_users = None if num_users is None else whole_number("num_users", num_users, 1)
         self.optimizer_type = optimizer_type
-        self.loss = loss
+        self.loss: str | nn.Module | None = loss
         self.loss_params = dict(loss_params or {})
         self.user_based = user_based
         self.item_based = item_based
-        self.seed = fresh_seed() if seed is None else int(seed)
+        self.seed = fresh_seed() if seed is None else whole_number("seed", seed, 0)
         self.device = choose_device(use_cuda, device)
         self.history = History()
         self.interactions: Interactions | None = None
@@ -126,7 +125,7 @@ class Recoder:
         negative_sampling: bool = False,
         num_sampling_users: int = 0,
         num_data_workers: int = 0,
-        model_checkpoint_prefix: str | None = None,
+        model_checkpoint_prefix: str | os.PathLike[str] | None = None,
         checkpoint_freq: int = 0,
         eval_freq: int = 0,
         eval_num_recommendations: int | None = None,
@@ -201,23 +200,19 @@ class Recoder:
             user_based=self.user_based,
             item_based=self.item_based,
         )
-        loader = RecommendationDataLoader(
-            train_dataset,
-            batch_size,
-            negative_sampling=negative_sampling,
-            num_sampling_users=num_sampling_users,
-            num_workers=num_data_workers,
-            seed=self.seed,
-        )
+        check_sampling(config.batch_size, negative_sampling, config.num_sampling_users)
         if model_checkpoint_prefix is not None:
             check_writable(self._checkpoint_path(model_checkpoint_prefix))
-        check_json(f"{type(self.model).__name__}.model_params()", self.model.model_params())
+        self._storable_params()
         self._initialize(train_dataset)
-        if self._progress.epoch >= num_epochs:
+        train_dataset = _over_catalogue(train_dataset, self._known_num_items())
+        if val_dataset is not None:
+            val_dataset = _over_catalogue(val_dataset, self._known_num_items())
+        if self._progress.epoch >= config.num_epochs:
             _log.warning(
                 "nothing to train: %d epochs are done and num_epochs, which counts them all, is %d; pass a larger one",
                 self._progress.epoch,
-                num_epochs,
+                config.num_epochs,
             )
             return self.history
         described = config.to_json()
@@ -229,8 +224,18 @@ class Recoder:
         if self.model.is_solved:
             solve(self.model, train_dataset, config, self._progress, callbacks)
             return self.history
+        loader = RecommendationDataLoader(
+            train_dataset,
+            config.batch_size,
+            negative_sampling=negative_sampling,
+            num_sampling_users=config.num_sampling_users,
+            num_workers=config.num_data_workers,
+            seed=self.seed,
+        )
         state = self._current_optimizer_state()
-        self._optimizer = ModelOptimizer(self.model, optimizer_type=self.optimizer_type, weight_decay=weight_decay)
+        self._optimizer = ModelOptimizer(
+            self.model, optimizer_type=self.optimizer_type, weight_decay=config.weight_decay
+        )
         self._optimizer.load(state)
         train_epochs(
             self.model,
@@ -338,6 +343,7 @@ class Recoder:
             NotInitializedError: before the model was trained or loaded.
             ConfigError: if the model's hyper-parameters are not JSON values.
             ShapeError: if the interactions are over another number of items than the model.
+            DivergedError: after training diverged.
             FileWriteError: if the file cannot be written.
         """
         num_items = self._known_num_items()
@@ -346,8 +352,12 @@ class Recoder:
                 f"the interactions have {interactions.num_items} items, the model {num_items}; "
                 "pass those that it was trained on"
             )
-        params = self.model.model_params()
-        check_json(f"{type(self.model).__name__}.model_params()", params)
+        if not math.isfinite(self._progress.loss_sum):
+            raise DivergedError(
+                f"the training loss is {self._progress.loss_sum} in epoch {self._progress.epoch + 1}, so the weights are "
+                "of no use and are not saved; load the last checkpoint, or train a new model with a lower lr"
+            )
+        params = self._storable_params()
         path = self._checkpoint_path(model_checkpoint_prefix)
         content = ModelFile(
             model_class=type(self.model).__name__,
@@ -357,7 +367,7 @@ class Recoder:
             progress=asdict(self._progress),
             optimizer_type=self.optimizer_type,
             loss=self.loss if isinstance(self.loss, str) else None,
-            loss_params=self.loss_params,
+            loss_params=self.loss_params if isinstance(self.loss, str) else {},
             seed=self.seed,
             train=self._last_config,
             history=self.history.to_json(),
@@ -382,24 +392,19 @@ class Recoder:
         """
         content = read_model_file(model_file)
         check_fits(model_file, content, self.model)
-        check_optimizer_type(content.optimizer_type)
-        if content.loss is not None:
-            loss_module: nn.Module | None = make_loss(content.loss, content.loss_params)
-        else:
-            loss_module = None if isinstance(self.loss, str) else self._loss_module
-        self._is_initialized = False
-        self.model.load_model_params(content.model_params)
-        self._build(content.num_items, content.num_users)
-        load_weights(model_file, self.model, content)
+        loss_module, progress, history = restored_run(model_file, content)
+        seed = self.seed if content.seed is None else content.seed
+        rebuild(model_file, self.model, content, lambda: self._init_model(content.num_items, content.num_users, seed))
         log_differences(f"{model_file} brings", self._described(), vars(content))
-        self.num_items, self.num_users = content.num_items, content.num_users
+        self.num_items, self.num_users, self.seed = content.num_items, content.num_users, seed
         self.optimizer_type = content.optimizer_type
-        self.loss = self.loss if content.loss is None else content.loss
+        if content.loss is not None:
+            self.loss, self._loss_module = content.loss, loss_module
+        elif isinstance(self.loss, str):
+            # a module that is in neither: predictions need none, train asks for it
+            self.loss, self._loss_module = None, None
         self.loss_params = content.loss_params
-        self.seed = self.seed if content.seed is None else content.seed
-        self.history = History.from_json(content.history)
-        self._loss_module = loss_module
-        self._progress = Progress(**content.progress)
+        self.history, self._progress = history, progress
         self._optimizer, self._optimizer_state = None, content.optimizer
         self._last_config = content.train
         self.interactions = content.interactions
@@ -410,12 +415,16 @@ class Recoder:
         return f"Recoder({self.model!r}, {self.num_items} items, {self.num_users} users, {state})"
 
     def _described(self) -> dict[str, Any]:
-        loss = self.loss if isinstance(self.loss, str) else None
-        described: dict[str, Any] = {"optimizer_type": self.optimizer_type, "seed": self.seed}
-        if loss is not None:
-            described |= {"loss": loss, "loss_params": self.loss_params}
-        sizes = {"num_items": self.num_items, "num_users": self.num_users}
-        return described | {name: size for name, size in sizes.items() if size is not None}
+        """Returns what was asked for, in the words of a model file, to compare with one."""
+        described: dict[str, Any] = {
+            "num_items": self.num_items,
+            "num_users": self.num_users,
+            "optimizer_type": self.optimizer_type,
+            "loss": self.loss,
+            "loss_params": self.loss_params,
+            "seed": self.seed,
+        }
+        return {name: value for name, value in described.items() if value is not None}
 
     def _checked_loss(self) -> nn.Module:
         if self._loss_module is None:
@@ -428,17 +437,24 @@ class Recoder:
     def _initialize(self, train: RecommendationDataset) -> None:
         if self._is_initialized:
             return
-        self.num_items = self.num_items or train.num_items
-        self.num_users = self.num_users or train.num_users
-        self._build(self.num_items, self.num_users)
-        self._is_initialized = True
+        num_items, num_users = self.num_items or train.num_items, self.num_users or train.num_users
+        self._init_model(num_items, num_users, self.seed)
+        self.num_items, self.num_users, self._is_initialized = num_items, num_users, True
 
-    def _build(self, num_items: int, num_users: int | None) -> None:
+    def _init_model(self, num_items: int, num_users: int | None, seed: int) -> None:
         """Creates the model's parameters from the seed, and leaves torch's global generator as it was."""
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(derive_seed(self.seed, "init"))
+            torch.default_generator.manual_seed(derive_seed(seed, "init"))
             self.model.init_model(num_items=num_items, num_users=num_users)
         self.model.to(self.device)
+
+    def _storable_params(self) -> dict[str, Any]:
+        """Returns the model's hyper-parameters, once they and those of the loss are known to fit a model file."""
+        params = self.model.model_params()
+        check_json(f"{type(self.model).__name__}.model_params()", params)
+        if isinstance(self.loss, str):
+            check_json("loss_params", self.loss_params)
+        return params
 
     def _scorer(self) -> ModelScorer:
         looked_up = None if self.model.folds_in_users else self.num_users
@@ -457,3 +473,17 @@ class Recoder:
 
     def _checkpoint_path(self, prefix: str | os.PathLike[str]) -> Path:
         return Path(f"{os.fspath(prefix)}_epoch_{self._progress.epoch}.model")
+
+
+def _over_catalogue(dataset: RecommendationDataset, num_items: int) -> RecommendationDataset:
+    """Returns a data set over fewer items than the model as one over all of them, without a copy."""
+    if dataset.num_items >= num_items:
+        return dataset
+    target = dataset.target_interactions_matrix
+    return RecommendationDataset(
+        _widened(dataset.interactions_matrix, num_items), None if target is None else _widened(target, num_items)
+    )
+
+
+def _widened(matrix: sparse.csr_matrix, num_items: int) -> sparse.csr_matrix:
+    return sparse.csr_matrix((matrix.data, matrix.indices, matrix.indptr), shape=(matrix.shape[0], num_items))

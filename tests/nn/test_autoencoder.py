@@ -62,7 +62,9 @@ def dense_autoencoder(model, x, *, dropped=lambda hidden: hidden):
         hidden = act(hidden @ p[f"encoder.{layer}.weight"].T + p[f"encoder.{layer}.bias"])
     hidden = dropped(hidden)
     for layer in range(num_inner):
-        weight = p[f"encoder.{num_inner - 1 - layer}.weight"].T if model.is_constrained else p[f"decoder.{layer}.weight"]
+        weight = (
+            p[f"encoder.{num_inner - 1 - layer}.weight"].T if model.is_constrained else p[f"decoder.{layer}.weight"]
+        )
         hidden = act(hidden @ weight.T + p[f"decoder.{layer}.bias"])
     output_weight = p["item_sum.table.weight"] if model.is_constrained else p["items.weight"]
     return hidden @ output_weight.T + p["items.bias"]

@@ -80,9 +80,7 @@ def test_gradients_of_values_and_table_are_those_of_finite_differences():
     pattern = SparseRows.from_dense(random_dense(4, 5))
 
     def sums(values, weight):
-        return torch.func.functional_call(
-            layer, {"table.weight": weight}, (pattern.with_values(values), None, None)
-        )
+        return torch.func.functional_call(layer, {"table.weight": weight}, (pattern.with_values(values), None, None))
 
     values = pattern.values.clone().requires_grad_()
     assert torch.autograd.gradcheck(sums, (values, layer.table.weight.detach().requires_grad_()))

@@ -117,6 +117,11 @@ class _SuperBatches(Dataset[list[Pair]]):
         interactions, target = self.dataset[rows]
         inputs = _as_list(self.collate_fn(interactions))
         targets = [None] * len(inputs) if target is None else _as_list(self.collate_fn(target))
+        if len(inputs) != len(targets):
+            raise ConfigError(
+                f"collate_fn made {len(inputs)} batches for the input and {len(targets)} for the target of the same "
+                "users; it must cut both alike"
+            )
         return list(zip(inputs, targets, strict=True))
 
 

@@ -5,6 +5,7 @@ Sizes: B users, N items, D the size of the first hidden layer.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -67,10 +68,7 @@ class DynamicAutoencoder(FactorizationModel):
         dropout_prob: float,
         noise_prob: float,
     ) -> None:
-        sizes = None if hidden_layers is None else [int(size) for size in hidden_layers]
-        if sizes is not None and (not sizes or min(sizes) < 1):
-            raise ConfigError(f"hidden_layers is {sizes}; it must name at least one layer, each of at least 1 unit")
-        self.hidden_layers = sizes
+        self.hidden_layers = None if hidden_layers is None else _sizes(hidden_layers)
         self.activation_type = activation_type
         self.is_constrained = bool(is_constrained)
         self.dropout_prob = float(dropout_prob)
@@ -135,6 +133,18 @@ class DynamicAutoencoder(FactorizationModel):
         if self.items is None:
             raise not_initialized(self)
         return self.items.rows(items), self.items.biases(items)
+
+
+def _sizes(hidden_layers: Sequence[int]) -> list[int]:
+    try:
+        sizes = [operator.index(size) for size in hidden_layers]
+    except TypeError:
+        sizes = []
+    if not sizes or min(sizes) < 1:
+        raise ConfigError(
+            f"hidden_layers is {hidden_layers!r}; it must name at least one layer, each of at least 1 unit, as in [200]"
+        )
+    return sizes
 
 
 def _linear(layers: nn.ModuleList) -> list[nn.Linear]:

@@ -53,8 +53,8 @@ class MatrixFactorization(FactorizationModel):
         self._set_params(embedding_size, activation_type, dropout_prob)
 
     def _set_params(self, embedding_size: int, activation_type: str, dropout_prob: float) -> None:
-        if embedding_size < 1:
-            raise ConfigError(f"embedding_size is {embedding_size}; it must be at least 1")
+        if embedding_size < 1 or int(embedding_size) != embedding_size:
+            raise ConfigError(f"embedding_size is {embedding_size}; it must be a whole number of at least 1")
         self.embedding_size = int(embedding_size)
         self.activation_type = activation_type
         self.dropout_prob = float(dropout_prob)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from recoder.data.datasets import UsersInteractions
-from recoder.errors import ShapeError
+from recoder.errors import DataTypeError, ShapeError
 
 __all__ = ["Histories", "Recommender", "Scorer", "merge_histories"]
 
@@ -61,11 +61,18 @@ def merge_histories(users_hist: Histories) -> UsersInteractions:
     """Returns the histories as one ``UsersInteractions``, in order.
 
     Raises:
+        DataTypeError: if they are something else.
         ShapeError: if they describe different numbers of items, or there are none.
     """
     if isinstance(users_hist, UsersInteractions):
         return users_hist
-    parts = list(users_hist)
+    parts = list(users_hist) if isinstance(users_hist, Sequence) else [users_hist]
+    for part in parts:
+        if not isinstance(part, UsersInteractions):
+            raise DataTypeError(
+                f"users_hist is or holds a {type(part).__name__}; pass a recoder.data.UsersInteractions, or a list of "
+                "them. (An item of a data set is a pair, (input, target): pass its first part)"
+            )
     widths = {part.interactions_matrix.shape[1] for part in parts}
     if len(widths) != 1:
         raise ShapeError(

@@ -27,10 +27,10 @@ class InferenceRecommender(Recommender):
     preferred_batch_size = 1024
 
     def __init__(self, model: Scorer, num_recommendations: int) -> None:
-        if num_recommendations < 1:
-            raise ConfigError(f"num_recommendations is {num_recommendations}; ask for at least 1")
+        if num_recommendations < 1 or int(num_recommendations) != num_recommendations:
+            raise ConfigError(f"num_recommendations is {num_recommendations}; ask for a whole number of at least 1")
         self.model = model
-        self.num_recommendations = num_recommendations
+        self.num_recommendations = int(num_recommendations)
 
     def recommend(self, users_hist: Histories) -> list[list[int]]:
         """Returns the recommended items of each user, best first, as catalogue indices."""

@@ -111,7 +111,8 @@ def evaluation_mode(model: torch.nn.Module) -> Iterator[None]:
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:
-        with torch.inference_mode():
+        # not inference_mode: whoever is handed the scores may write to them
+        with torch.no_grad():
             yield
     finally:
         for module in training:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable
 
@@ -71,7 +72,7 @@ class Validation(Callback):
         device: where the model is.
 
     Raises:
-        ConfigError: if a metric needs ``eval_num_recommendations``.
+        ConfigError: if a metric needs ``eval_num_recommendations``, or looks beyond it.
     """
 
     def __init__(
@@ -131,7 +132,7 @@ class Checkpoints(Callback):
         self._save = save
         self._freq = freq
 
-    def on_epoch_end(self, report: EpochReport) -> None:
+    def on_checkpoint(self, report: EpochReport) -> None:
         """Saves, where it is the epoch's turn."""
         if report.is_last or (self._freq and report.epoch % self._freq == 0):
             _log.info("saved %s", self._save())
@@ -157,7 +158,7 @@ def make_callbacks(
     scorer: ModelScorer,
     config: TrainConfig,
     history: History,
-    save_state: Callable[[str], str],
+    save_state: Callable[[str | os.PathLike[str]], str],
     device: torch.device,
 ) -> list[Callback]:
     """Returns the callbacks of a run, in the order in which an epoch's report passes through them."""
@@ -173,11 +174,20 @@ def make_callbacks(
 
 def _num_recommendations(config: TrainConfig) -> int:
     """Returns how many items to recommend in validation: as asked for, or as many as the metrics look at."""
-    if config.eval_num_recommendations is not None:
-        return config.eval_num_recommendations
-    without = [metric for metric in config.metrics or () if not isinstance(metric, CutoffMetric)]
-    if without:
-        raise ConfigError(
-            f"{without[0]} does not say how many recommendations it looks at; pass eval_num_recommendations"
-        )
-    return max(metric.k for metric in config.metrics or () if isinstance(metric, CutoffMetric))
+    cutoffs = [metric for metric in config.metrics or () if isinstance(metric, CutoffMetric)]
+    asked_for = config.eval_num_recommendations
+    if asked_for is None:
+        without = [metric for metric in config.metrics or () if not isinstance(metric, CutoffMetric)]
+        if without:
+            raise ConfigError(
+                f"{without[0]} does not say how many recommendations it looks at; pass eval_num_recommendations"
+            )
+        return max(metric.k for metric in cutoffs)
+    for metric in cutoffs:
+        if metric.k > asked_for:
+            # the evaluator says so too, but only when the first epochs are over
+            raise ConfigError(
+                f"{metric} looks at {metric.k} recommendations, but eval_num_recommendations is {asked_for}; "
+                f"ask for at least {metric.k}, or lower k"
+            )
+    return asked_for

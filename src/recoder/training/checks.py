@@ -23,12 +23,13 @@ def check_data(
 
     Raises:
         DataTypeError: if one is no ``RecommendationDataset``.
-        EmptyDataError: if there is nothing to learn from.
+        EmptyDataError: if there is nothing to learn from, or to evaluate against.
         DataError: if the loss is not defined for the values.
         ConfigError: if there is something to evaluate but nothing to evaluate on.
     """
     for name, dataset in (("train_dataset", train), ("val_dataset", validation)):
-        if dataset is not None and not isinstance(dataset, RecommendationDataset):
+        is_absent = dataset is None and name == "val_dataset"
+        if not is_absent and not isinstance(dataset, RecommendationDataset):
             raise DataTypeError(
                 f"{name} is a {type(dataset).__name__}; wrap the matrix in a recoder.data.RecommendationDataset"
             )
@@ -36,13 +37,8 @@ def check_data(
     for name, matrix in (("interactions", train.interactions_matrix), ("target interactions", target)):
         if matrix is not None and matrix.nnz == 0:
             raise EmptyDataError(f"train_dataset has {len(train)} users but no {name}; there is nothing to learn")
-    if config.eval_freq and validation is None:
-        raise ConfigError(f"eval_freq is {config.eval_freq} but there is no val_dataset; pass the validation users")
-    if config.eval_freq and validation is not None and validation.target_interactions_matrix is None:
-        raise ConfigError(
-            "metrics need targets to find, but val_dataset has none; "
-            "build it as RecommendationDataset(interactions_matrix, target_interactions_matrix)"
-        )
+    if config.eval_freq:
+        _check_can_be_evaluated(config, validation)
     for dataset in (train, validation):
         if dataset is not None:
             judged = dataset.target_interactions_matrix
@@ -82,6 +78,21 @@ def check_sizes(
         _compare("val_dataset", "item", validation.num_items, num_items)
         if looks_up:
             _compare("val_dataset", "user", validation.num_users, num_users)
+
+
+def _check_can_be_evaluated(config: TrainConfig, validation: RecommendationDataset | None) -> None:
+    if validation is None:
+        raise ConfigError(f"eval_freq is {config.eval_freq} but there is no val_dataset; pass the validation users")
+    target = validation.target_interactions_matrix
+    if target is None:
+        raise ConfigError(
+            "metrics need targets to find, but val_dataset has none; "
+            "build it as RecommendationDataset(interactions_matrix, target_interactions_matrix)"
+        )
+    if target.nnz == 0:
+        raise EmptyDataError(
+            f"none of the {len(validation)} users of val_dataset has a target to find; hold out some interactions"
+        )
 
 
 def _compare(name: str, kind: str, there: int, known: int) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+import operator
+import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from recoder.errors import ConfigError
 from recoder.metrics import Metric
 
-__all__ = ["TrainConfig"]
+__all__ = ["TrainConfig", "whole_number"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +32,7 @@ class TrainConfig:
     negative_sampling: bool
     num_sampling_users: int
     num_data_workers: int
-    model_checkpoint_prefix: str | None
+    model_checkpoint_prefix: str | os.PathLike[str] | None
     checkpoint_freq: int
     eval_freq: int
     eval_num_recommendations: int | None
@@ -40,18 +42,21 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         for name in ("lr", "weight_decay"):
-            value = getattr(self, name)
-            if not math.isfinite(value) or value < 0:
-                raise ConfigError(f"{name} is {value}; it must be a finite number of at least 0")
+            self._set(name, _rate(name, getattr(self, name)))
         for name in ("num_epochs", "batch_size"):
-            _at_least(name, getattr(self, name), 1)
+            self._set(name, whole_number(name, getattr(self, name), 1))
         for name in ("iters_per_epoch", "eval_num_recommendations", "eval_num_users", "eval_batch_size"):
             if getattr(self, name) is not None:
-                _at_least(name, getattr(self, name), 1)
+                self._set(name, whole_number(name, getattr(self, name), 1))
         for name in ("num_sampling_users", "num_data_workers", "checkpoint_freq", "eval_freq"):
-            _at_least(name, getattr(self, name), 0)
-        for milestone in self.lr_milestones or ():
-            _at_least("an epoch in lr_milestones", milestone, 1)
+            self._set(name, whole_number(name, getattr(self, name), 0))
+        for name in ("lr_milestones", "metrics"):
+            self._set(name, _tuple(name, getattr(self, name)))
+        if self.lr_milestones is not None:
+            epochs = tuple(whole_number("an epoch in lr_milestones", epoch, 1) for epoch in self.lr_milestones)
+            self._set("lr_milestones", epochs)
+        if self.model_checkpoint_prefix is not None:
+            self._set("model_checkpoint_prefix", _path("model_checkpoint_prefix", self.model_checkpoint_prefix))
         if self.checkpoint_freq and self.model_checkpoint_prefix is None:
             raise ConfigError(
                 f"checkpoint_freq is {self.checkpoint_freq} but there is no model_checkpoint_prefix; "
@@ -62,6 +67,10 @@ class TrainConfig:
         if self.eval_freq and not self.metrics:
             raise ConfigError(f"eval_freq is {self.eval_freq} but there are no metrics; pass for example [NDCG(k=100)]")
 
+    def _set(self, name: str, value: Any) -> None:
+        # what was given may be of numpy: here are Python's own numbers, which a file can hold
+        object.__setattr__(self, name, value)
+
     def lr_in_epoch(self, epoch: int) -> float:
         """Returns the learning rate of epoch ``epoch`` (from 1): a tenth for each milestone that lies behind."""
         passed = sum(epoch > milestone for milestone in self.lr_milestones or ())
@@ -69,12 +78,51 @@ class TrainConfig:
 
     def to_json(self) -> dict[str, Any]:
         """Returns the arguments as JSON values; metrics by their names."""
-        values = asdict(self)
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
         values["metrics"] = None if self.metrics is None else [str(metric) for metric in self.metrics]
         values["lr_milestones"] = None if self.lr_milestones is None else list(self.lr_milestones)
         return values
 
 
-def _at_least(name: str, value: int, limit: int) -> None:
-    if isinstance(value, bool) or int(value) != value or value < limit:
+def whole_number(name: str, value: Any, limit: int) -> int:
+    """Returns an argument as an ``int``.
+
+    Raises:
+        ConfigError: if it is no whole number, or below ``limit``.
+    """
+    try:
+        number = None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or number < limit:
         raise ConfigError(f"{name} is {value!r}; it must be a whole number of at least {limit}")
+    return number
+
+
+def _rate(name: str, value: Any) -> float:
+    try:
+        rate = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        rate = math.nan
+    if not math.isfinite(rate) or rate < 0:
+        raise ConfigError(f"{name} is {value!r}; it must be a finite number of at least 0")
+    return rate
+
+
+def _tuple(name: str, value: Any) -> tuple[Any, ...] | None:
+    if value is None:
+        return None
+    try:
+        return tuple(value)
+    except TypeError:
+        raise ConfigError(f"{name} is {value!r}; pass a list, if need be of one") from None
+
+
+def _path(name: str, value: Any) -> str:
+    try:
+        path = os.fspath(value)
+    except TypeError:
+        path = None
+    if not isinstance(path, str):
+        raise ConfigError(f"{name} is {value!r}; pass a path as a str or a pathlib.Path")
+    return path

@@ -18,7 +18,7 @@ def choose_device(use_cuda: bool, device: str | torch.device | None) -> torch.de
     if use_cuda and device is not None:
         raise ConfigError(f"both use_cuda=True and device={device!r} are given; pass one of them")
     try:
-        chosen = torch.device("cuda" if use_cuda else device or "cpu")
+        chosen = torch.device("cuda" if use_cuda else "cpu" if device is None else device)
     except (RuntimeError, TypeError) as error:
         raise ConfigError(f"device is {device!r}; pass for example 'cpu' or 'cuda:0'") from error
     if chosen.type == "cuda" and not torch.cuda.is_available():

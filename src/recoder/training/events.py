@@ -47,5 +47,8 @@ class Callback:
     def on_epoch_end(self, report: EpochReport) -> None:
         """Called after each epoch; may add to the report, which callbacks that come later then see."""
 
+    def on_checkpoint(self, report: EpochReport) -> None:
+        """Called once all callbacks have had the end of the epoch, and the run's progress says that it is whole."""
+
     def on_train_end(self) -> None:
         """Called once, however training ends."""

@@ -45,11 +45,10 @@ def unpack_interactions(tensors: Mapping[str, Tensor]) -> Interactions | None:
     Raises:
         FileFormatError: if the tensors do not describe interactions.
     """
-    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
-    users = _section(arrays, "ids/users/")
-    items = _section(arrays, "ids/items/")
-    titles = _section(arrays, "titles/")
-    histories = _section(arrays, "histories/")
+    users = _section(tensors, "ids/users/")
+    items = _section(tensors, "ids/items/")
+    titles = _section(tensors, "titles/")
+    histories = _section(tensors, "histories/")
     if not users and not items:
         return None
     user_ids, item_ids = IdMap.from_arrays(users), IdMap.from_arrays(items)
@@ -68,5 +67,6 @@ def unpack_interactions(tensors: Mapping[str, Tensor]) -> Interactions | None:
         raise FileFormatError(f"the file's ids, titles and histories do not fit one another: {error}") from error
 
 
-def _section(arrays: Mapping[str, npt.NDArray[Any]], prefix: str) -> dict[str, npt.NDArray[Any]]:
-    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+def _section(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, npt.NDArray[Any]]:
+    # these only: numpy has no bfloat16, which weights may be
+    return {name.removeprefix(prefix): t.numpy() for name, t in tensors.items() if name.startswith(prefix)}

@@ -144,6 +144,15 @@ def _finite(value: Any) -> Any:
 
 def _record(value: dict[str, Any]) -> EpochRecord:
     """Returns the epoch of these JSON values, where None stands for NaN, but for an absent ``val_loss``."""
-    errors = {name: math.nan if error is None else error for name, error in value["metric_errors"].items()}
-    loss = math.nan if value["loss"] is None else value["loss"]
-    return EpochRecord(**{**value, "loss": loss, "metric_errors": errors})
+    return EpochRecord(
+        **{
+            **value,
+            "loss": _or_nan(value["loss"]),
+            "metrics": {name: _or_nan(mean) for name, mean in value["metrics"].items()},
+            "metric_errors": {name: _or_nan(error) for name, error in value["metric_errors"].items()},
+        }
+    )
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value

@@ -9,7 +9,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,13 +20,25 @@ __all__ = ["read_legacy"]
 
 _log = logging.getLogger("recoder.training")
 
-# the arrays of user and item numbers in these files name numpy's functions by where they were in 2021
+
+class _Ignored:
+    """Stands in for numpy's arrays of user and item numbers, which nobody needs: nothing of numpy is called."""
+
+    def __init__(self, *args: object) -> None:
+        pass
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
 _ALLOWED: list[Any] = [
-    (np.empty(0).__reduce__()[0], "numpy.core.multiarray._reconstruct"),
-    np.ndarray,
-    np.dtype,
-    *(type(np.dtype(kind)) for kind in (np.int32, np.int64, np.float32, np.float64)),
+    (_Ignored, "numpy.core.multiarray._reconstruct"),
+    (_Ignored, "numpy._core.multiarray._reconstruct"),  # its place since numpy 2
+    (_Ignored, "numpy.ndarray"),
+    (_Ignored, "numpy.dtype"),
 ]
+# what torch's reader says of a pickle that asks for more than data
+_REFUSED = re.compile(r"GLOBAL (\S+)|Trying to call reduce|Can only create new object|Can only build")
 
 _AUTOENCODER_NAMES = (
     (r"en_embedding_layer\.weight", "item_sum.table.weight"),
@@ -42,6 +53,10 @@ _FACTORIZATION_NAMES = (
     (r"user_embedding_layer\.weight", "users.weight"),
     (r"item_embedding_layer\.weight", "items.weight"),
 )
+# only the autoencoder, and only the factorization, have all of these
+_AUTOENCODER_MARKS = {"_DynamicAutoencoder__en_linear_embedding_layer.bias", "de_embedding_layer.weight"}
+_FACTORIZATION_MARKS = {"bias", "user_embedding_layer.weight", "item_embedding_layer.weight"}
+_TABLES = ("item_sum.table.weight", "items.weight", "users.weight")
 # second names of the autoencoder's tables
 _DUPLICATE = re.compile(r"_DynamicAutoencoder__(en|de)_linear_embedding_layer\.embedding_layer\.weight")
 
@@ -57,43 +72,27 @@ def read_legacy(path: str | os.PathLike[str]) -> ModelFile:
         FileFormatError: if it is not a whole file of 0.4.0.
     """
     content = _load(path)
-    params = content["model_params"]
-    model_class, renames = _model_kind(params)
-    weights, old_names = _renamed_weights(content["model"], renames, tied=bool(params.get("is_constrained")))
-    loss = content["loss"] if isinstance(content["loss"], str) else None
-    return ModelFile(
-        model_class=model_class,
-        model_params=params,
-        num_items=int(content["num_items"]),
-        num_users=None if content["num_users"] is None else int(content["num_users"]),
-        progress={"epoch": int(content["last_epoch"]), "step": 0},
-        optimizer_type=content["optimizer_type"],
-        loss=loss,
-        loss_params=content["loss_params"] or {},
-        seed=None,
-        train=None,
-        history=[],
-        weights=weights,
-        optimizer=_optimizer_state(path, content["optimizer"], old_names, weights),
-    )
+    try:
+        return _model_file(path, content)
+    except FileFormatError:
+        raise
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        # right names, but values of other kinds under them
+        raise _not_a_model(path) from error
 
 
 def _load(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         with torch.serialization.safe_globals(_ALLOWED):
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        refused = re.search(r"(?:GLOBAL|Unsupported (?:global|class|operand)[^\n]*?) ([\w.]+)", str(error))
-        if "Unsupported" in str(error) or "not an allowed" in str(error) or "GLOBAL" in str(error):
-            name = refused.group(1) if refused else "something else than data"
-            raise UnsafeFileError(
-                f"{path} asks for {name}, which is no part of a model file; nothing of it was run. "
-                "Do not trust where it came from"
-            ) from error
-        raise _not_a_model(path) from error
-    except (RuntimeError, EOFError, KeyError, ValueError, IndexError, AttributeError, TypeError) as error:
-        # what torch raises for a file that is cut short or of another kind
-        raise _not_a_model(path) from error
+    except Exception as error:  # torch's reader raises whatever it trips over, struct.error and OSError among it
+        refused = _REFUSED.search(str(error)) if isinstance(error, pickle.UnpicklingError) else None
+        if refused is None:
+            raise _not_a_model(path) from error
+        raise UnsafeFileError(
+            f"{path} asks for {refused.group(1) or 'something else than data'}, which is no part of a model file; "
+            "nothing of it was run. Do not trust where it came from"
+        ) from error
     expected = {"model_params": dict, "model": dict, "optimizer_type": str, "optimizer": dict}
     names = {*expected, "last_epoch", "num_items", "num_users", "loss", "loss_params"}
     if not isinstance(content, dict) or not names <= content.keys():
@@ -103,6 +102,27 @@ def _load(path: str | os.PathLike[str]) -> dict[str, Any]:
     return content
 
 
+def _model_file(path: str | os.PathLike[str], content: Mapping[str, Any]) -> ModelFile:
+    params = content["model_params"]
+    model_class, renames = _model_kind(content["model"])
+    weights, parameters = _renamed_weights(content["model"], renames, tied=bool(params.get("is_constrained")))
+    return ModelFile(
+        model_class=model_class,
+        model_params=params,
+        num_items=int(content["num_items"]),
+        num_users=None if content["num_users"] is None else int(content["num_users"]),
+        progress={"epoch": int(content["last_epoch"]), "step": 0},
+        optimizer_type=content["optimizer_type"],
+        loss=content["loss"] if isinstance(content["loss"], str) else None,
+        loss_params=dict(content["loss_params"] or {}),
+        seed=None,
+        train=None,
+        history=[],
+        weights=weights,
+        optimizer=_optimizer_state(path, content["optimizer"], parameters, weights),
+    )
+
+
 def _not_a_model(path: str | os.PathLike[str]) -> FileFormatError:
     return FileFormatError(
         f"{path} is not a whole model file: neither of this version nor of recoder 0.4.0. "
@@ -110,10 +130,10 @@ def _not_a_model(path: str | os.PathLike[str]) -> FileFormatError:
     )
 
 
-def _model_kind(params: Mapping[str, Any]) -> tuple[str | None, tuple[tuple[str, str], ...]]:
-    if "hidden_layers" in params:
+def _model_kind(weights: Mapping[str, Tensor]) -> tuple[str | None, tuple[tuple[str, str], ...]]:
+    if weights.keys() >= _AUTOENCODER_MARKS:
         return "DynamicAutoencoder", _AUTOENCODER_NAMES
-    if "embedding_size" in params:
+    if weights.keys() == _FACTORIZATION_MARKS:
         return "MatrixFactorization", _FACTORIZATION_NAMES
     return None, ()  # a user's own model: its names are its own
 
@@ -140,20 +160,21 @@ def _optimizer_state(
     parameters: list[str],
     weights: Mapping[str, Tensor],
 ) -> OptimizerState:
+    # 0.4.0 numbered the parameters in their order, each in a group of its own
     numbers = [number for group in stored["param_groups"] for number in group["params"]]
-    if len(numbers) < len(parameters):
+    if len(numbers) != len(parameters):
         # tables with sparse gradients had an optimizer of their own, which was not saved
-        kept = [name for name in parameters if weights[name].dim() < 2 or not _is_table(name)]
-        missing = [name for name in parameters if name not in kept]
-        parameters = kept
+        dense = [name for name in parameters if name not in _TABLES]
+        kept = dense if len(dense) == len(numbers) else []
         _log.warning(
             "%s holds no optimizer state for %s: recoder 0.4.0 did not save that of sparse gradients; "
             "it starts at zero",
             path,
-            ", ".join(missing),
+            ", ".join(name for name in parameters if name not in kept),
         )
+        parameters, numbers = kept, numbers[: len(kept)]
     state: OptimizerState = {}
-    for name, number in zip(parameters, sorted(numbers), strict=False):
+    for name, number in zip(parameters, numbers, strict=True):
         entries = stored["state"].get(number, {})
         tensors = {
             key: value.clone() if isinstance(value, Tensor) else torch.tensor(float(value))
@@ -165,7 +186,3 @@ def _optimizer_state(
         if tensors:
             state[name] = tensors
     return state
-
-
-def _is_table(name: str) -> bool:
-    return name in ("item_sum.table.weight", "items.weight", "users.weight")

@@ -65,7 +65,7 @@ def train_epochs(
     batch_loss = BatchLoss(model, loss)
     steps_per_epoch = config.iters_per_epoch or len(loader)
     model.train()
-    with _own_random_state(device), finish_step_on_interrupt() as raise_if_interrupted, _events(callbacks):
+    with _own_random_state(model, device), finish_step_on_interrupt() as raise_if_interrupted, _events(callbacks):
         done = progress.epoch * steps_per_epoch + progress.step
         for callback in callbacks:
             callback.on_train_start(done, config.num_epochs * steps_per_epoch)
@@ -73,27 +73,31 @@ def train_epochs(
             started = time.perf_counter()
             lr = config.lr_in_epoch(epoch)
             total = torch.tensor(progress.loss_sum, dtype=torch.float64, device=device)
-            for interactions, target in _epoch_batches(loader, epoch, progress.step, steps_per_epoch):
-                _seed_all(model, derive_seed(seed, "step", epoch, progress.step), device)
-                optimizer.zero_grad()
-                step_loss = _mean_loss(model, batch_loss, interactions, target, device)
-                step_loss.backward()  # type: ignore[no-untyped-call]  # unannotated in torch 2.13
-                optimizer.step(lr)
-                total += step_loss.detach() * len(interactions)
-                progress.num_users += len(interactions)
-                progress.step += 1
-                for callback in callbacks:
-                    callback.on_step_end()
-                if raise_if_interrupted.pending:
-                    progress.loss_sum = float(total)
+            try:
+                for interactions, target in _epoch_batches(loader, epoch, progress.step, steps_per_epoch):
+                    _seed_all(model, derive_seed(seed, "step", epoch, progress.step), device)
+                    optimizer.zero_grad()
+                    step_loss = _mean_loss(model, batch_loss, interactions, target, device)
+                    step_loss.backward()  # type: ignore[no-untyped-call]  # unannotated in torch 2.13
+                    optimizer.step(lr)
+                    total += step_loss.detach() * len(interactions)
+                    progress.num_users += len(interactions)
+                    progress.step += 1
+                    for callback in callbacks:
+                        callback.on_step_end()
                     raise_if_interrupted()
-            # the one wait for the device in an epoch
-            loss_value = float(total) / progress.num_users
+            finally:
+                # the one wait for the device in an epoch; whatever ends the steps, the loss of those done is known
+                progress.loss_sum = float(total)
+            loss_value = progress.loss_sum / progress.num_users
             report = EpochReport(epoch, epoch == config.num_epochs, loss_value, lr, time.perf_counter() - started)
             _check_finite(report)
-            progress.epoch, progress.step, progress.loss_sum, progress.num_users = epoch, 0, 0.0, 0
             for callback in callbacks:
                 callback.on_epoch_end(report)
+            # not before: a run that is stopped in validation goes on with validation
+            progress.epoch, progress.step, progress.loss_sum, progress.num_users = epoch, 0, 0.0, 0
+            for callback in callbacks:
+                callback.on_checkpoint(report)
             raise_if_interrupted()
 
 
@@ -108,9 +112,8 @@ def solve(
     started = time.perf_counter()
     with torch.no_grad():
         model.solve(dataset.interactions_matrix)
-    progress.epoch = config.num_epochs
     seconds = time.perf_counter() - started
-    report = EpochReport(progress.epoch, is_last=True, loss=math.nan, lr=config.lr, seconds=seconds)
+    report = EpochReport(config.num_epochs, is_last=True, loss=math.nan, lr=config.lr, seconds=seconds)
     with _events(callbacks):
         for callback in callbacks:
             callback.on_train_start(0, 1)
@@ -118,6 +121,9 @@ def solve(
             callback.on_step_end()
         for callback in callbacks:
             callback.on_epoch_end(report)
+        progress.epoch = config.num_epochs
+        for callback in callbacks:
+            callback.on_checkpoint(report)
 
 
 def _mean_loss(
@@ -160,11 +166,14 @@ def _seed_all(model: nn.Module, step_seed: int, device: torch.device) -> None:
 
 
 @contextlib.contextmanager
-def _own_random_state(device: torch.device) -> Iterator[None]:
-    """Leaves torch's global generators as they were before the block."""
+def _own_random_state(model: nn.Module, device: torch.device) -> Iterator[None]:
+    """Leaves torch's global generators as they were before the block, and the model's noise without a seed."""
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
-        yield
+        try:
+            yield
+        finally:
+            seed_step(model, None)
 
 
 @contextlib.contextmanager

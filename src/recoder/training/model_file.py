@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ __all__ = ["FORMAT_VERSION", "ModelFile", "check_json", "read_safetensors", "wri
 
 FORMAT_VERSION = 1
 _METADATA_KEY = "recoder"
+_ABSENT = object()
 
 
 @dataclass(kw_only=True)
@@ -135,20 +136,10 @@ def read_safetensors(path: str | os.PathLike[str]) -> ModelFile:
             f"{path} is not a whole model file: {error}. It was cut short, damaged, or is of another kind; "
             "load an earlier checkpoint"
         ) from error
-    weights = {name.removeprefix("model/"): t for name, t in tensors.items() if name.startswith("model/")}
-    for alias, name in metadata["aliases"].items():
-        if name not in weights:
-            raise FileFormatError(f"{path} lacks the tensor {name!r}, which {alias!r} refers to; it was damaged")
-        weights[alias] = weights[name]
-    optimizer: OptimizerState = {}
-    for name, tensor in tensors.items():
-        if name.startswith("optimizer/"):
-            parameter, key = name.removeprefix("optimizer/").rsplit("/", 1)
-            optimizer.setdefault(parameter, {})[key] = tensor
     return ModelFile(
         **{name: metadata[name] for name in _KINDS},
-        weights=weights,
-        optimizer=optimizer,
+        weights=_weights(path, tensors, metadata["aliases"]),
+        optimizer=_optimizer_state(path, tensors),
         interactions=unpack_interactions(tensors),
         with_histories="histories/data" in tensors,
     )
@@ -160,14 +151,47 @@ def check_json(name: str, value: Any) -> None:
     Raises:
         ConfigError: if it cannot.
     """
-    hint = "return hyper-parameters only: numbers, strings, booleans, None, lists and dicts of them"
-    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-        kind = "a dict with other keys than strings" if isinstance(value, dict) else type(value).__name__
-        raise ConfigError(f"{name} is {kind}, not a dict of JSON values; {hint}")
+    hint = "a model file holds JSON values only: numbers, strings, booleans, None, lists, and dicts of them by string"
+    if not isinstance(value, dict):
+        raise ConfigError(f"{name} is {type(value).__name__}, not a dict; {hint}")
     try:
         json.dumps(value, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"{name} cannot be stored as JSON ({error}); {hint}") from error
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{name} cannot be stored ({error}); {hint}") from error
+    other_keys = [key for key in _keys(value) if not isinstance(key, str)]
+    if other_keys:  # json would turn them into strings
+        raise ConfigError(f"{name} holds the key {other_keys[0]!r}; {hint}")
+
+
+def _keys(value: Any) -> Iterator[Any]:
+    """Yields the keys of dicts, however deep in lists and dicts they stand."""
+    if isinstance(value, dict):
+        yield from value
+    if isinstance(value, dict | list | tuple):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _keys(inner)
+
+
+def _weights(
+    path: str | os.PathLike[str], tensors: Mapping[str, Tensor], aliases: Mapping[str, Any]
+) -> dict[str, Tensor]:
+    weights = {name.removeprefix("model/"): t for name, t in tensors.items() if name.startswith("model/")}
+    for alias, name in aliases.items():
+        if not isinstance(name, str) or name not in weights:
+            raise FileFormatError(f"{path} lacks the tensor {name!r}, which {alias!r} refers to; it was damaged")
+        weights[alias] = weights[name]
+    return weights
+
+
+def _optimizer_state(path: str | os.PathLike[str], tensors: Mapping[str, Tensor]) -> OptimizerState:
+    state: OptimizerState = {}
+    for name, tensor in tensors.items():
+        if name.startswith("optimizer/"):
+            parameter, _, key = name.removeprefix("optimizer/").rpartition("/")
+            if not parameter:
+                raise FileFormatError(f"{path} holds {name!r}, which names no parameter; it was damaged")
+            state.setdefault(parameter, {})[key] = tensor
+    return state
 
 
 def _metadata(path: str | os.PathLike[str], raw: Mapping[str, str]) -> dict[str, Any]:
@@ -175,10 +199,10 @@ def _metadata(path: str | os.PathLike[str], raw: Mapping[str, str]) -> dict[str,
         raise FileFormatError(f"{Path(path)} is a safetensors file, but not a model file of this library")
     try:
         metadata: dict[str, Any] = json.loads(raw[_METADATA_KEY])
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FileFormatError(f"the description in {path} is not JSON ({error}); it was damaged") from error
     version = metadata.get("format_version") if isinstance(metadata, dict) else None
-    if not isinstance(version, int) or version < 1:
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise FileFormatError(f"the description in {path} has no format version; it was damaged")
     if version > FORMAT_VERSION:
         raise FileFormatError(
@@ -186,7 +210,8 @@ def _metadata(path: str | os.PathLike[str], raw: Mapping[str, str]) -> dict[str,
             f"upgrade it (the file was written by version {metadata.get('recoder_version')})"
         )
     for name, kind in {**_KINDS, "aliases": dict}.items():
-        if name not in metadata or not isinstance(metadata[name], kind):
+        value = metadata.get(name, _ABSENT)
+        if not isinstance(value, kind) or isinstance(value, bool):
             raise FileFormatError(f"the description in {path} has no valid {name!r}; it was damaged")
     return metadata
 

@@ -20,6 +20,13 @@ MOMENTUM = 0.9
 
 OptimizerState = dict[str, dict[str, Tensor]]
 
+_STATE_KEYS = {
+    "sgd": {"momentum_buffer"},
+    "adam": {"step", "exp_avg", "exp_avg_sq"},
+    "adagrad": {"step", "sum"},
+    "rmsprop": {"step", "square_avg", "momentum_buffer"},
+}
+
 
 class ModelOptimizer:
     """The optimizer of all parameters of a model.
@@ -44,7 +51,7 @@ class ModelOptimizer:
         self._names = {parameter: name for name, parameter in model.named_parameters() if parameter.requires_grad}
         if not self._names:
             raise ConfigError(f"{type(model).__name__} has no parameters to train; create them in init_model")
-        by_rows = _tables_with_sparse_gradients(model)
+        by_rows = _tables_with_sparse_gradients(model) & self._names.keys()
         self._check_sparse(by_rows)
         self._optimizers: list[Optimizer] = [
             *self._make(self._dense_optimizer, [p for p in self._names if p not in by_rows]),
@@ -80,9 +87,10 @@ class ModelOptimizer:
         """Takes over a state; parameters that it does not name start afresh.
 
         Raises:
-            FileFormatError: if it names a parameter that the model does not have, or shapes differ.
+            FileFormatError: as ``check_optimizer_state``.
         """
         parameters = {name: parameter for parameter, name in self._names.items()}
+        check_optimizer_state(state, parameters, self._type)
         owners = {
             parameter: optimizer
             for optimizer in self._optimizers
@@ -90,15 +98,7 @@ class ModelOptimizer:
             for parameter in group["params"]
         }
         for name, entries in state.items():
-            parameter = parameters.get(name)
-            if parameter is None:
-                raise FileFormatError(f"the optimizer state is of a parameter {name!r} that the model does not have")
-            for key, value in entries.items():
-                if value.dim() and value.shape != parameter.shape:
-                    raise FileFormatError(
-                        f"the optimizer state {key} of {name!r} has shape {tuple(value.shape)}, "
-                        f"the parameter {tuple(parameter.shape)}"
-                    )
+            parameter = parameters[name]
             owner = owners[parameter]
             owner.state[parameter] = {key: value.to(parameter.device, copy=True) for key, value in entries.items()}
             if isinstance(owner, RowAdam):
@@ -150,7 +150,7 @@ class ModelOptimizer:
 
     def _check_sparse(self, parameters: set[nn.Parameter]) -> None:
         if parameters and self._type != "adam":
-            name = min(self._names[parameter] for parameter in parameters if parameter in self._names)
+            name = min(self._names[parameter] for parameter in parameters)
             raise ConfigError(
                 f"{name} has sparse gradients, which optimizer_type {self._type!r} does not support; "
                 "use optimizer_type='adam', or build the model with sparse=False"
@@ -165,6 +165,29 @@ def check_optimizer_type(optimizer_type: str) -> None:
     """
     if optimizer_type not in OPTIMIZER_TYPES:
         raise ConfigError(f"unknown optimizer_type {optimizer_type!r}; choose one of {', '.join(OPTIMIZER_TYPES)}")
+
+
+def check_optimizer_state(
+    state: Mapping[str, Mapping[str, Tensor]], parameters: Mapping[str, Tensor], optimizer_type: str
+) -> None:
+    """Checks that a state is one of this optimizer for these parameters, by name.
+
+    Raises:
+        FileFormatError: if it names a parameter that is not there, lacks a part of one's state, or shapes differ.
+    """
+    for name, entries in state.items():
+        if name not in parameters:
+            raise FileFormatError(f"the optimizer state is of a parameter {name!r} that the model does not have")
+        for key, value in entries.items():
+            shape = torch.Size() if key == "step" else parameters[name].shape
+            if value.shape != shape:
+                raise FileFormatError(
+                    f"the optimizer state {key} of {name!r} has shape {tuple(value.shape)}, "
+                    f"the parameter {tuple(parameters[name].shape)}"
+                )
+        missing = _STATE_KEYS[optimizer_type] - entries.keys()
+        if missing:
+            raise FileFormatError(f"the optimizer state of {name!r} lacks {min(missing)}, which {optimizer_type} needs")
 
 
 def _tables_with_sparse_gradients(model: nn.Module) -> set[nn.Parameter]:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
-from recoder.errors import FileFormatError
+from recoder.errors import ConfigError, FileFormatError
+from recoder.losses import make_loss
 from recoder.nn.base import FactorizationModel
+from recoder.training.history import History
 from recoder.training.legacy import read_legacy
+from recoder.training.loop import Progress
 from recoder.training.model_file import ModelFile, read_safetensors
+from recoder.training.optimizers import OPTIMIZER_TYPES, check_optimizer_state
 
-__all__ = ["check_fits", "load_weights", "log_differences", "read_model_file"]
+__all__ = ["check_fits", "log_differences", "read_model_file", "rebuild", "restored_run"]
 
 _log = logging.getLogger("recoder.training")
 
@@ -55,13 +62,86 @@ def check_fits(path: str | os.PathLike[str], content: ModelFile, model: Factoriz
         )
 
 
-def load_weights(path: str | os.PathLike[str], model: FactorizationModel, content: ModelFile) -> None:
-    """Copies the file's weights into the model.
+def restored_run(path: str | os.PathLike[str], content: ModelFile) -> tuple[nn.Module | None, Progress, History]:
+    """Returns the loss (None where the file cannot hold it), how far the run is, and its history.
 
     Raises:
-        FileFormatError: if names or shapes differ.
+        FileFormatError: if the file says something else than a run can be.
     """
     try:
+        if content.optimizer_type not in OPTIMIZER_TYPES:
+            raise ConfigError(f"unknown optimizer_type {content.optimizer_type!r}")
+        loss = None if content.loss is None else make_loss(content.loss, content.loss_params)
+        progress = Progress(**content.progress)
+        if min(progress.epoch, progress.step, progress.num_users) < 0:
+            raise ConfigError(f"{progress} is below 0")
+        return loss, progress, History.from_json(content.history)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise FileFormatError(
+            f"the description of the run in {path} cannot be read ({error}); the file was damaged"
+        ) from error
+
+
+def rebuild(
+    path: str | os.PathLike[str], model: FactorizationModel, content: ModelFile, init_model: Callable[[], None]
+) -> None:
+    """Makes the model that the file holds; if that fails, the model is as it was before.
+
+    Args:
+        path: of the file.
+        model: takes over hyper-parameters and weights.
+        content: what the file holds.
+        init_model: creates the parameters, once the hyper-parameters are set.
+
+    Raises:
+        FileFormatError: if hyper-parameters, names or shapes do not fit the model.
+    """
+    with _as_before_on_error(model):
+        try:
+            model.load_model_params(content.model_params)
+            init_model()
+        except NotImplementedError:
+            raise  # the model's class lacks a method; the file is not to blame
+        except (AttributeError, KeyError, TypeError, ValueError, RuntimeError, MemoryError) as error:
+            raise FileFormatError(
+                f"{type(model).__name__} cannot be made as {path} describes it ({error}); "
+                "the file was damaged, or the model's class was changed since"
+            ) from error
+        _load_weights(path, model, content)
+        try:
+            check_optimizer_state(content.optimizer, dict(model.named_parameters()), content.optimizer_type)
+        except FileFormatError as error:
+            raise FileFormatError(f"{path}: {error}") from error
+
+
+@contextlib.contextmanager
+def _as_before_on_error(model: nn.Module) -> Iterator[None]:
+    """Gives every module its attributes, parameters and parts back if the block fails; tensors are not copied."""
+    kept = [(module, {name: _copied(value) for name, value in vars(module).items()}) for module in model.modules()]
+    try:
+        yield
+    except BaseException:
+        for module, attributes in kept:
+            vars(module).clear()
+            vars(module).update(attributes)
+        raise
+
+
+def _copied(value: Any) -> Any:
+    # the registers of a module are dicts and sets that change in place
+    return copy.copy(value) if isinstance(value, dict | set | list) else value
+
+
+def _load_weights(path: str | os.PathLike[str], model: FactorizationModel, content: ModelFile) -> None:
+    own = model.state_dict()
+    misfits = [
+        f"{name} has shape {tuple(weight.shape)}, the model's {tuple(own[name].shape)}"
+        for name, weight in content.weights.items()
+        if name in own and own[name].shape != weight.shape
+    ]
+    try:
+        if misfits:  # torch would copy those that fit before it says so
+            raise RuntimeError("; ".join(misfits))
         with torch.no_grad():
             model.load_state_dict(content.weights, strict=True)
     except RuntimeError as error:

@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+from itertools import chain
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import sparse
+
+from recoder._random import epoch_order
+from recoder.data import Batch, RecommendationDataLoader, RecommendationDataset, UsersInteractions
+from recoder.errors import ConfigError
+
+NUM_USERS, NUM_ITEMS = 23, 40
+
+
+def matrix(seed, num_users=NUM_USERS):
+    generator = np.random.default_rng(seed)
+    return sparse.random(num_users, NUM_ITEMS, 0.05, "csr", np.float32, generator)
+
+
+PLAIN = RecommendationDataset(matrix(0))
+WITH_TARGET = RecommendationDataset(matrix(0), matrix(1))
+
+
+def users_of(pairs):
+    return [batch.users.tolist() for batch, _ in pairs]
+
+
+def order_of(pairs):
+    return [user for users in users_of(pairs) for user in users]
+
+
+def content(batch):
+    """All that a batch holds, as something that can be compared."""
+    if batch is None:
+        return None
+    items = None if batch.items is None else batch.items.tolist()
+    return batch.users.tolist(), items, batch.indices.tolist(), batch.values.tolist(), tuple(batch.size)
+
+
+def contents(pairs):
+    return [(content(batch), content(target)) for batch, target in pairs]
+
+
+def test_pairs_are_batches_of_the_input_and_of_the_target():
+    loader = RecommendationDataLoader(WITH_TARGET, 5, seed=1)
+    for batch, target in loader:
+        assert isinstance(batch, Batch)
+        assert isinstance(target, Batch)
+        assert batch.items is None
+        users = batch.users.numpy()
+        np.testing.assert_array_equal(target.users.numpy(), users)
+        np.testing.assert_array_equal(batch.rows.to_dense().numpy(), matrix(0)[users].toarray())
+        np.testing.assert_array_equal(target.rows.to_dense().numpy(), matrix(1)[users].toarray())
+
+
+def test_target_is_none_where_the_data_set_has_none():
+    assert all(target is None for _, target in RecommendationDataLoader(PLAIN, 5, seed=1))
+
+
+@given(
+    num_users=st.integers(1, 12),
+    batch_size=st.integers(1, 5),
+    batches_per_super_batch=st.integers(0, 4),
+)
+@settings(max_examples=60, deadline=None)
+def test_length_is_the_number_of_batches_and_every_user_comes_once(num_users, batch_size, batches_per_super_batch):
+    loader = RecommendationDataLoader(
+        RecommendationDataset(matrix(0, num_users)),
+        batch_size,
+        negative_sampling=True,
+        num_sampling_users=batches_per_super_batch * batch_size,
+        seed=1,
+    )
+    users = users_of(loader)
+    assert len(users) == len(loader)
+    assert sorted(chain.from_iterable(users)) == list(range(num_users))
+    assert all(len(batch) == batch_size for batch in users[:-1])
+
+
+def test_order_is_a_function_of_the_seed_and_the_pass():
+    loader = RecommendationDataLoader(PLAIN, 5, seed=7)
+    passes = [order_of(loader) for _ in range(3)]
+    assert passes == [epoch_order(7, number, NUM_USERS).tolist() for number in (1, 2, 3)]
+    assert order_of(loader.epoch(2)) == passes[1]
+
+
+def test_asking_for_an_epoch_is_no_pass():
+    loader = RecommendationDataLoader(PLAIN, 5, seed=7)
+    users_of(loader.epoch(9))
+    assert users_of(loader) == users_of(loader.epoch(1))
+
+
+def test_order_does_not_depend_on_sizes_or_sampling():
+    expected = epoch_order(7, 1, NUM_USERS).tolist()
+    for arguments in ((3,), (8, True), (4, True, 12), (100,)):
+        assert order_of(RecommendationDataLoader(PLAIN, *arguments, seed=7)) == expected
+
+
+def test_a_seed_that_is_not_given_follows_that_of_torch_and_is_kept():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        first = RecommendationDataLoader(PLAIN, 5)
+        other = RecommendationDataLoader(PLAIN, 5)
+        torch.manual_seed(0)
+        again = RecommendationDataLoader(PLAIN, 5)
+    assert first.seed == again.seed != other.seed
+    assert users_of(first) == users_of(RecommendationDataLoader(PLAIN, 5, seed=first.seed))
+
+
+def test_without_shuffling_users_come_in_order_in_every_pass():
+    loader = RecommendationDataLoader(PLAIN, 5, shuffle=False)
+    for _ in range(2):
+        assert order_of(loader) == list(range(NUM_USERS))
+
+
+@pytest.mark.parametrize("arguments", [(4,), (4, True), (4, True, 12)])
+def test_worker_processes_make_the_same_batches(arguments):
+    alone, helped = (
+        RecommendationDataLoader(WITH_TARGET, *arguments, num_workers=workers, seed=3) for workers in (0, 2)
+    )
+    for _ in range(2):
+        assert contents(helped) == contents(alone)
+
+
+@pytest.mark.parametrize("arguments", [(4,), (4, True, 12)])
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_skipping_batches_is_dropping_them(arguments, num_workers):
+    loader = RecommendationDataLoader(WITH_TARGET, *arguments, num_workers=num_workers, seed=3)
+    whole = contents(loader.epoch(2))
+    for skip in (0, 1, 3, 4, 5, 6, 7):
+        assert contents(loader.epoch(2, skip=skip)) == whole[skip:]
+
+
+def test_skipped_super_batches_are_not_loaded():
+    loaded = []
+
+    def collate(interactions):
+        loaded.append(interactions.users.tolist())
+        return [interactions.users] * 3
+
+    loader = RecommendationDataLoader(PLAIN, 2, True, 6, collate_fn=collate, shuffle=False)
+    assert len(list(loader.epoch(1, skip=7))) == 12 - 7
+    assert loaded == [list(range(12, 18)), list(range(18, 23))]
+
+
+def test_candidates_are_the_items_of_the_super_batch_shared_by_its_batches():
+    loader = RecommendationDataLoader(PLAIN, 4, negative_sampling=True, num_sampling_users=8, seed=3)
+    batches = [batch for batch, _ in loader]
+    for start in range(0, len(batches), 2):
+        super_batch = batches[start : start + 2]
+        users = np.concatenate([batch.users.numpy() for batch in super_batch])
+        candidates = sorted(set(matrix(0)[users].indices.tolist()))
+        assert 0 < len(candidates) < NUM_ITEMS
+        for batch in super_batch:
+            assert batch.items.tolist() == candidates
+            dense = matrix(0)[batch.users.numpy()][:, candidates].toarray()
+            np.testing.assert_array_equal(batch.rows.to_dense().numpy(), dense)
+
+
+def test_without_num_sampling_users_a_batch_is_its_own_super_batch():
+    loader = RecommendationDataLoader(PLAIN, 4, negative_sampling=True, seed=3)
+    assert loader.num_sampling_users == 4
+    for batch, _ in loader:
+        assert batch.items.tolist() == sorted(set(matrix(0)[batch.users.numpy()].indices.tolist()))
+
+
+@pytest.mark.parametrize("as_list", [False, True])
+def test_a_collate_function_of_ones_own_is_called_for_input_and_target(as_list):
+    def collate(interactions):
+        assert isinstance(interactions, UsersInteractions)
+        collated = interactions.users.tolist(), interactions.interactions_matrix.nnz
+        return [collated] if as_list else Collated(collated)
+
+    class Collated:
+        def __init__(self, pair):
+            self.pair = pair
+
+    loader = RecommendationDataLoader(WITH_TARGET, 9, collate_fn=collate, shuffle=False)
+    pairs = list(loader) if as_list else [(batch.pair, target.pair) for batch, target in loader]
+    starts = (0, 9, 18)
+    assert pairs == [
+        tuple((list(range(NUM_USERS))[s : s + 9], matrix(seed)[s : s + 9].nnz) for seed in (0, 1)) for s in starts
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"batch_size": 4, "num_workers": -1}, "num_workers is -1"),
+        ({"batch_size": 4, "num_sampling_users": 8}, "negative_sampling is False"),
+        ({"batch_size": 4, "negative_sampling": True, "num_sampling_users": 10}, "no multiple of batch_size 4; .* 8"),
+        ({"batch_size": 4, "negative_sampling": True, "num_sampling_users": 2}, "no multiple of batch_size 4; .* 4"),
+        ({"batch_size": 4, "negative_sampling": True, "num_sampling_users": -4}, "num_sampling_users is -4"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_errors(arguments, words):
+    with pytest.raises(ConfigError, match=words):
+        RecommendationDataLoader(PLAIN, **arguments)
+
+
+def test_a_collate_function_that_cuts_input_and_target_differently_is_an_error():
+    def collate(interactions):
+        is_target = (interactions.interactions_matrix != matrix(0)[interactions.users]).nnz > 0
+        return [interactions] * (1 if is_target else 2)
+
+    loader = RecommendationDataLoader(WITH_TARGET, 100, collate_fn=collate, shuffle=False)
+    with pytest.raises(ConfigError, match="2 batches for the input and 1 for the target"):
+        list(loader)

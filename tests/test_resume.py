@@ -1,0 +1,317 @@
+"""A run that is stopped, at whatever moment, and goes on from its file equals the undisturbed run bit for bit."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy import sparse
+from torch import Tensor
+
+from recoder.data import RecommendationDataset
+from recoder.metrics import NDCG, Metric, Recall
+from recoder.model import Recoder
+from recoder.nn import DynamicAutoencoder, FactorizationModel, MatrixFactorization
+
+USERS, ITEMS = 23, 17
+
+
+def dataset(*, with_target: bool = False) -> RecommendationDataset:
+    rng = np.random.default_rng(3)
+    dense = (rng.random((USERS, ITEMS)) < 0.35).astype(np.float32)
+    dense[:, 0] = 1
+    target = sparse.csr_matrix(dense[:, ::-1].copy()) if with_target else None
+    return RecommendationDataset(sparse.csr_matrix(dense), target)
+
+
+class Setup:
+    """A model and the arguments of its run."""
+
+    def __init__(
+        self,
+        make: Callable[[], FactorizationModel],
+        *,
+        optimizer_type: str = "adam",
+        loss: str = "logistic",
+        with_target: bool = False,
+        **train: Any,
+    ) -> None:
+        self.make = make
+        self.arguments: dict[str, Any] = {"optimizer_type": optimizer_type, "loss": loss}
+        self.with_target = with_target
+        self.train: dict[str, Any] = {"batch_size": 5, "lr": 0.01, "weight_decay": 1e-3, **train}
+
+    def recoder(self, seed: int | None = 11) -> Recoder:
+        return Recoder(self.make(), seed=seed, **self.arguments)
+
+    def run(self, recoder: Recoder, num_epochs: int, **kwargs: Any) -> Recoder:
+        data = dataset(with_target=self.with_target)
+        recoder.train(data, num_epochs=num_epochs, **{**self.train, **kwargs})
+        return recoder
+
+    def resumed(self, path: str | Path, num_epochs: int, **kwargs: Any) -> Recoder:
+        # a seed of its own would show, were the file's not taken over
+        recoder = Recoder(self.make(), seed=99, **self.arguments)
+        recoder.init_from_model_file(path)
+        return self.run(recoder, num_epochs, **kwargs)
+
+
+def noisy(**kwargs: Any) -> Callable[[], FactorizationModel]:
+    return lambda: DynamicAutoencoder([6], noise_prob=0.4, dropout_prob=0.3, **kwargs)
+
+
+SAMPLED = {"negative_sampling": True}
+SETUPS = {
+    "autoencoder, whole catalogue": Setup(noisy()),
+    "autoencoder, sampled": Setup(noisy(), **SAMPLED),
+    "autoencoder, sparse": Setup(noisy(sparse=True), **SAMPLED),
+    "autoencoder, super-batches": Setup(noisy(), num_sampling_users=10, **SAMPLED),
+    "deep tied": Setup(
+        lambda: DynamicAutoencoder([8, 4], is_constrained=True, noise_prob=0.4, dropout_prob=0.3), loss="logloss"
+    ),
+    "deep tied, sparse": Setup(
+        lambda: DynamicAutoencoder([8, 4], is_constrained=True, noise_prob=0.4, dropout_prob=0.3, sparse=True),
+        loss="mse",
+        **SAMPLED,
+    ),
+    "factorization": Setup(lambda: MatrixFactorization(6, "tanh", dropout_prob=0.3), **SAMPLED),
+    "factorization, sparse": Setup(lambda: MatrixFactorization(6, dropout_prob=0.3, sparse=True), **SAMPLED),
+    "sgd": Setup(noisy(), optimizer_type="sgd"),
+    "rmsprop": Setup(noisy(), optimizer_type="rmsprop", loss="mse"),
+    "adagrad": Setup(noisy(), optimizer_type="adagrad", loss="logloss"),
+    "milestones": Setup(noisy(), lr_milestones=[1, 2, 3]),
+    "few steps an epoch": Setup(noisy(), iters_per_epoch=3),
+    "many steps an epoch": Setup(noisy(), iters_per_epoch=12, num_sampling_users=10, **SAMPLED),
+    "against a target": Setup(noisy(), with_target=True, **SAMPLED),
+}
+
+
+def assert_same(resumed: Recoder, undisturbed: Recoder) -> None:
+    weights, expected = resumed.model.state_dict(), undisturbed.model.state_dict()
+    assert weights.keys() == expected.keys()
+    for name, tensor in expected.items():
+        assert torch.equal(weights[name], tensor), name
+    facts = [[(r.epoch, r.loss, r.lr, r.val_loss, r.metrics) for r in each.history] for each in (resumed, undisturbed)]
+    assert facts[0] == facts[1]
+    state, expected_state = resumed._current_optimizer_state(), undisturbed._current_optimizer_state()
+    assert state.keys() == expected_state.keys()
+    for name, entries in expected_state.items():
+        assert all(torch.equal(state[name][key], entry) for key, entry in entries.items()), name
+
+
+@pytest.mark.parametrize("setup", SETUPS.values(), ids=list(SETUPS))
+def test_a_run_killed_between_epochs_and_resumed_equals_the_undisturbed_run(setup: Setup, tmp_path: Path) -> None:
+    undisturbed = setup.run(setup.recoder(), 4, model_checkpoint_prefix=tmp_path / "x", checkpoint_freq=1)
+    resumed = setup.resumed(tmp_path / "x_epoch_2.model", 4)
+    assert_same(resumed, undisturbed)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_ten_epochs_equal_five_and_five(workers: int, tmp_path: Path) -> None:
+    setup = SETUPS["autoencoder, super-batches"]
+    undisturbed = setup.run(
+        setup.recoder(), 10, model_checkpoint_prefix=tmp_path / "x", checkpoint_freq=5, num_data_workers=workers
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x_epoch_10.model", "x_epoch_5.model"]
+    assert_same(setup.resumed(tmp_path / "x_epoch_5.model", 10, num_data_workers=workers), undisturbed)
+
+
+def test_the_files_of_a_resumed_run_equal_those_of_the_undisturbed_one(tmp_path: Path) -> None:
+    setup = SETUPS["factorization, sparse"]
+    setup.run(setup.recoder(), 4, model_checkpoint_prefix=tmp_path / "x", checkpoint_freq=2)
+    setup.resumed(tmp_path / "x_epoch_2.model", 4, model_checkpoint_prefix=tmp_path / "again" / "x")
+    files = [Recoder(setup.make()) for _ in range(2)]
+    for recoder, folder in zip(files, (tmp_path, tmp_path / "again"), strict=True):
+        recoder.init_from_model_file(folder / "x_epoch_4.model")
+    assert_same(files[1], files[0])
+
+
+# inside an epoch
+
+
+class Stops:
+    """Mixed into a model, it does something in the n-th training step, counted over the whole run."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.steps = 0
+        self.on_step: dict[int, Callable[[], None]] = {}
+
+    def penalty(self) -> Tensor | None:
+        self.steps += 1
+        self.on_step.get(self.steps, lambda: None)()
+        return None
+
+
+class StoppingAutoencoder(Stops, DynamicAutoencoder):
+    pass
+
+
+class StoppingFactorization(Stops, MatrixFactorization):
+    pass
+
+
+def press_ctrl_c() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def fail() -> None:
+    raise KeyboardInterrupt
+
+
+STOPPING = {
+    "autoencoder": Setup(lambda: StoppingAutoencoder([6], noise_prob=0.4, dropout_prob=0.3), **SAMPLED),
+    "autoencoder, sparse": Setup(
+        lambda: StoppingAutoencoder([6], noise_prob=0.4, sparse=True), num_sampling_users=10, **SAMPLED
+    ),
+    "deep tied": Setup(
+        lambda: StoppingAutoencoder([8, 4], is_constrained=True, noise_prob=0.4, dropout_prob=0.3), loss="logloss"
+    ),
+    "factorization, sparse": Setup(lambda: StoppingFactorization(6, dropout_prob=0.3, sparse=True), **SAMPLED),
+    "sgd": Setup(lambda: StoppingAutoencoder([6], noise_prob=0.4), optimizer_type="sgd", loss="mse"),
+    "many steps an epoch": Setup(lambda: StoppingAutoencoder([6], noise_prob=0.4), iters_per_epoch=12),
+}
+
+
+@pytest.mark.parametrize("stop", [press_ctrl_c, fail])
+@pytest.mark.parametrize("setup", STOPPING.values(), ids=list(STOPPING))
+def test_a_run_stopped_inside_an_epoch_and_resumed_equals_the_undisturbed_run(
+    setup: Setup, stop: Callable[[], None], tmp_path: Path
+) -> None:
+    undisturbed = setup.run(setup.recoder(), 3)
+    stopped = setup.recoder()
+    stopped.model.on_step[8] = stop  # type: ignore[union-attr, operator]
+    with pytest.raises(KeyboardInterrupt):
+        setup.run(stopped, 3)
+    path = stopped.save_state(tmp_path / "x")
+    # 5 steps an epoch: the eighth is the third of the second; it is finished after Ctrl-C, and lost where it failed
+    per_epoch = setup.train.get("iters_per_epoch", 5)
+    assert path.endswith(f"_epoch_{7 // per_epoch}.model")
+    assert_same(setup.resumed(path, 3), undisturbed)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_run_stopped_with_workers_goes_on_with_the_next_batch(workers: int, tmp_path: Path) -> None:
+    setup = STOPPING["autoencoder, sparse"]
+    undisturbed = setup.run(setup.recoder(), 3, num_data_workers=workers)
+    stopped = setup.recoder()
+    stopped.model.on_step[9] = press_ctrl_c  # type: ignore[union-attr, operator]
+    with pytest.raises(KeyboardInterrupt):
+        setup.run(stopped, 3, num_data_workers=workers)
+    assert_same(setup.resumed(stopped.save_state(tmp_path / "x"), 3, num_data_workers=workers), undisturbed)
+
+
+def test_workers_change_nothing(tmp_path: Path) -> None:
+    setup = SETUPS["autoencoder, super-batches"]
+    assert_same(setup.run(setup.recoder(), 2, num_data_workers=2), setup.run(setup.recoder(), 2))
+
+
+def test_training_goes_on_in_the_same_recoder_after_ctrl_c(tmp_path: Path) -> None:
+    setup = STOPPING["autoencoder"]
+    undisturbed = setup.run(setup.recoder(), 3)
+    stopped = setup.recoder()
+    for step in (3, 4, 9, 15):
+        stopped.model.on_step[step] = press_ctrl_c  # type: ignore[union-attr, operator]
+        with pytest.raises(KeyboardInterrupt):
+            setup.run(stopped, 3)
+    setup.run(stopped, 3)
+    assert_same(stopped, undisturbed)
+
+
+class StopsOnce(Metric):
+    """Evaluates as Recall@3 does, but for one interrupt."""
+
+    def __init__(self) -> None:
+        super().__init__("stops once")
+        self.calls_left = 1_000_000
+
+    def evaluate(self, x: Any, y: Any) -> float:
+        self.calls_left -= 1
+        if self.calls_left == 0:
+            raise KeyboardInterrupt
+        return Recall(3).evaluate(x, y)
+
+
+def test_a_run_stopped_in_validation_goes_on_with_that_validation(tmp_path: Path) -> None:
+    setup = SETUPS["autoencoder, sampled"]
+    validation: dict[str, Any] = {
+        "val_dataset": dataset(with_target=True),
+        "eval_freq": 1,
+        "eval_num_recommendations": 5,
+    }
+    undisturbed = setup.run(setup.recoder(), 3, metrics=[NDCG(5), StopsOnce()], **validation)
+    stopping = StopsOnce()
+    stopping.calls_left = USERS + 4  # among the users of the second epoch
+    stopped = setup.recoder()
+    with pytest.raises(KeyboardInterrupt):
+        setup.run(stopped, 3, metrics=[NDCG(5), stopping], **validation)
+    path = stopped.save_state(tmp_path / "x")
+    resumed = setup.resumed(path, 3, metrics=[NDCG(5), StopsOnce()], **validation)
+    assert_same(resumed, undisturbed)
+    assert [record.epoch for record in resumed.history] == [1, 2, 3]
+
+
+# the process itself is killed
+
+VICTIM = """
+import sys, time
+import numpy as np, torch
+from pathlib import Path
+from scipy import sparse
+from recoder.data import RecommendationDataset
+from recoder.model import Recoder
+from recoder.nn import DynamicAutoencoder
+
+class SlowAutoencoder(DynamicAutoencoder):
+    def penalty(self):
+        time.sleep(0.01)
+
+torch.set_num_threads(1)
+recoder = Recoder(SlowAutoencoder([6], noise_prob=0.4, dropout_prob=0.3), optimizer_type="adam", loss="logistic", seed=5)
+recoder.train(
+    RecommendationDataset(sparse.load_npz(sys.argv[1])), num_epochs=10_000, batch_size=5, lr=0.01, weight_decay=1e-3,
+    negative_sampling=True, model_checkpoint_prefix=sys.argv[2], checkpoint_freq=1,
+)
+"""
+
+
+class SlowAutoencoder(DynamicAutoencoder):
+    pass
+
+
+def test_a_process_killed_in_training_can_be_resumed_from_its_last_file(tmp_path: Path) -> None:
+    sparse.save_npz(tmp_path / "matrix.npz", dataset().interactions_matrix)
+    prefix = tmp_path / "models" / "x"
+    victim = subprocess.Popen([sys.executable, "-c", VICTIM, str(tmp_path / "matrix.npz"), str(prefix)])
+    try:
+        deadline = time.monotonic() + 60
+        while not Path(f"{prefix}_epoch_4.model").exists():
+            assert victim.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+    finally:
+        victim.send_signal(signal.SIGKILL)
+        victim.wait()
+    assert victim.returncode == -signal.SIGKILL
+    epochs = sorted(int(path.stem.rpartition("_")[2]) for path in prefix.parent.glob("x_epoch_*.model"))
+    last = epochs[-1]
+    assert epochs == list(range(1, last + 1))
+
+    setup = Setup(lambda: SlowAutoencoder([6], noise_prob=0.4, dropout_prob=0.3), **SAMPLED)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        undisturbed = setup.run(setup.recoder(seed=5), last + 3)
+        resumed = setup.resumed(f"{prefix}_epoch_{last}.model", last + 3)
+    finally:
+        torch.set_num_threads(threads)
+    assert_same(resumed, undisturbed)

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from recoder.data import RecommendationDataset
+from recoder.errors import ConfigError, DataError, DataTypeError, EmptyDataError, UnknownIdError
+from recoder.losses import make_loss
+from recoder.metrics import NDCG
+from recoder.nn import DynamicAutoencoder, MatrixFactorization
+from recoder.training.checks import check_data, check_sizes
+from recoder.training.config import TrainConfig
+
+
+def config(**changes):
+    defaults = {
+        "lr": 0.001,
+        "weight_decay": 0,
+        "num_epochs": 1,
+        "iters_per_epoch": None,
+        "batch_size": 64,
+        "lr_milestones": None,
+        "negative_sampling": False,
+        "num_sampling_users": 0,
+        "num_data_workers": 0,
+        "model_checkpoint_prefix": None,
+        "checkpoint_freq": 0,
+        "eval_freq": 0,
+        "eval_num_recommendations": None,
+        "eval_num_users": None,
+        "metrics": None,
+        "eval_batch_size": None,
+    }
+    return TrainConfig(**(defaults | changes))
+
+
+def matrix(num_users=3, num_items=4, value=1.0):
+    return sparse.csr_matrix(np.eye(num_users, num_items, dtype=np.float32) * value)
+
+
+def dataset(num_users=3, num_items=4, value=1.0, target=None):
+    return RecommendationDataset(matrix(num_users, num_items, value), target)
+
+
+EMPTY = sparse.csr_matrix((3, 4), dtype=np.float32)
+EVALUATED = config(metrics=[NDCG(2)], eval_freq=1)
+LOGISTIC, MSE = make_loss("logistic", None), make_loss("mse", None)
+
+
+def test_data_in_order_passes():
+    check_data(dataset(), None, config(), LOGISTIC)
+    check_data(dataset(), dataset(target=matrix()), EVALUATED, LOGISTIC)
+    check_data(dataset(value=5), dataset(value=7), config(), MSE)
+
+
+@pytest.mark.parametrize(
+    ("train", "validation", "arguments", "loss", "error", "words"),
+    [
+        (matrix(), None, config(), MSE, DataTypeError, "train_dataset is a csr_matrix; wrap"),
+        (None, None, config(), MSE, DataTypeError, "train_dataset is a NoneType; wrap"),
+        (dataset(), matrix(), config(), MSE, DataTypeError, "val_dataset is a csr_matrix; wrap"),
+        (RecommendationDataset(EMPTY), None, config(), MSE, EmptyDataError, "3 users but no interactions"),
+        (dataset(target=EMPTY), None, config(), MSE, EmptyDataError, "3 users but no target interactions"),
+        (dataset(), None, EVALUATED, MSE, ConfigError, "there is no val_dataset"),
+        (dataset(), dataset(), EVALUATED, MSE, ConfigError, "val_dataset has none"),
+        (dataset(), dataset(target=EMPTY), EVALUATED, MSE, EmptyDataError, "none of the 3 users of val_dataset"),
+        (dataset(value=5), None, config(), LOGISTIC, DataError, "largest is 5; binarise"),
+        (dataset(), dataset(value=7), config(), LOGISTIC, DataError, "largest is 7; binarise"),
+        (dataset(target=matrix(value=3)), None, config(), LOGISTIC, DataError, "largest is 3; binarise"),
+    ],
+)
+def test_data_that_cannot_work_is_an_error(train, validation, arguments, loss, error, words):
+    with pytest.raises(error, match=words):
+        check_data(train, validation, arguments, loss)
+
+
+def test_a_loss_is_asked_about_what_is_predicted_and_not_about_the_input():
+    check_data(dataset(value=5, target=matrix()), None, config(), LOGISTIC)
+
+
+def sizes(train, validation, model, **told):
+    defaults = {"num_items": 4, "num_users": 3, "user_based": True, "item_based": True}
+    check_sizes(train, validation, model, **(defaults | told))
+
+
+AUTOENCODER, FACTORIZATION = DynamicAutoencoder([2]), MatrixFactorization(2)
+
+
+@pytest.mark.parametrize("model", [AUTOENCODER, FACTORIZATION])
+def test_data_within_the_model_passes(model):
+    sizes(dataset(), dataset(), model)
+    sizes(dataset(2, 3), dataset(2, 3), model)
+
+
+@pytest.mark.parametrize(
+    ("train", "validation", "model", "told", "words"),
+    [
+        (dataset(3, 5), None, AUTOENCODER, {}, "train_dataset has 5 items, the model 4: item id 4 is outside"),
+        (dataset(9, 4), None, AUTOENCODER, {}, "train_dataset has 9 users, the model 3: user id 8 is outside"),
+        (dataset(9, 4), None, FACTORIZATION, {"user_based": False}, "train_dataset has 9 users, the model 3"),
+        (dataset(), dataset(3, 6), AUTOENCODER, {}, "val_dataset has 6 items, the model 4"),
+        (dataset(), dataset(3, 6), AUTOENCODER, {"item_based": False}, "val_dataset has 6 items, the model 4"),
+        (dataset(), dataset(9, 4), FACTORIZATION, {}, "val_dataset has 9 users, the model 3"),
+    ],
+)
+def test_ids_beyond_the_model_are_errors(train, validation, model, told, words):
+    with pytest.raises(UnknownIdError, match=words):
+        sizes(train, validation, model, **told)
+
+
+def test_an_autoencoder_takes_more_users_where_it_is_told_not_to_be_user_based():
+    sizes(dataset(9, 4), None, AUTOENCODER, user_based=False)
+
+
+def test_a_model_that_is_told_not_to_be_item_based_takes_more_items():
+    sizes(dataset(3, 9), None, AUTOENCODER, item_based=False)
+
+
+def test_validation_users_of_an_autoencoder_are_others_than_those_of_training():
+    sizes(dataset(), dataset(50, 4), AUTOENCODER)

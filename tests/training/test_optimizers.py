@@ -1,0 +1,297 @@
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from recoder.errors import ConfigError, FileFormatError
+from recoder.nn import DynamicAutoencoder, MatrixFactorization
+from recoder.training.optimizers import OPTIMIZER_TYPES, ModelOptimizer
+from recoder.training.row_adam import RowAdam
+
+LR, DECAY = 0.05, 0.1
+
+
+class Dense(nn.Module):
+    def __init__(self):
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.layers = nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2))
+        self.double()
+
+    def loss(self, step):
+        x = torch.randn(5, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(step))
+        return (self.layers(x) - 1).square().sum()
+
+
+class Table(nn.Module):
+    """A table of the user's own, and a dense weight."""
+
+    def __init__(self, kind):
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            if kind == "embedding":
+                self.table = nn.Embedding(8, 3, sparse=True)
+            elif kind == "bag":
+                self.table = nn.EmbeddingBag(8, 3, mode="sum", sparse=True)
+            else:  # nothing tells beforehand that its gradient will be sparse
+                self.bare = nn.Parameter(torch.randn(8, 3))
+            self.weight = nn.Parameter(torch.randn(3))
+        self.double()
+
+    def loss(self, step):
+        ids = torch.tensor([[1, 2], [2, 5], [step % 8, 0]])
+        is_bare = "bare" in self._parameters
+        rows = F.embedding(ids, self.bare, sparse=True).sum(dim=1) if is_bare else self.table(ids)
+        return (rows @ self.weight - 2).square().sum()
+
+    def whole(self):
+        return self.table.weight if hasattr(self, "table") else self.bare
+
+
+def take_steps(model, optimizer, steps, lr=LR):
+    for step in steps:
+        optimizer.zero_grad()
+        model.loss(step).backward()
+        optimizer.step(lr)
+
+
+def torch_optimizer(optimizer_type, groups):
+    makers = {
+        "sgd": lambda: torch.optim.SGD(groups, lr=LR, momentum=0.9),
+        "adam": lambda: torch.optim.Adam(groups, lr=LR),
+        "adagrad": lambda: torch.optim.Adagrad(groups, lr=LR),
+        "rmsprop": lambda: torch.optim.RMSprop(groups, lr=LR, momentum=0.9),
+    }
+    return makers[optimizer_type]()
+
+
+@pytest.mark.parametrize("optimizer_type", OPTIMIZER_TYPES)
+def test_each_type_is_that_of_torch_with_l2_on_all_but_biases(optimizer_type):
+    ours, theirs = Dense(), Dense()
+    optimizer = ModelOptimizer(ours, optimizer_type, DECAY)
+    weights = [theirs.layers[0].weight, theirs.layers[2].weight]
+    biases = [theirs.layers[0].bias, theirs.layers[2].bias]
+    reference = torch_optimizer(
+        optimizer_type, [{"params": weights, "weight_decay": DECAY}, {"params": biases, "weight_decay": 0.0}]
+    )
+    for step in range(6):
+        take_steps(ours, optimizer, [step])
+        reference.zero_grad()
+        theirs.loss(step).backward()
+        reference.step()
+    for ours_p, theirs_p in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(ours_p, theirs_p, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("optimizer_type", OPTIMIZER_TYPES)
+def test_learning_rate_of_a_step_reaches_every_parameter(optimizer_type):
+    model = Dense()
+    optimizer = ModelOptimizer(model, optimizer_type, DECAY)
+    before = copy.deepcopy(model.state_dict())
+    take_steps(model, optimizer, [0], lr=0.0)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name])
+    take_steps(model, optimizer, [1])
+    for name, value in model.state_dict().items():
+        assert (value != before[name]).all()
+
+
+def test_learning_rate_reaches_tables_too():
+    model = MatrixFactorization(3, sparse=True)
+    model.init_model(num_items=5, num_users=4)
+    optimizer = ModelOptimizer(model, "adam", 0.0)
+    before = copy.deepcopy(model.state_dict())
+    for lr in (0.0, 0.1):
+        optimizer.zero_grad()
+        model(None, torch.tensor([0, 3]), target_items=torch.tensor([1, 2])).square().sum().backward()
+        optimizer.step(lr)
+        unchanged = [torch.equal(value, before[name]) for name, value in model.state_dict().items()]
+        assert all(unchanged) if lr == 0 else not any(unchanged)
+
+
+@pytest.mark.parametrize("kind", ["embedding", "bag", "bare"])
+@pytest.mark.parametrize("weight_decay", [0.0, DECAY])
+def test_sparse_gradients_in_a_users_own_model_are_found_and_update_rows(kind, weight_decay):
+    model, reference_model = Table(kind), Table(kind)
+    optimizer = ModelOptimizer(model, "adam", weight_decay)
+    by_rows = RowAdam([reference_model.whole()], lr=LR, weight_decay=weight_decay)
+    dense = torch.optim.Adam([reference_model.weight], lr=LR, weight_decay=weight_decay)
+    for step in range(5):
+        take_steps(model, optimizer, [step])
+        reference_model.zero_grad()
+        reference_model.loss(step).backward()
+        by_rows.step()
+        dense.step()
+    assert model.whole().grad.is_sparse
+    torch.testing.assert_close(model.whole(), reference_model.whole(), rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(model.weight, reference_model.weight, rtol=1e-9, atol=1e-12)
+    assert torch.equal(model.whole()[7], Table(kind).whole()[7])
+
+
+@pytest.mark.parametrize("kind", ["embedding", "bag", "bare"])
+@pytest.mark.parametrize("optimizer_type", ["sgd", "adagrad", "rmsprop"])
+def test_sparse_gradients_with_another_optimizer_are_an_error_that_says_what_to_do(kind, optimizer_type):
+    model = Table(kind)
+    with pytest.raises(ConfigError, match=rf"sparse gradients, .*'{optimizer_type}'.*'adam'.*sparse=False"):
+        take_steps(model, ModelOptimizer(model, optimizer_type, 0.0), [0])
+
+
+def sparse_autoencoder():
+    model = DynamicAutoencoder([3], sparse=True)
+    model.init_model(num_items=5)
+    return model
+
+
+@pytest.mark.parametrize("make", [lambda: Table("embedding"), lambda: Table("bag"), sparse_autoencoder])
+@pytest.mark.parametrize("optimizer_type", ["sgd", "adagrad", "rmsprop"])
+def test_layers_that_say_they_are_sparse_are_refused_before_the_first_step(make, optimizer_type):
+    model = make()
+    with pytest.raises(ConfigError, match="sparse gradients"):
+        ModelOptimizer(model, optimizer_type, 0.0)
+
+
+@pytest.mark.parametrize("optimizer_type", OPTIMIZER_TYPES)
+def test_frozen_tables_do_not_matter(optimizer_type):
+    model = Table("embedding")
+    model.table.weight.requires_grad_(False)
+    before = model.table.weight.clone()
+    take_steps(model, ModelOptimizer(model, optimizer_type, DECAY), range(3))
+    assert torch.equal(model.table.weight, before)
+    assert not torch.equal(model.weight, Table("embedding").weight)
+
+
+def test_a_gradient_that_turns_sparse_later_keeps_its_moments():
+    class Late(Table):
+        def loss(self, step):
+            # every row each time, so that both ways are Adam
+            ids = torch.arange(8)
+            rows = F.embedding(ids, self.bare, sparse=step >= self.first_sparse)
+            return (rows @ self.weight - 2).square().sum()
+
+    def weights(first_sparse):
+        model = Late("bare")
+        model.first_sparse = first_sparse
+        take_steps(model, ModelOptimizer(model, "adam", DECAY), range(6))
+        return model.bare
+
+    torch.testing.assert_close(weights(3), weights(100), rtol=1e-12, atol=1e-14)
+
+
+def test_a_model_of_which_every_gradient_turns_out_sparse_trains():
+    class Only(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.bare = nn.Parameter(torch.ones(4, 2))
+
+        def loss(self, step):
+            return F.embedding(torch.tensor([1, 3]), self.bare, sparse=True).square().sum()
+
+    model = Only()
+    take_steps(model, ModelOptimizer(model, "adam", 0.0), range(3))
+    assert model.bare[[0, 2]].tolist() == [[1, 1], [1, 1]]
+    assert (model.bare[[1, 3]] < 1).all()
+
+
+def build(kind):
+    return Dense() if kind == "dense" else Table(kind)
+
+
+@pytest.mark.parametrize(
+    ("kind", "optimizer_type"),
+    [*(("dense", kind) for kind in OPTIMIZER_TYPES), ("embedding", "adam"), ("bag", "adam"), ("bare", "adam")],
+)
+def test_state_that_is_saved_and_loaded_goes_on_exactly(kind, optimizer_type):
+    undisturbed = build(kind)
+    take_steps(undisturbed, ModelOptimizer(undisturbed, optimizer_type, DECAY), range(6))
+
+    first = build(kind)
+    optimizer = ModelOptimizer(first, optimizer_type, DECAY)
+    take_steps(first, optimizer, range(3))
+    state = copy.deepcopy(optimizer.state())
+    resumed = build(kind)
+    resumed.load_state_dict(first.state_dict())
+    optimizer = ModelOptimizer(resumed, optimizer_type, DECAY)
+    optimizer.load(state)
+    take_steps(resumed, optimizer, range(3, 6))
+    for name, value in resumed.state_dict().items():
+        assert torch.equal(value, undisturbed.state_dict()[name]), name
+
+
+def test_state_is_tensors_by_parameter_name():
+    model = Table("embedding")
+    optimizer = ModelOptimizer(model, "adam", 0.0)
+    take_steps(model, optimizer, range(2))
+    state = optimizer.state()
+    assert set(state) == {"table.weight", "weight"}
+    for entries in state.values():
+        assert set(entries) == {"step", "exp_avg", "exp_avg_sq"}
+        assert all(isinstance(value, torch.Tensor) for value in entries.values())
+        assert entries["step"] == 2
+
+
+@pytest.mark.parametrize("optimizer_type", OPTIMIZER_TYPES)
+def test_state_before_the_first_step_loads_as_a_fresh_start(optimizer_type):
+    fresh, model = Dense(), Dense()
+    optimizer = ModelOptimizer(model, optimizer_type, DECAY)
+    optimizer.load(copy.deepcopy(ModelOptimizer(Dense(), optimizer_type, DECAY).state()))
+    take_steps(model, optimizer, range(2))
+    take_steps(fresh, ModelOptimizer(fresh, optimizer_type, DECAY), range(2))
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, fresh.state_dict()[name])
+
+
+def test_loaded_state_is_a_copy():
+    model = Dense()
+    optimizer = ModelOptimizer(model, "adam", 0.0)
+    take_steps(model, optimizer, [0])
+    state = copy.deepcopy(optimizer.state())
+    kept = copy.deepcopy(state)
+    optimizer.load(state)
+    take_steps(model, optimizer, [1])
+    assert torch.equal(state["layers.0.weight"]["exp_avg"], kept["layers.0.weight"]["exp_avg"])
+
+
+def adam_state(*shape):
+    return {"step": torch.tensor(1.0), "exp_avg": torch.zeros(shape), "exp_avg_sq": torch.zeros(shape)}
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ({"missing": adam_state(3, 4)}, "'missing' that the model does not have"),
+        ({"layers.0.bias": adam_state(3, 4)}, r"of 'layers.0.bias' has shape \(3, 4\), the parameter \(3,\)"),
+        ({"layers.0.bias": adam_state(3) | {"step": torch.zeros(3)}}, r"step of 'layers.0.bias' has shape \(3,\)"),
+        ({"layers.0.bias": {"step": torch.tensor(1.0)}}, "'layers.0.bias' lacks exp_avg, which adam needs"),
+    ],
+)
+def test_state_of_another_model_is_an_error(state, words):
+    with pytest.raises(FileFormatError, match=words):
+        ModelOptimizer(Dense(), "adam", 0.0).load(state)
+
+
+@pytest.mark.parametrize("optimizer_type", ["adamw", "SGD", "", None])
+def test_unknown_type_is_an_error_that_names_the_known_ones(optimizer_type):
+    with pytest.raises(ConfigError, match="sgd, adam, adagrad, rmsprop"):
+        ModelOptimizer(Dense(), optimizer_type, 0.0)
+
+
+def test_a_model_without_parameters_is_an_error():
+    with pytest.raises(ConfigError, match="no parameters to train"):
+        ModelOptimizer(nn.Tanh(), "sgd", 0.0)
+
+
+def test_tied_tables_are_one_parameter():
+    model = DynamicAutoencoder([3], is_constrained=True, sparse=True)
+    model.init_model(num_items=6)
+    optimizer = ModelOptimizer(model, "adam", 0.0)
+    items = torch.tensor([1, 4])
+    model(torch.ones(2, 2), input_items=items, target_items=items).square().sum().backward()
+    optimizer.step(LR)
+    assert set(optimizer.state()) == {"item_sum.table.weight", "input_bias", "items.bias"}
+    assert optimizer.state()["item_sum.table.weight"]["step"] == 1

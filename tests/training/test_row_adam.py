@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from recoder.training.row_adam import RowAdam
+
+NUM_ROWS, SIZE = 9, 3
+SHAPES = [(NUM_ROWS, SIZE), (NUM_ROWS,)]
+
+
+def parameters(shape, count):
+    start = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    return [nn.Parameter(start.clone()) for _ in range(count)]
+
+
+def random_gradient(shape, seed):
+    return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def sparse_gradient(table, rows, values):
+    return torch.sparse_coo_tensor(torch.tensor([rows]), values, table.shape, check_invariants=True)
+
+
+def rows_of(gradient, rows):
+    """The sparse gradient that holds these rows of a dense one."""
+    return sparse_gradient(gradient, rows, gradient[rows])
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+@pytest.mark.parametrize("is_sparse", [False, True])
+def test_with_every_row_touched_it_equals_adam_of_torch(shape, weight_decay, is_sparse):
+    ours, theirs = parameters(shape, 2)
+    options = {"lr": 0.05, "betas": (0.8, 0.95), "eps": 1e-6, "weight_decay": weight_decay}
+    optimizer, reference = RowAdam([ours], **options), torch.optim.Adam([theirs], **options)
+    order = [4, 0, 8, 2, 1, 7, 6, 5, 3]
+    for step in range(6):
+        gradient = random_gradient(shape, step)
+        theirs.grad = gradient.clone()
+        ours.grad = rows_of(gradient, order) if is_sparse else gradient.clone()
+        optimizer.step()
+        reference.step()
+        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_without_weight_decay_it_equals_sparse_adam_of_torch(shape):
+    ours, theirs = parameters(shape, 2)
+    optimizer, reference = RowAdam([ours], lr=0.05), torch.optim.SparseAdam([theirs], lr=0.05)
+    for step, rows in enumerate([[0, 3], [3, 8, 1], [3], [0, 1, 2, 3], [8, 0]]):
+        gradient = random_gradient(shape, step)
+        gradient = gradient + gradient.sign()  # far from 0: eps is added at another place
+        theirs.grad = rows_of(gradient, rows)
+        ours.grad = rows_of(gradient, rows)
+        optimizer.step()
+        reference.step()
+        torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_untouched_rows_and_their_moments_stay_as_they_are(weight_decay):
+    (table,) = parameters((NUM_ROWS, SIZE), 1)
+    optimizer = RowAdam([table], weight_decay=weight_decay)
+    table.grad = random_gradient(table.shape, 0)
+    optimizer.step()
+    parts = [table.data, optimizer.state[table]["exp_avg"], optimizer.state[table]["exp_avg_sq"]]
+    before = [part.clone() for part in parts]
+    table.grad = rows_of(random_gradient(table.shape, 1), [2, 5])
+    optimizer.step()
+    untouched = [0, 1, 3, 4, 6, 7, 8]
+    for part, old in zip(parts, before, strict=True):
+        assert torch.equal(part[untouched], old[untouched])
+        assert (part[[2, 5]] != old[[2, 5]]).all()
+
+
+def test_rows_of_zeros_in_a_sparse_gradient_are_touched():
+    ours, theirs = parameters((NUM_ROWS, SIZE), 2)
+    optimizer, reference = RowAdam([ours], weight_decay=0.1), torch.optim.Adam([theirs], lr=1e-3, weight_decay=0.1)
+    first = random_gradient(ours.shape, 0)
+    for gradient in (first, torch.zeros_like(first)):
+        ours.grad, theirs.grad = rows_of(gradient, list(range(NUM_ROWS))), gradient
+        optimizer.step()
+        reference.step()
+    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-14)
+
+
+def test_repeated_rows_of_a_gradient_are_added_up():
+    ours, theirs = parameters((NUM_ROWS, SIZE), 2)
+    values = random_gradient((4, SIZE), 0)
+    ours.grad = sparse_gradient(ours, [3, 7, 3, 3], values)
+    theirs.grad = sparse_gradient(theirs, [3, 7], torch.stack([values[[0, 2, 3]].sum(dim=0), values[1]]))
+    for table in (ours, theirs):
+        RowAdam([table]).step()
+    torch.testing.assert_close(ours, theirs, rtol=1e-14, atol=0)
+
+
+def test_each_table_counts_its_own_steps_once():
+    first, second = parameters((NUM_ROWS, SIZE), 2)
+    optimizer = RowAdam([first, second])
+    for step in range(3):
+        first.grad = rows_of(random_gradient(first.shape, step), [step])
+        second.grad = rows_of(random_gradient(first.shape, step), [0, 1]) if step == 0 else None
+        optimizer.step()
+    assert optimizer.state[first]["step"] == 3
+    assert optimizer.state[second]["step"] == 1
+
+
+def test_a_gradient_without_rows_changes_no_row():
+    (table,) = parameters((NUM_ROWS, SIZE), 1)
+    before = table.detach().clone()
+    table.grad = rows_of(random_gradient(table.shape, 0), [])
+    RowAdam([table], weight_decay=0.1).step()
+    assert torch.equal(table, before)
+
+
+def test_table_without_a_gradient_is_left_alone():
+    (table,) = parameters((NUM_ROWS, SIZE), 1)
+    optimizer = RowAdam([table])
+    optimizer.step()
+    assert not optimizer.state
+
+
+def test_groups_have_their_own_settings():
+    first, second = parameters((NUM_ROWS,), 2)
+    optimizer = RowAdam([{"params": [first], "lr": 0.0}, {"params": [second], "lr": 0.5}])
+    before = first.detach().clone()
+    first.grad = second.grad = random_gradient((NUM_ROWS,), 0)
+    optimizer.step()
+    assert torch.equal(first, before)
+    torch.testing.assert_close((second - before).detach().abs(), torch.full_like(before, 0.5), rtol=1e-6, atol=0)
+
+
+def test_closure_is_run_with_gradients_and_its_loss_returned():
+    (table,) = parameters((NUM_ROWS,), 1)
+    optimizer = RowAdam([table], lr=0.1)
+    start = float(table.detach().square().sum())
+
+    def closure():
+        optimizer.zero_grad()
+        loss = table.square().sum()
+        loss.backward()
+        return loss.detach()
+
+    assert float(optimizer.step(closure)) == pytest.approx(start)
+    assert float(table.detach().square().sum()) < start
