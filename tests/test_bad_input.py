@@ -198,7 +198,8 @@ ROWS = {
         lambda: data(sparse.coo_array(np.ones(3))), ShapeError, "two dimensions, users by items, not 1"
     ),
     "target of another shape": row(
-        lambda: data(csr(), csr(DENSE[:, :4])), ShapeError, "target_interactions_matrix", "(6, 4)", "(6, 5)", "same users"
+        lambda: data(csr(), csr(DENSE[:, :4])),
+        ShapeError, "target_interactions_matrix", "(6, 4)", "(6, 5)", "same users",
     ),
     "NaN in the target": row(lambda: data(csr(), holding(np.nan)), DataError, "target_interactions_matrix", "NaN"),
     "dense target": row(lambda: data(csr(), DENSE), DataTypeError, "target_interactions_matrix", "not ndarray"),
@@ -436,7 +437,8 @@ ROWS = {
         ConfigError, "sparse gradients", "'rmsprop'", "optimizer_type='adam'",
     ),
     "sparse gradients of a user's own table": row(
-        lambda: train(Own(sparse=True), optimizer_type="sgd"), ConfigError, "table.weight has sparse gradients", "'adam'"
+        lambda: train(Own(sparse=True), optimizer_type="sgd"),
+        ConfigError, "table.weight has sparse gradients", "'adam'",
     ),
     "model without parameters": row(
         lambda: train(Nothing(lambda x, w: x)), ConfigError, "Nothing has no parameters", "init_model"
@@ -541,16 +543,18 @@ ROWS = {
         lambda: autoencoder().evaluate(judged(csr(np.eye(6, 8))), 3, [NDCG(3)]), UnknownIdError, "item id", "5 items"
     ),
     "evaluation of a user beyond the factorization": row(
-        lambda: factorization().evaluate(judged(csr(np.ones((9, 5)))), 3, [NDCG(3)]), UnknownIdError, "user id 8", "6 users"
+        lambda: factorization().evaluate(judged(csr(np.ones((9, 5)))), 3, [NDCG(3)]),
+        UnknownIdError, "user id 8", "6 users",
     ),
     # files
     "no such file": row(lambda: autoencoder().init_from_model_file("nowhere"), FileNotFoundError, "nowhere", "check"),
-    "folder as a model": row(lambda: autoencoder().init_from_model_file("/"), FileFormatError, "is a folder", "path of"),
+    "folder as a model": row(lambda: autoencoder().init_from_model_file("/"), FileFormatError, "is a folder", "path"),
     "source as a model": row(
         lambda: autoencoder().init_from_model_file(__file__), FileFormatError, __file__, "another kind", "checkpoint"
     ),
     "folder below a file": row(
-        lambda: autoencoder().save_state(f"{__file__}/x"), FileWriteError, f"cannot write {__file__}/x", "choose a folder"
+        lambda: autoencoder().save_state(f"{__file__}/x"),
+        FileWriteError, f"cannot write {__file__}/x", "choose a folder",
     ),
     "checkpoints below a file": row(
         lambda: train(model_checkpoint_prefix=Path(__file__) / "x"), FileWriteError, "cannot write", "choose a folder"
@@ -575,7 +579,7 @@ def test_the_table_is_long_enough() -> None:
 @NO_CUDA
 @pytest.mark.parametrize("arguments", [{"use_cuda": True}, {"device": "cuda"}, {"device": "cuda:1"}], ids=str)
 def test_cuda_where_there_is_none_is_refused(arguments: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match="no CUDA device .*use_cuda=False"):
+    with pytest.raises(ConfigError, match=r"no CUDA device .*use_cuda=False"):
         Recoder(DynamicAutoencoder([2]), **arguments)
 
 

@@ -21,6 +21,7 @@ from recoder.data import RecommendationDataset
 from recoder.metrics import NDCG, Metric, Recall
 from recoder.model import Recoder
 from recoder.nn import DynamicAutoencoder, FactorizationModel, MatrixFactorization
+from recoder.training.restore import read_model_file
 
 USERS, ITEMS = 23, 17
 
@@ -138,6 +139,11 @@ def test_the_files_of_a_resumed_run_equal_those_of_the_undisturbed_one(tmp_path:
 # inside an epoch
 
 
+def progress_in(path: str) -> tuple[int, int]:
+    progress = read_model_file(path).progress
+    return progress["epoch"], progress["step"]
+
+
 class Stops:
     """Mixed into a model, it does something in the n-th training step, counted over the whole run."""
 
@@ -195,7 +201,9 @@ def test_a_run_stopped_inside_an_epoch_and_resumed_equals_the_undisturbed_run(
     path = stopped.save_state(tmp_path / "x")
     # 5 steps an epoch: the eighth is the third of the second; it is finished after Ctrl-C, and lost where it failed
     per_epoch = setup.train.get("iters_per_epoch", 5)
-    assert path.endswith(f"_epoch_{7 // per_epoch}.model")
+    epoch, step = divmod(8 if stop is press_ctrl_c else 7, per_epoch)
+    assert path.endswith(f"_epoch_{epoch}.model")
+    assert progress_in(path) == (epoch, step)
     assert_same(setup.resumed(path, 3), undisturbed)
 
 
@@ -276,7 +284,8 @@ class SlowAutoencoder(DynamicAutoencoder):
         time.sleep(0.01)
 
 torch.set_num_threads(1)
-recoder = Recoder(SlowAutoencoder([6], noise_prob=0.4, dropout_prob=0.3), optimizer_type="adam", loss="logistic", seed=5)
+model = SlowAutoencoder([6], noise_prob=0.4, dropout_prob=0.3)
+recoder = Recoder(model, optimizer_type="adam", loss="logistic", seed=5)
 recoder.train(
     RecommendationDataset(sparse.load_npz(sys.argv[1])), num_epochs=10_000, batch_size=5, lr=0.01, weight_decay=1e-3,
     negative_sampling=True, model_checkpoint_prefix=sys.argv[2], checkpoint_freq=1,

@@ -107,15 +107,19 @@ PUBLIC = {
         "Batch", "BatchCollator", "HeldOut", "IdMap", "Interactions", "RecommendationDataLoader",
         "RecommendationDataset", "StrongSplit", "UsersInteractions", "random_holdout", "strong_generalization",
     },
-    "nn": {"DynamicAutoencoder", "FactorizationModel", "MatrixFactorization", "Popularity"},
+    "nn": {
+        "DynamicAutoencoder", "FactorTable", "FactorizationModel", "ItemSum", "MatrixFactorization", "Popularity",
+    },
+    "ops": {"SparseRows"},
+    "training": {"EpochRecord", "History"},
     "losses": {"LogisticLoss", "MSELoss", "MultinomialNLLLoss"},
     "embedding": {
         "AnnoyEmbeddingsIndex", "EmbeddingsIndex", "ExactEmbeddingsIndex", "MemCacheEmbeddingsIndex",
         "VoyagerEmbeddingsIndex",
     },
     "metrics": {
-        "NDCG", "AveragePrecision", "Comparison", "EvaluationResult", "Metric", "Recall", "RecommenderEvaluator",
-        "average_precision", "dcg", "ndcg", "recall",
+        "NDCG", "AveragePrecision", "Comparison", "CutoffMetric", "EvaluationResult", "Metric", "PairedDifference", "Recall",
+        "RecommenderEvaluator", "average_precision", "dcg", "ndcg", "recall",
     },
     "recommender": {"InferenceRecommender", "Recommender", "Scorer", "SimilarityRecommender"},
     "utils": {"dataframe_to_csr_matrix", "normalize"},

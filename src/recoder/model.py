@@ -354,8 +354,8 @@ class Recoder:
             )
         if not math.isfinite(self._progress.loss_sum):
             raise DivergedError(
-                f"the training loss is {self._progress.loss_sum} in epoch {self._progress.epoch + 1}, so the weights are "
-                "of no use and are not saved; load the last checkpoint, or train a new model with a lower lr"
+                f"the training loss is {self._progress.loss_sum} in epoch {self._progress.epoch + 1}, so the weights "
+                "are of no use and are not saved; load the last checkpoint, or train a new model with a lower lr"
             )
         params = self._storable_params()
         path = self._checkpoint_path(model_checkpoint_prefix)
@@ -412,7 +412,7 @@ class Recoder:
 
     def __repr__(self) -> str:
         state = f"{self._progress.epoch} epochs" if self._is_initialized else "not trained"
-        return f"Recoder({self.model!r}, {self.num_items} items, {self.num_users} users, {state})"
+        return f"Recoder({type(self.model).__name__}, {self.num_items} items, {self.num_users} users, {state})"
 
     def _described(self) -> dict[str, Any]:
         """Returns what was asked for, in the words of a model file, to compare with one."""

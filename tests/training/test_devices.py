@@ -27,8 +27,11 @@ def test_cuda_where_there_is_none_is_an_error(use_cuda, device):
 
 def test_cuda_is_chosen_where_there_is_one(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert choose_device(True, None) == torch.device("cuda")
     assert choose_device(False, "cuda:1") == torch.device("cuda:1")
+    with pytest.raises(ConfigError, match="'cuda:2', but there are 2 CUDA devices"):
+        choose_device(False, "cuda:2")
 
 
 def test_two_answers_are_an_error():

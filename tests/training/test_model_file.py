@@ -281,7 +281,7 @@ def test_a_newer_format_asks_for_an_upgrade(tmp_path: Path) -> None:
 def test_a_description_that_is_not_json_of_ours_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "x.model"
     save_file({"model/a": torch.zeros(2)}, path, metadata={"recoder": text})
-    with pytest.raises(FileFormatError, match="the description in .* damaged"):
+    with pytest.raises(FileFormatError, match=r"the description in .* damaged"):
         read_safetensors(path)
 
 
@@ -307,10 +307,10 @@ def test_a_description_of_the_wrong_kind_is_refused(key: str, values: list[Any],
     for value in values:
         path = write(tmp_path / "x.model")
         rewrite(path, lambda described, value=value: described.update({key: value}), unchanged)
-        with pytest.raises(FileFormatError, match="the description in .* damaged"):
+        with pytest.raises(FileFormatError, match=r"the description in .* damaged"):
             read_safetensors(path)
     rewrite(write(path), lambda described: described.pop(key), unchanged)
-    with pytest.raises(FileFormatError, match="the description in .* damaged"):
+    with pytest.raises(FileFormatError, match=r"the description in .* damaged"):
         read_safetensors(path)
 
 
@@ -495,5 +495,5 @@ def test_unwritable_folder_is_an_error_that_names_it(tmp_path: Path) -> None:
 
 def test_another_model_than_the_one_in_the_file_is_refused(tmp_path: Path) -> None:
     path = trained().save_state(tmp_path / "x")
-    with pytest.raises(FileFormatError, match="holds a DynamicAutoencoder.*made with a MatrixFactorization"):
+    with pytest.raises(FileFormatError, match=r"holds a DynamicAutoencoder.*made with a MatrixFactorization"):
         Recoder(MatrixFactorization(4)).init_from_model_file(path)

@@ -50,7 +50,11 @@ def run_demo(console: Console, *, out: Path, seed: int) -> bool:
         f"and {len(split.test.user_ids)} to test with; of these, 80 % of the films are known, 20 % to be found"
     )
     recoder = train_autoencoder(split, seed=seed)
-    console.print(f"[bold]Training[/bold]  {recoder.history[-1]}")
+    last = recoder.history[-1]
+    console.print(
+        f"[bold]Training[/bold]  {last.epoch} epochs in {sum(epoch.seconds for epoch in recoder.history):.1f} s; "
+        f"on the validation users now {MAIN_METRIC} {last.metrics[MAIN_METRIC]:.4f} ± {last.metric_errors[MAIN_METRIC]:.4f}"
+    )
 
     result = recoder.evaluate(split.test.dataset, NUM_RECOMMENDATIONS, METRICS)
     baseline = most_popular(split).evaluate(split.test.dataset, NUM_RECOMMENDATIONS, METRICS)

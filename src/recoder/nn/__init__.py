@@ -2,7 +2,16 @@
 
 from recoder.nn.autoencoder import DynamicAutoencoder
 from recoder.nn.base import FactorizationModel
+from recoder.nn.item_sum import ItemSum
 from recoder.nn.matrix_factorization import MatrixFactorization
 from recoder.nn.popularity import Popularity
+from recoder.nn.tables import FactorTable
 
-__all__ = ["DynamicAutoencoder", "FactorizationModel", "MatrixFactorization", "Popularity"]
+__all__ = [
+    "DynamicAutoencoder",
+    "FactorTable",
+    "FactorizationModel",
+    "ItemSum",
+    "MatrixFactorization",
+    "Popularity",
+]

@@ -1,1 +1,5 @@
-"""Training: the loop, its optimizers and events, and the files that it leaves."""
+"""Training: the loop, its optimizers and events, its history, and the files that it leaves."""
+
+from recoder.training.history import EpochRecord, History
+
+__all__ = ["EpochRecord", "History"]

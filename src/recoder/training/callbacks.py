@@ -165,7 +165,7 @@ def make_callbacks(
     callbacks: list[Callback] = []
     if validation is not None:
         callbacks.append(Validation(validation, model, loss, scorer, config, device))
-    callbacks += [Recorder(history), ProgressBar(config.num_epochs)]
+    callbacks += [ProgressBar(config.num_epochs), Recorder(history)]
     prefix = config.model_checkpoint_prefix
     if prefix is not None:
         callbacks.append(Checkpoints(lambda: save_state(prefix), config.checkpoint_freq))

@@ -23,4 +23,8 @@ def choose_device(use_cuda: bool, device: str | torch.device | None) -> torch.de
         raise ConfigError(f"device is {device!r}; pass for example 'cpu' or 'cuda:0'") from error
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError("there is no CUDA device for torch here; leave use_cuda=False, or install torch for CUDA")
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(
+            f"device is {device!r}, but there are {torch.cuda.device_count()} CUDA devices, from 'cuda:0' on"
+        )
     return chosen
