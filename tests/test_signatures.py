@@ -118,8 +118,8 @@ PUBLIC = {
         "VoyagerEmbeddingsIndex",
     },
     "metrics": {
-        "NDCG", "AveragePrecision", "Comparison", "CutoffMetric", "EvaluationResult", "Metric", "PairedDifference", "Recall",
-        "RecommenderEvaluator", "average_precision", "dcg", "ndcg", "recall",
+        "NDCG", "AveragePrecision", "Comparison", "CutoffMetric", "EvaluationResult", "Metric", "PairedDifference",
+        "Recall", "RecommenderEvaluator", "average_precision", "dcg", "ndcg", "recall",
     },
     "recommender": {"InferenceRecommender", "Recommender", "Scorer", "SimilarityRecommender"},
     "utils": {"dataframe_to_csr_matrix", "normalize"},

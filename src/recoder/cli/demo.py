@@ -50,10 +50,10 @@ def run_demo(console: Console, *, out: Path, seed: int) -> bool:
         f"and {len(split.test.user_ids)} to test with; of these, 80 % of the films are known, 20 % to be found"
     )
     recoder = train_autoencoder(split, seed=seed)
-    last = recoder.history[-1]
+    last, seconds = recoder.history[-1], sum(epoch.seconds for epoch in recoder.history)
+    reached = f"{last.metrics[MAIN_METRIC]:.4f} ± {last.metric_errors[MAIN_METRIC]:.4f}"
     console.print(
-        f"[bold]Training[/bold]  {last.epoch} epochs in {sum(epoch.seconds for epoch in recoder.history):.1f} s; "
-        f"on the validation users now {MAIN_METRIC} {last.metrics[MAIN_METRIC]:.4f} ± {last.metric_errors[MAIN_METRIC]:.4f}"
+        f"[bold]Training[/bold]  {last.epoch} epochs in {seconds:.1f} s; {MAIN_METRIC} of the validation users {reached}"
     )
 
     result = recoder.evaluate(split.test.dataset, NUM_RECOMMENDATIONS, METRICS)
