@@ -57,13 +57,13 @@ class Run:
 # fmt: off
 RUNS: tuple[Run, ...] = (
     #   data set            model          loss        candidates sparse deep   tied
-    Run("goodbooks-10k-v1", AUTOENCODER,   "logistic", "full",    True,  False, True),
-    Run("gowalla",          AUTOENCODER,   "logistic", "sampled", False, True,  False),
-    Run("goodbooks-10k-v1", AUTOENCODER,   "logloss",  "full",    False, True,  True),
-    Run("gowalla",          AUTOENCODER,   "logloss",  "sampled", True,  False, False),
-    Run("gowalla",          AUTOENCODER,   "mse",      "full",    True,  False, False),
-    Run("gowalla",          AUTOENCODER,   "mse",      "sampled", False, False, True),
-    Run("goodbooks-10k-v1", AUTOENCODER,   "mse",      "sampled", True,  True,  False),
+    Run("goodbooks-10k-v1", AUTOENCODER,   "logistic", "full",    True,  True,  True),
+    Run("goodbooks-10k-v1", AUTOENCODER,   "logistic", "sampled", False, False, False),
+    Run("gowalla",          AUTOENCODER,   "logistic", "sampled", True,  False, True),
+    Run("goodbooks-10k-v1", AUTOENCODER,   "logloss",  "full",    True,  False, False),
+    Run("gowalla",          AUTOENCODER,   "logloss",  "sampled", False, True,  True),
+    Run("gowalla",          AUTOENCODER,   "mse",      "full",    False, True,  False),
+    Run("goodbooks-10k-v1", AUTOENCODER,   "mse",      "sampled", True,  False, True),
     Run("goodbooks-10k-v1", FACTORIZATION, "logistic", "full",    True),
     Run("gowalla",          FACTORIZATION, "logistic", "sampled", False),
     Run("goodbooks-10k-v1", FACTORIZATION, "logloss",  "full",    False),
@@ -108,12 +108,12 @@ class Recipe:
 
 
 _RECIPES = {
-    (AUTOENCODER, "logistic"): Recipe((200,), 0.5, 3e-3, 0, 250, 600),
-    (AUTOENCODER, "logloss"): Recipe((200,), 0.5, 3e-3, 0, 250, 600),
-    (AUTOENCODER, "mse"): Recipe((200,), 0.5, 1e-3, 0, 250, 600, confidence=30),
-    (FACTORIZATION, "logistic"): Recipe((64,), 0, 1e-2, 0, 500, 1000),
-    (FACTORIZATION, "logloss"): Recipe((64,), 0, 1e-2, 0, 500, 1000),
-    (FACTORIZATION, "mse"): Recipe((64,), 0, 5e-3, 0, 500, 1000, confidence=30),
+    (AUTOENCODER, "logistic"): Recipe((200,), 0.0, 1e-2, 0, 500, 500),
+    (AUTOENCODER, "logloss"): Recipe((200,), 0.5, 3e-3, 0, 250, 300),
+    (AUTOENCODER, "mse"): Recipe((200,), 0.5, 1e-3, 0, 250, 300, confidence=30),
+    (FACTORIZATION, "logistic"): Recipe((64,), 0.0, 5e-2, 0, 500, 600),
+    (FACTORIZATION, "logloss"): Recipe((64,), 0.0, 1e-2, 0, 500, 300),
+    (FACTORIZATION, "mse"): Recipe((64,), 0.0, 5e-3, 0, 500, 300, confidence=30),
 }
 
 

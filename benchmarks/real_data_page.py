@@ -25,8 +25,12 @@ python -m benchmarks.real_data --data DIR
 ```
 
 The runs cover pairwise what can be combined: any two choices, such as the logistic loss and tied weights, meet in at
-least one run, for autoencoders and for matrix factorizations (MF) each by themselves. The aim is that every combination
-learns, not the best number: the runs are short, and one recipe for each model and loss serves both data sets.
+least one run, for autoencoders and for matrix factorizations (MF) each by themselves. The aim is to see each of them
+learn, not the best number: the runs are short, and one recipe for each model and loss serves both data sets.
+
+Three choices together can be harder than two. With the logistic loss the scores of all items must first fall far below
+zero. A deep autoencoder with sampled candidates, which no run here has on gowalla, did that there by saturating its
+hidden units: all users got nearly the same scores, and after runs of this length it was not above most-popular.
 """
 
 _HEADINGS = (

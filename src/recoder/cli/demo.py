@@ -53,7 +53,7 @@ def run_demo(console: Console, *, out: Path, seed: int) -> bool:
     last, seconds = recoder.history[-1], sum(epoch.seconds for epoch in recoder.history)
     reached = f"{last.metrics[MAIN_METRIC]:.4f} ± {last.metric_errors[MAIN_METRIC]:.4f}"
     console.print(
-        f"[bold]Training[/bold]  {last.epoch} epochs in {seconds:.1f} s; {MAIN_METRIC} of the validation users {reached}"
+        f"[bold]Training[/bold]  {last.epoch} epochs in {seconds:.1f} s; {MAIN_METRIC} of validation users {reached}"
     )
 
     result = recoder.evaluate(split.test.dataset, NUM_RECOMMENDATIONS, METRICS)
