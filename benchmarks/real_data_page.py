@@ -124,7 +124,8 @@ def _judgement(results: Sequence[Result]) -> str:
         "Autoencoders are judged on users that were held out of training: 80 % of their interactions are given, the "
         "rest is to be found (`recoder.data.strong_generalization`). A factorization knows only its training users: "
         "20 % of each user's interactions are taken out of the training data and are to be found "
-        f"(`recoder.data.random_holdout`). Seed of splits and training: {seeds}.\n"
+        "(`recoder.data.random_holdout`); the first users of the data set are judged. Seed of splits and training: "
+        f"{seeds}.\n"
     )
 
 

@@ -180,7 +180,7 @@ def _split_rows(matrix: sparse.csr_matrix, keep: float, seed: int) -> tuple[spar
 
 
 def _only(matrix: sparse.csr_matrix, is_kept_Z: npt.NDArray[np.bool_]) -> sparse.csr_matrix:
-    part = matrix.copy()
+    part: sparse.csr_matrix = matrix.copy()
     part.data[~is_kept_Z] = 0
     part.eliminate_zeros()
     return part

@@ -79,7 +79,8 @@ def _done(values_MB: FloatArray) -> Callable[[], FloatArray]:
 
 def _evaluate(metrics: Sequence[Metric], lists: UserLists) -> FloatArray:
     values_BM = [[float(metric.evaluate(x, y)) for metric in metrics] for x, y in lists]
-    return np.array(values_BM, dtype=np.float64).reshape(len(lists.ranked_BC), len(metrics)).T
+    values_MB: FloatArray = np.array(values_BM, dtype=np.float64).reshape(len(lists.ranked_BC), len(metrics)).T
+    return values_MB
 
 
 def _check_can_be_sent(metrics: Sequence[Metric]) -> None:
