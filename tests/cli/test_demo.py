@@ -44,13 +44,14 @@ def test_demo_repeats_itself(run):
 
 
 def test_demo_exits_1_when_the_model_is_not_better(run, monkeypatch):
-    # most-popular in the model's place cannot beat most-popular
-    def most_popular(split, *, seed):
-        recoder = demo.most_popular(split)
-        monkeypatch.setattr(recoder.model, "item_factors", lambda: (recoder.model.counts.unsqueeze(1), None))
+    # a model that recommends what is most popular cannot beat most-popular
+    def trained(split, *, seed):
+        recoder = train_autoencoder(split, seed=seed)
+        monkeypatch.setattr(recoder, "evaluate", demo.most_popular(split).evaluate)
         return recoder
 
-    monkeypatch.setattr(demo, "train_autoencoder", most_popular)
+    train_autoencoder = demo.train_autoencoder
+    monkeypatch.setattr(demo, "train_autoencoder", trained)
     result = run()
     assert result.exit_code == 1, result.output
     assert "not clearly better" in result.output

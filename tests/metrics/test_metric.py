@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-import inspect
 import math
 import pickle
 
 import numpy as np
 import pytest
 
-from recoder import metrics
 from recoder.errors import ConfigError
 from recoder.metrics import NDCG, AveragePrecision, Metric, Recall, average_precision, dcg, ndcg, recall
 
@@ -101,22 +99,3 @@ def test_cutoff_below_one_is_an_error(make):
 def test_metric_without_evaluate_says_so():
     with pytest.raises(NotImplementedError, match=r"Metric does not implement evaluate\(x, y\)"):
         Metric("mine").evaluate([1], [1])
-
-
-def test_documented_signatures():
-    signatures = {
-        "Metric": "(metric_name)",
-        "Recall": "(k, normalize=True)",
-        "NDCG": "(k)",
-        "AveragePrecision": "(k, normalize=True)",
-        "RecommenderEvaluator": "(recommender, metrics)",
-        "recall": "(x, y, k, normalize=True)",
-        "average_precision": "(x, y, k, normalize=True)",
-        "ndcg": "(x, y, k)",
-        "dcg": "(x, y, k)",
-    }
-    for name, expected in signatures.items():
-        parameters = inspect.signature(getattr(metrics, name)).parameters.values()
-        bare = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in parameters]
-        assert str(inspect.Signature(bare)) == expected
-    assert sorted([*signatures, "Comparison", "EvaluationResult"]) == sorted(metrics.__all__)
