@@ -400,7 +400,7 @@ ROWS = {
     ),
     "more items than the model": row(
         lambda: autoencoder().train(data(csr(np.eye(6, 8))), num_epochs=9),
-        UnknownIdError, "8 items, the model 5", "item id 7", "num_items=8", "item_based=False",
+        UnknownIdError, "8 items, the model 5", "item id 7", "num_items=8",
     ),
     "more users than the model": row(
         lambda: factorization().train(data(csr(np.eye(9, 5))), num_epochs=9),

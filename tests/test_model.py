@@ -13,7 +13,8 @@ import torch
 from scipy import sparse
 from torch import Tensor, nn
 
-from recoder.data import RecommendationDataset, UsersInteractions
+from recoder.data import Interactions, RecommendationDataset, UsersInteractions
+from recoder.errors import ConfigError, ShapeError
 from recoder.metrics import NDCG, EvaluationResult, Recall
 from recoder.model import Recoder
 from recoder.nn import DynamicAutoencoder, FactorizationModel, MatrixFactorization, Popularity
@@ -369,16 +370,96 @@ def test_popularity_is_validated_like_any_model(matrix: sparse.csr_matrix) -> No
     assert record.metrics["NDCG@5"] == pytest.approx(recoder.evaluate(judged, 5, [NDCG(5)]).mean["NDCG@5"])
 
 
-def test_popularity_is_not_counted_twice(
-    dataset: RecommendationDataset, users: UsersInteractions, caplog: pytest.LogCaptureFixture
+def test_popularity_is_counted_anew_by_each_training(
+    matrix: sparse.csr_matrix, dataset: RecommendationDataset, users: UsersInteractions
 ) -> None:
     recoder = Recoder(Popularity())
     recoder.train(dataset)
     before = recoder.predict(users).clone()
-    with caplog.at_level(logging.WARNING, "recoder"):
-        recoder.train(dataset)
+    recoder.train(dataset)
     assert torch.equal(recoder.predict(users), before)
-    assert "nothing to train" in caplog.text
+    recoder.train(RecommendationDataset(matrix[:3]))
+    assert torch.equal(recoder.predict(users)[0], torch.from_numpy(matrix[:3].getnnz(axis=0)).float())
+
+
+# what used to be silent
+
+
+class Shared(FactorizationModel):
+    """Scores that are a view of a parameter: the same for every user."""
+
+    def init_model(self, num_items: int | None = None, num_users: int | None = None) -> None:
+        self.popularity = nn.Parameter(torch.linspace(0, 1, num_items or 1))
+
+    def model_params(self) -> dict[str, Any]:
+        return {}
+
+    def forward(self, input: Any, input_users: Any = None, *others: Any, target_items: Any = None, **rest: Any) -> Any:
+        scores = self.popularity if target_items is None else self.popularity[target_items]
+        return scores.expand(len(input), -1)
+
+
+def test_recommending_leaves_a_model_whole_whose_scores_are_a_view(
+    dataset: RecommendationDataset, users: UsersInteractions
+) -> None:
+    recoder = Recoder(Shared())
+    recoder.train(dataset, lr=0)
+    before = recoder.model.popularity.detach().clone()
+    assert all(recoder.recommend(users, 3))
+    assert torch.equal(recoder.model.popularity, before)
+
+
+def test_the_model_is_in_evaluation_mode_after_training_and_loading(
+    dataset: RecommendationDataset, tmp_path: Path
+) -> None:
+    recoder = Recoder(DynamicAutoencoder([4], noise_prob=0.5))
+    recoder.train(dataset)
+    assert not any(module.training for module in recoder.model.modules())
+    loaded = Recoder(DynamicAutoencoder())
+    loaded.init_from_model_file(recoder.save_state(tmp_path / "m"))
+    assert not any(module.training for module in loaded.model.modules())
+
+
+def test_a_model_that_is_drawn_anew_is_said(dataset: RecommendationDataset, caplog: pytest.LogCaptureFixture) -> None:
+    first = Recoder(DynamicAutoencoder([4]))
+    first.train(dataset)
+    assert "drawn anew" not in caplog.text
+    Recoder(first.model).train(dataset)
+    assert "drawn anew" in caplog.text
+
+
+def test_histories_that_are_not_there_cannot_be_kept(
+    matrix: sparse.csr_matrix, dataset: RecommendationDataset, tmp_path: Path
+) -> None:
+    recoder = Recoder(DynamicAutoencoder([4]))
+    recoder.train(dataset)
+    with pytest.raises(ConfigError, match="pass interactions="):
+        recoder.save_state(tmp_path / "none", histories=True)
+    kept = Recoder(DynamicAutoencoder())
+    path = recoder.save_state(tmp_path / "kept", interactions=Interactions.from_matrix(matrix), histories=True)
+    kept.init_from_model_file(path)
+    again = Recoder(DynamicAutoencoder())
+    again.init_from_model_file(kept.save_state(tmp_path / "again", histories=True))
+    assert again.interactions is not None
+    assert (again.interactions.matrix != matrix).nnz == 0
+
+
+def test_a_factorization_keeps_only_the_ids_of_its_own_users(
+    matrix: sparse.csr_matrix, dataset: RecommendationDataset, tmp_path: Path
+) -> None:
+    recoder = Recoder(MatrixFactorization(4))
+    recoder.train(dataset)
+    with pytest.raises(ShapeError, match="3 users"):
+        recoder.save_state(tmp_path / "m", interactions=Interactions.from_matrix(matrix[:3]))
+
+
+def test_evaluation_takes_a_data_set_over_fewer_items_than_the_model(
+    matrix: sparse.csr_matrix, dataset: RecommendationDataset
+) -> None:
+    recoder = Recoder(DynamicAutoencoder([4]), num_items=matrix.shape[1] + 7)
+    recoder.train(dataset)
+    result = recoder.evaluate(RecommendationDataset(matrix, matrix), 5, [NDCG(5)])
+    assert len(result.users) == int((matrix.getnnz(axis=1) > 0).sum())
 
 
 # it leaves no trace elsewhere

@@ -17,6 +17,7 @@ from scipy import sparse
 from torch import nn
 
 from recoder import __version__
+from recoder._checks import path_text, whole_number
 from recoder._files import check_writable
 from recoder._random import derive_seed, fresh_seed
 from recoder.data.datasets import RecommendationDataset, UsersInteractions
@@ -31,7 +32,7 @@ from recoder.recommender.inference import InferenceRecommender
 from recoder.recommender.scoring import ModelScorer
 from recoder.training.callbacks import make_callbacks
 from recoder.training.checks import check_data, check_sizes
-from recoder.training.config import TrainConfig, whole_number
+from recoder.training.config import TrainConfig
 from recoder.training.devices import choose_device
 from recoder.training.history import History
 from recoder.training.loop import Progress, solve, train_epochs
@@ -105,6 +106,7 @@ class Recoder:
         self.device = choose_device(use_cuda, device)
         self.history = History()
         self.interactions: Interactions | None = None
+        self._holds_histories = False
         self._loss_module: nn.Module | None = make_loss(loss, loss_params)
         self._progress = Progress()
         self._optimizer: ModelOptimizer | None = None
@@ -208,7 +210,7 @@ class Recoder:
         train_dataset = _over_catalogue(train_dataset, self._known_num_items())
         if val_dataset is not None:
             val_dataset = _over_catalogue(val_dataset, self._known_num_items())
-        if self._progress.epoch >= config.num_epochs:
+        if self._progress.epoch >= config.num_epochs and not self.model.is_solved:
             _log.warning(
                 "nothing to train: %d epochs are done and num_epochs, which counts them all, is %d; pass a larger one",
                 self._progress.epoch,
@@ -216,7 +218,7 @@ class Recoder:
             )
             return self.history
         described = config.to_json()
-        log_differences("train goes on with", self._last_config or {}, described)
+        self._log_changes(described)
         self._last_config = described
         callbacks = make_callbacks(
             val_dataset, self.model, loss, self._scorer(), config, self.history, self.save_state, self.device
@@ -313,7 +315,9 @@ class Recoder:
             EmptyDataError: if no user has a target.
             NotInitializedError, UnknownIdError: as ``predict``.
         """
-        self._scorer()  # says that there is no model before anything else is looked at
+        num_items = self._known_num_items()  # says that there is no model before anything else is looked at
+        if isinstance(eval_dataset, RecommendationDataset):
+            eval_dataset = _over_catalogue(eval_dataset, num_items)
         recommender = InferenceRecommender(self, num_recommendations)
         result = RecommenderEvaluator(recommender, metrics).evaluate(
             eval_dataset, batch_size=batch_size, num_users=num_users
@@ -341,8 +345,8 @@ class Recoder:
 
         Raises:
             NotInitializedError: before the model was trained or loaded.
-            ConfigError: if the model's hyper-parameters are not JSON values.
-            ShapeError: if the interactions are over another number of items than the model.
+            ConfigError: if the model's hyper-parameters are not JSON values, or there are no histories to keep.
+            ShapeError: if the interactions are over other items, or for a matrix factorization other users.
             DivergedError: after training diverged.
             FileWriteError: if the file cannot be written.
         """
@@ -351,6 +355,15 @@ class Recoder:
             raise ShapeError(
                 f"the interactions have {interactions.num_items} items, the model {num_items}; "
                 "pass those that it was trained on"
+            )
+        if interactions is not None and not self.model.folds_in_users and interactions.num_users != self.num_users:
+            raise ShapeError(
+                f"the interactions have {interactions.num_users} users, the model {self.num_users}; "
+                "pass those that it was trained on"
+            )
+        if histories and interactions is None and not self._holds_histories:
+            raise ConfigError(
+                "histories=True, but there are none to keep: pass interactions=, those that the model was trained on"
             )
         if not math.isfinite(self._progress.loss_sum):
             raise DivergedError(
@@ -390,6 +403,7 @@ class Recoder:
             FileFormatError: if it is no model file, is damaged, or is of a newer format or another model.
             UnsafeFileError: if it is a pickle that asks for code to be run; nothing of it is run.
         """
+        model_file = path_text("model_file", model_file)
         content = read_model_file(model_file)
         check_fits(model_file, content, self.model)
         loss_module, progress, history = restored_run(model_file, content)
@@ -407,8 +421,9 @@ class Recoder:
         self.history, self._progress = history, progress
         self._optimizer, self._optimizer_state = None, content.optimizer
         self._last_config = content.train
-        self.interactions = content.interactions
+        self.interactions, self._holds_histories = content.interactions, content.with_histories
         self._is_initialized = True
+        self.model.eval()  # as after training
 
     def __repr__(self) -> str:
         state = f"{self._progress.epoch} epochs" if self._is_initialized else "not trained"
@@ -438,7 +453,15 @@ class Recoder:
         if self._is_initialized:
             return
         num_items, num_users = self.num_items or train.num_items, self.num_users or train.num_users
+        before = list(self.model.parameters())
         self._init_model(num_items, num_users, self.seed)
+        kept = {id(parameter) for parameter in self.model.parameters()}
+        if any(id(parameter) not in kept for parameter in before):
+            _log.warning(
+                "this %s had parameters already, and they are drawn anew; to train it further, load a file "
+                "that save_state wrote, or go on with the Recoder that trained it",
+                type(self.model).__name__,
+            )
         self.num_items, self.num_users, self._is_initialized = num_items, num_users, True
 
     def _init_model(self, num_items: int, num_users: int | None, seed: int) -> None:
@@ -456,6 +479,19 @@ class Recoder:
             check_json("loss_params", self.loss_params)
         return params
 
+    def _log_changes(self, described: dict[str, Any]) -> None:
+        before = self._last_config or {}
+        log_differences("train goes on with", before, described)
+        order = ("batch_size", "num_sampling_users", "iters_per_epoch")
+        if self._progress.step and any(before.get(name) != described[name] for name in order):
+            _log.warning(
+                "epoch %d goes on after %d steps, but %s are not all as before: some of its users are visited twice "
+                "or not at all",
+                self._progress.epoch + 1,
+                self._progress.step,
+                ", ".join(order),
+            )
+
     def _scorer(self) -> ModelScorer:
         looked_up = None if self.model.folds_in_users else self.num_users
         return ModelScorer(self.model, num_items=self._known_num_items(), num_users=looked_up, device=self.device)
@@ -472,7 +508,7 @@ class Recoder:
         return self._optimizer_state if self._optimizer is None else self._optimizer.state()
 
     def _checkpoint_path(self, prefix: str | os.PathLike[str]) -> Path:
-        return Path(f"{os.fspath(prefix)}_epoch_{self._progress.epoch}.model")
+        return Path(f"{path_text('model_checkpoint_prefix', prefix)}_epoch_{self._progress.epoch}.model")
 
 
 def _over_catalogue(dataset: RecommendationDataset, num_items: int) -> RecommendationDataset:

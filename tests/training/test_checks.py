@@ -8,7 +8,7 @@ from recoder.data import RecommendationDataset
 from recoder.errors import ConfigError, DataError, DataTypeError, EmptyDataError, UnknownIdError
 from recoder.losses import make_loss
 from recoder.metrics import NDCG
-from recoder.nn import DynamicAutoencoder, MatrixFactorization
+from recoder.nn import DynamicAutoencoder, FactorizationModel, MatrixFactorization
 from recoder.training.checks import check_data, check_sizes
 from recoder.training.config import TrainConfig
 
@@ -113,8 +113,20 @@ def test_an_autoencoder_takes_more_users_where_it_is_told_not_to_be_user_based()
     sizes(dataset(9, 4), None, AUTOENCODER, user_based=False)
 
 
-def test_a_model_that_is_told_not_to_be_item_based_takes_more_items():
-    sizes(dataset(3, 9), None, AUTOENCODER, item_based=False)
+class OwnScores(FactorizationModel):
+    def forward(self, input, **others):
+        return input
+
+
+def test_a_model_with_its_own_scores_takes_more_items_where_it_is_told_not_to_be_item_based():
+    sizes(dataset(3, 9), None, OwnScores(), item_based=False)
+    with pytest.raises(UnknownIdError, match="or pass item_based=False"):
+        sizes(dataset(3, 9), None, OwnScores())
+
+
+def test_a_model_with_a_row_for_each_item_takes_no_more_items_whatever_it_is_told():
+    with pytest.raises(UnknownIdError, match="item id 8 is outside it.*or make it with num_items=9$"):
+        sizes(dataset(3, 9), None, AUTOENCODER, item_based=False)
 
 
 def test_validation_users_of_an_autoencoder_are_others_than_those_of_training():

@@ -264,6 +264,7 @@ def test_training_leaves_the_global_random_state_alone(num_data_workers):
 def test_noise_is_fresh_again_after_training():
     model = Run(autoencoder(noise_prob=0.5)).train().model
     x = torch.ones(5, NUM_ITEMS)
+    model.train()
     with torch.random.fork_rng():
         assert not torch.equal(model(x), model(x))
 

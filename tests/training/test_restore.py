@@ -372,6 +372,15 @@ WRONG_DESCRIPTIONS: dict[str, dict[str, Any]] = {
     "unknown progress": {"progress": {"epoch": 1, "hour": 3}},
     "progress of text": {"progress": {"epoch": "two"}},
     "negative progress": {"progress": {"epoch": -1}},
+    "half a step": {"progress": {"epoch": 1, "step": 3.5, "num_users": 4}},
+    "steps without users": {"progress": {"epoch": 1, "step": 2, "num_users": 0}},
+    "no loss of the steps": {"progress": {"epoch": 1, "step": 2, "num_users": 4, "loss_sum": None}},
+    "fewer than no users": {"num_users": -1},
+    "a loss in words": {
+        "history": [
+            {"epoch": 1, "loss": "low", "lr": 0.1, "seconds": 1, "val_loss": None, "metrics": {}, "metric_errors": {}}
+        ]
+    },
     "history of numbers": {"history": [1, 2]},
     "history without losses": {"history": [{"epoch": 1}]},
     "history with more": {"history": [{"epoch": 1, "loss": 1.0, "lr": 1.0, "seconds": 1.0, "mood": "good"}]},

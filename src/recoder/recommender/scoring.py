@@ -88,7 +88,9 @@ class ModelScorer:
         model = self._model
         if model.is_factorized:
             return dot_scores(model.user_factors(rows, batch.users), *model.item_factors())
-        return checked_scores(model, model(rows.to_dense(), input_users=batch.users), rows.num_rows, self._num_items)
+        scores = model(rows.to_dense(), input_users=batch.users)
+        # a copy: what a user's own forward returns may be a view of its parameters, and ranking overwrites scores
+        return checked_scores(model, scores, rows.num_rows, self._num_items).clone()
 
     def _check_ids(self, users_interactions: UsersInteractions) -> None:
         indices = users_interactions.interactions_matrix.indices

@@ -70,14 +70,15 @@ def check_sizes(
         UnknownIdError: if one has.
     """
     looks_up = not model.folds_in_users
-    if item_based:
-        _compare("train_dataset", "item", train.num_items, num_items)
+    has_item_rows = model.is_factorized
+    if item_based or has_item_rows:
+        _compare("train_dataset", "item", train.num_items, num_items, is_bound=has_item_rows)
     if user_based or looks_up:
-        _compare("train_dataset", "user", train.num_users, num_users)
+        _compare("train_dataset", "user", train.num_users, num_users, is_bound=looks_up)
     if validation is not None:
-        _compare("val_dataset", "item", validation.num_items, num_items)
+        _compare("val_dataset", "item", validation.num_items, num_items, is_bound=True)
         if looks_up:
-            _compare("val_dataset", "user", validation.num_users, num_users)
+            _compare("val_dataset", "user", validation.num_users, num_users, is_bound=True)
 
 
 def _check_can_be_evaluated(config: TrainConfig, validation: RecommendationDataset | None) -> None:
@@ -95,10 +96,11 @@ def _check_can_be_evaluated(config: TrainConfig, validation: RecommendationDatas
         )
 
 
-def _compare(name: str, kind: str, there: int, known: int) -> None:
+def _compare(name: str, kind: str, there: int, known: int, *, is_bound: bool) -> None:
     if there > known:
+        # a flag helps only a model that has no rows of its own for them
+        otherwise = "" if is_bound else f", or pass {kind}_based=False if the model does not depend on them"
         raise UnknownIdError(
             f"{name} has {there} {kind}s, the model {known}: {kind} id {there - 1} is outside it; "
-            f"use the {kind} ids that the model was made with, make it with num_{kind}s={there}, "
-            f"or pass {kind}_based=False if the model does not depend on them"
+            f"use the {kind} ids that the model was made with, or make it with num_{kind}s={there}{otherwise}"
         )

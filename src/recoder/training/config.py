@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
-import operator
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from recoder._checks import non_negative, path_text, whole_number
 from recoder.errors import ConfigError
 from recoder.metrics import Metric
 
-__all__ = ["TrainConfig", "whole_number"]
+__all__ = ["TrainConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +41,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         for name in ("lr", "weight_decay"):
-            self._set(name, _rate(name, getattr(self, name)))
+            self._set(name, non_negative(name, getattr(self, name)))
         for name in ("num_epochs", "batch_size"):
             self._set(name, whole_number(name, getattr(self, name), 1))
         for name in ("iters_per_epoch", "eval_num_recommendations", "eval_num_users", "eval_batch_size"):
@@ -56,7 +55,7 @@ class TrainConfig:
             epochs = tuple(whole_number("an epoch in lr_milestones", epoch, 1) for epoch in self.lr_milestones)
             self._set("lr_milestones", epochs)
         if self.model_checkpoint_prefix is not None:
-            self._set("model_checkpoint_prefix", _path("model_checkpoint_prefix", self.model_checkpoint_prefix))
+            self._set("model_checkpoint_prefix", path_text("model_checkpoint_prefix", self.model_checkpoint_prefix))
         if self.checkpoint_freq and self.model_checkpoint_prefix is None:
             raise ConfigError(
                 f"checkpoint_freq is {self.checkpoint_freq} but there is no model_checkpoint_prefix; "
@@ -84,31 +83,6 @@ class TrainConfig:
         return values
 
 
-def whole_number(name: str, value: Any, limit: int) -> int:
-    """Returns an argument as an ``int``.
-
-    Raises:
-        ConfigError: if it is no whole number, or below ``limit``.
-    """
-    try:
-        number = None if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        number = None
-    if number is None or number < limit:
-        raise ConfigError(f"{name} is {value!r}; it must be a whole number of at least {limit}")
-    return number
-
-
-def _rate(name: str, value: Any) -> float:
-    try:
-        rate = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
-        rate = math.nan
-    if not math.isfinite(rate) or rate < 0:
-        raise ConfigError(f"{name} is {value!r}; it must be a finite number of at least 0")
-    return rate
-
-
 def _tuple(name: str, value: Any) -> tuple[Any, ...] | None:
     if value is None:
         return None
@@ -116,13 +90,3 @@ def _tuple(name: str, value: Any) -> tuple[Any, ...] | None:
         return tuple(value)
     except TypeError:
         raise ConfigError(f"{name} is {value!r}; pass a list, if need be of one") from None
-
-
-def _path(name: str, value: Any) -> str:
-    try:
-        path = os.fspath(value)
-    except TypeError:
-        path = None
-    if not isinstance(path, str):
-        raise ConfigError(f"{name} is {value!r}; pass a path as a str or a pathlib.Path")
-    return path

@@ -39,7 +39,9 @@ class EpochRecord:
     metric_errors: dict[str, float] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        parts = [f"epoch {self.epoch}", f"loss {self.loss:.4f}"]
+        parts = [f"epoch {self.epoch}"]
+        if not math.isnan(self.loss):  # as for a model that takes no steps
+            parts.append(f"loss {self.loss:.4f}")
         if self.val_loss is not None:
             parts.append(f"val_loss {self.val_loss:.4f}")
         parts += [f"{name} {mean:.4f} ± {self.metric_errors[name]:.4f}" for name, mean in self.metrics.items()]
@@ -147,6 +149,10 @@ def _record(value: dict[str, Any]) -> EpochRecord:
     return EpochRecord(
         **{
             **value,
+            "epoch": int(value["epoch"]),
+            "lr": float(value["lr"]),
+            "seconds": float(value["seconds"]),
+            "val_loss": None if value["val_loss"] is None else float(value["val_loss"]),
             "loss": _or_nan(value["loss"]),
             "metrics": {name: _or_nan(mean) for name, mean in value["metrics"].items()},
             "metric_errors": {name: _or_nan(error) for name, error in value["metric_errors"].items()},
@@ -155,4 +161,4 @@ def _record(value: dict[str, Any]) -> EpochRecord:
 
 
 def _or_nan(value: float | None) -> float:
-    return math.nan if value is None else value
+    return math.nan if value is None else float(value)

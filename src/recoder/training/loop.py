@@ -167,13 +167,15 @@ def _seed_all(model: nn.Module, step_seed: int, device: torch.device) -> None:
 
 @contextlib.contextmanager
 def _own_random_state(model: nn.Module, device: torch.device) -> Iterator[None]:
-    """Leaves torch's global generators as they were before the block, and the model's noise without a seed."""
+    """Leaves torch's generators as they were before, and the model in evaluation mode, its noise without a seed."""
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         try:
             yield
         finally:
             seed_step(model, None)
+            # scoring finds it so, and never changes it: predictions may run in several threads
+            model.eval()
 
 
 @contextlib.contextmanager

@@ -185,6 +185,9 @@ def check_optimizer_state(
                     f"the optimizer state {key} of {name!r} has shape {tuple(value.shape)}, "
                     f"the parameter {tuple(parameters[name].shape)}"
                 )
+            dtype = torch.float32 if key == "step" else parameters[name].dtype
+            if value.dtype != dtype:
+                raise FileFormatError(f"the optimizer state {key} of {name!r} holds {value.dtype}, not {dtype}")
         missing = _STATE_KEYS[optimizer_type] - entries.keys()
         if missing:
             raise FileFormatError(f"the optimizer state of {name!r} lacks {min(missing)}, which {optimizer_type} needs")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from recoder._checks import whole_number
 from recoder.errors import ConfigError, FileFormatError
 from recoder.losses import make_loss
 from recoder.nn.base import FactorizationModel
@@ -73,10 +75,15 @@ def restored_run(path: str | os.PathLike[str], content: ModelFile) -> tuple[nn.M
             raise ConfigError(f"unknown optimizer_type {content.optimizer_type!r}")
         loss = None if content.loss is None else make_loss(content.loss, content.loss_params)
         progress = Progress(**content.progress)
-        if min(progress.epoch, progress.step, progress.num_users) < 0:
-            raise ConfigError(f"{progress} is below 0")
+        for name in ("epoch", "step", "num_users"):
+            whole_number(name, getattr(progress, name), 0)
+        if (progress.step > 0) != (progress.num_users > 0) or not math.isfinite(progress.loss_sum):
+            raise ConfigError(f"{progress} contradicts itself")
+        for name in ("num_items", "num_users"):
+            if getattr(content, name) is not None:
+                whole_number(name, getattr(content, name), 1)
         return loss, progress, History.from_json(content.history)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise FileFormatError(
             f"the description of the run in {path} cannot be read ({error}); the file was damaged"
         ) from error
