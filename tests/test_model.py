@@ -530,3 +530,12 @@ def test_evaluate_returns_a_result(matrix: sparse.csr_matrix, dataset: Recommend
     result = recoder.evaluate(RecommendationDataset(matrix, matrix[:, ::-1]), 4, [Recall(4)])
     assert isinstance(result, EvaluationResult)
     assert result[Recall(4)].shape == result.users.shape
+
+
+@pytest.mark.parametrize("name", ["loss", "loss_params", "optimizer_type"])
+def test_what_a_run_was_made_with_cannot_be_set_afterwards(name: str) -> None:
+    recoder = Recoder(DynamicAutoencoder([4]), loss="mse", loss_params={"confidence": 2})
+    with pytest.raises(AttributeError):
+        setattr(recoder, name, "mse")
+    recoder.loss_params["confidence"] = 9
+    assert recoder.loss_params == {"confidence": 2}

@@ -97,9 +97,9 @@ class Recoder:
         self.model = model
         self.num_items = None if num_items is None else whole_number("num_items", num_items, 1)
         self.num_users = None if num_users is None else whole_number("num_users", num_users, 1)
-        self.optimizer_type = optimizer_type
-        self.loss: str | nn.Module | None = loss
-        self.loss_params = dict(loss_params or {})
+        self._optimizer_type = optimizer_type
+        self._loss: str | nn.Module | None = loss
+        self._loss_params = dict(loss_params or {})
         self.user_based = user_based
         self.item_based = item_based
         self.seed = fresh_seed() if seed is None else whole_number("seed", seed, 0)
@@ -113,6 +113,21 @@ class Recoder:
         self._optimizer_state: OptimizerState = {}
         self._last_config: dict[str, Any] | None = None
         self._is_initialized = False
+
+    @property
+    def optimizer_type(self) -> str:
+        """The optimizer's name: that of the constructor, or of the file that was loaded."""
+        return self._optimizer_type
+
+    @property
+    def loss(self) -> str | nn.Module | None:
+        """The loss, likewise; None where a file was trained with a module, which was not passed again."""
+        return self._loss
+
+    @property
+    def loss_params(self) -> dict[str, Any]:
+        """The loss's keyword arguments, likewise; a copy."""
+        return dict(self._loss_params)
 
     def train(
         self,
@@ -411,13 +426,13 @@ class Recoder:
         rebuild(model_file, self.model, content, lambda: self._init_model(content.num_items, content.num_users, seed))
         log_differences(f"{model_file} brings", self._described(), vars(content))
         self.num_items, self.num_users, self.seed = content.num_items, content.num_users, seed
-        self.optimizer_type = content.optimizer_type
+        self._optimizer_type = content.optimizer_type
         if content.loss is not None:
-            self.loss, self._loss_module = content.loss, loss_module
+            self._loss, self._loss_module = content.loss, loss_module
         elif isinstance(self.loss, str):
             # a module that is in neither: predictions need none, train asks for it
-            self.loss, self._loss_module = None, None
-        self.loss_params = content.loss_params
+            self._loss, self._loss_module = None, None
+        self._loss_params = content.loss_params
         self.history, self._progress = history, progress
         self._optimizer, self._optimizer_state = None, content.optimizer
         self._last_config = content.train

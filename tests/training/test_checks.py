@@ -125,7 +125,7 @@ def test_a_model_with_its_own_scores_takes_more_items_where_it_is_told_not_to_be
 
 
 def test_a_model_with_a_row_for_each_item_takes_no_more_items_whatever_it_is_told():
-    with pytest.raises(UnknownIdError, match="item id 8 is outside it.*or make it with num_items=9$"):
+    with pytest.raises(UnknownIdError, match=r"item id 8 is outside it.*or make it with num_items=9$"):
         sizes(dataset(3, 9), None, AUTOENCODER, item_based=False)
 
 
