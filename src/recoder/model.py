@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy import sparse
 from torch import nn
 
 from recoder import __version__
@@ -222,9 +221,9 @@ class Recoder:
             check_writable(self._checkpoint_path(model_checkpoint_prefix))
         self._storable_params()
         self._initialize(train_dataset)
-        train_dataset = _over_catalogue(train_dataset, self._known_num_items())
+        train_dataset = train_dataset.widened(self._known_num_items())
         if val_dataset is not None:
-            val_dataset = _over_catalogue(val_dataset, self._known_num_items())
+            val_dataset = val_dataset.widened(self._known_num_items())
         if self._progress.epoch >= config.num_epochs and not self.model.is_solved:
             _log.warning(
                 "nothing to train: %d epochs are done and num_epochs, which counts them all, is %d; pass a larger one",
@@ -332,7 +331,7 @@ class Recoder:
         """
         num_items = self._known_num_items()  # says that there is no model before anything else is looked at
         if isinstance(eval_dataset, RecommendationDataset):
-            eval_dataset = _over_catalogue(eval_dataset, num_items)
+            eval_dataset = eval_dataset.widened(num_items)
         recommender = InferenceRecommender(self, num_recommendations)
         result = RecommenderEvaluator(recommender, metrics).evaluate(
             eval_dataset, batch_size=batch_size, num_users=num_users
@@ -524,17 +523,3 @@ class Recoder:
 
     def _checkpoint_path(self, prefix: str | os.PathLike[str]) -> Path:
         return Path(f"{path_text('model_checkpoint_prefix', prefix)}_epoch_{self._progress.epoch}.model")
-
-
-def _over_catalogue(dataset: RecommendationDataset, num_items: int) -> RecommendationDataset:
-    """Returns a data set over fewer items than the model as one over all of them, without a copy."""
-    if dataset.num_items >= num_items:
-        return dataset
-    target = dataset.target_interactions_matrix
-    return RecommendationDataset(
-        _widened(dataset.interactions_matrix, num_items), None if target is None else _widened(target, num_items)
-    )
-
-
-def _widened(matrix: sparse.csr_matrix, num_items: int) -> sparse.csr_matrix:
-    return sparse.csr_matrix((matrix.data, matrix.indices, matrix.indptr), shape=(matrix.shape[0], num_items))

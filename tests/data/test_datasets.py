@@ -147,3 +147,14 @@ def test_a_loop_over_users_interactions_gives_one_user_at_a_time():
     assert users[-1].users.tolist() == [7]
     with pytest.raises(IndexError, match="outside these 3 users"):
         users[3]
+
+
+def test_widened_adds_items_without_interactions_and_copies_nothing():
+    matrix = sparse.csr_matrix([[1.0, 0], [0, 2]])
+    dataset = RecommendationDataset(matrix, matrix)
+    wide = dataset.widened(4)
+    for part in (wide.interactions_matrix, wide.target_interactions_matrix):
+        assert part.toarray().tolist() == [[1, 0, 0, 0], [0, 2, 0, 0]]
+    assert np.shares_memory(wide.interactions_matrix.data, dataset.interactions_matrix.data)
+    assert dataset.widened(2) is dataset
+    assert dataset.widened(1) is dataset

@@ -136,6 +136,19 @@ class RecommendationDataset(Dataset[tuple[UsersInteractions, UsersInteractions |
             None if target is None else UsersInteractions._of_checked(users, target[users]),
         )
 
+    def widened(self, num_items: int) -> RecommendationDataset:
+        """Returns the same users over ``num_items`` items, those beyond the last column without interactions.
+
+        The matrices are shared, not copied; with as many columns or more already it is the data set itself.
+        """
+        if self.num_items >= num_items:
+            return self
+        made = RecommendationDataset.__new__(RecommendationDataset)
+        made.interactions_matrix = _widened(self.interactions_matrix, num_items)
+        target = self.target_interactions_matrix
+        made.target_interactions_matrix = None if target is None else _widened(target, num_items)
+        return made
+
     def _rows(self, index: Rows) -> npt.NDArray[np.int64]:
         if isinstance(index, slice):
             return np.arange(*index.indices(len(self)), dtype=np.int64)
@@ -155,3 +168,7 @@ class RecommendationDataset(Dataset[tuple[UsersInteractions, UsersInteractions |
         end = "" if target is None else f", {target.nnz} target interactions"
         nnz = self.interactions_matrix.nnz
         return f"RecommendationDataset({self.num_users} users, {self.num_items} items, {nnz} interactions{end})"
+
+
+def _widened(matrix: sparse.csr_matrix, num_items: int) -> sparse.csr_matrix:
+    return sparse.csr_matrix((matrix.data, matrix.indices, matrix.indptr), shape=(matrix.shape[0], num_items))
