@@ -14,7 +14,15 @@ import torch
 from scipy import sparse
 from torch import Tensor, nn
 
-from recoder.data import BatchCollator, RecommendationDataLoader, RecommendationDataset, UsersInteractions
+from recoder.data import (
+    BatchCollator,
+    Interactions,
+    RecommendationDataLoader,
+    RecommendationDataset,
+    UsersInteractions,
+    random_holdout,
+    strong_generalization,
+)
 from recoder.errors import (
     ConfigError,
     DataError,
@@ -28,10 +36,11 @@ from recoder.errors import (
     ShapeError,
     UnknownIdError,
 )
-from recoder.losses import MSELoss, MultinomialNLLLoss
-from recoder.metrics import NDCG, Metric, Recall
+from recoder.losses import MSELoss, MultinomialNLLLoss, make_loss
+from recoder.metrics import NDCG, Metric, Recall, RecommenderEvaluator
 from recoder.model import Recoder
 from recoder.nn import DynamicAutoencoder, FactorizationModel, MatrixFactorization, Popularity
+from recoder.ops.normalize import normalize
 from recoder.recommender import InferenceRecommender
 
 U, N = 6, 5
@@ -303,10 +312,10 @@ ROWS = {
         lambda: DynamicAutoencoder([2], noise_prob=1.0), ConfigError, "noise probability is 1.0", "[0, 1)"
     ),
     "negative dropout": row(
-        lambda: DynamicAutoencoder([2], dropout_prob=-0.1), ConfigError, "dropout probability is -0.1", "[0, 1)"
+        lambda: DynamicAutoencoder([2], dropout_prob=-0.1), ConfigError, "dropout_prob is -0.1", "at least 0"
     ),
     "dropout that is NaN": row(
-        lambda: MatrixFactorization(2, dropout_prob=float("nan")), ConfigError, "dropout probability is nan", "[0, 1)"
+        lambda: MatrixFactorization(2, dropout_prob=float("nan")), ConfigError, "dropout_prob is nan", "at least 0"
     ),
     # arguments of train
     "negative lr": row(lambda: train(lr=-1), ConfigError, "lr is -1", "finite number of at least 0"),
@@ -570,6 +579,116 @@ def test_bad_input_is_refused_with_a_message_that_helps(name: str) -> None:
     missing = [fragment for fragment in ROWS[name].fragments if fragment not in message]
     assert not missing, message
     assert issubclass(caught.type, RecoderError) or caught.type in (IndexError, NotImplementedError, FileNotFoundError)
+
+
+# the wrong kind of value, where a number, a list or an object of the library belongs
+
+
+def evaluate(**kwargs: Any) -> Any:
+    return autoencoder().evaluate(judged(), 3, [NDCG(3)], **kwargs)
+
+
+def interactions() -> Interactions:
+    return Interactions.from_matrix(csr())
+
+
+def split(given: Any, **kwargs: Any) -> Any:
+    return strong_generalization(given, **{"num_valid_users": 1, "num_test_users": 1, "seed": 1, **kwargs})
+
+
+# an argument, the values it is given, a call that takes one of them, and the end of the sentence
+NUMBERS: list[tuple[str, list[Any], Callable[[Any], Any], str]] = [
+    (
+        "num_recommendations",
+        ["5", None, np.nan, 2.0, True],
+        lambda x: InferenceRecommender(autoencoder(), x),
+        "least 1",
+    ),
+    ("num_users", ["a", 5.0], lambda x: evaluate(num_users=x), "least 1"),
+    ("batch_size", ["a", None, 2.5], lambda x: evaluate(batch_size=x), "least 1"),
+    (
+        "num_workers",
+        ["a", None, 1.0],
+        lambda x: RecommenderEvaluator(recommender(), [NDCG(3)]).evaluate(judged(), num_workers=x),
+        "least 0",
+    ),
+    ("batch_size", ["a", None, 2.5], BatchCollator, "least 1"),
+    ("batch_size", ["a", None, 2.5], lambda x: RecommendationDataLoader(data(), x), "least 1"),
+    ("num_sampling_users", ["a", None, 4.0], lambda x: RecommendationDataLoader(data(), 2, True, x), "least 0"),
+    ("num_workers", ["a", None, 1.0], lambda x: RecommendationDataLoader(data(), 2, num_workers=x), "least 0"),
+    ("embedding_size", ["a", None, np.inf, True], MatrixFactorization, "least 1"),
+    ("dropout_prob", ["a", None], lambda x: MatrixFactorization(2, dropout_prob=x), "least 0"),
+    ("dropout_prob", ["a", None], lambda x: DynamicAutoencoder([2], dropout_prob=x), "least 0"),
+    ("noise_prob", ["a", None], lambda x: DynamicAutoencoder([2], noise_prob=x), "least 0"),
+    ("hidden_layers", [["a"], 5, [2.5]], DynamicAutoencoder, "as in [200]"),
+    ("confidence", ["3", None, np.nan, 10**400], MSELoss, "least 0"),
+    ("confidence", ["3", None, 10**400], lambda x: make_loss("mse", {"confidence": x}), "least 0"),
+    ("loss_params", [[1], "confidence", 3], lambda x: make_loss("mse", x), "pass a dict"),
+    ("axis", [(0, 1), "0", 1.0, 2], lambda x: normalize(np.eye(2), x), "-2 to 1, or None"),
+    ("seed", [None, "a", 1.5, -1], lambda x: split(interactions(), seed=x), "least 0"),
+    ("seed", [None, "a", 1.5, -1], lambda x: random_holdout(interactions(), seed=x), "least 0"),
+    ("num_valid_users", ["a", None, 1.0], lambda x: split(interactions(), num_valid_users=x), "least 1"),
+    ("num_test_users", ["a", None, 1.0], lambda x: split(interactions(), num_test_users=x), "least 1"),
+    ("min_interactions", ["a", None, 2.0], lambda x: split(interactions(), min_interactions=x), "least 2"),
+    ("fold_in", ["0.5", None, np.nan], lambda x: split(interactions(), fold_in=x), "between 0 and 1"),
+    (
+        "fraction",
+        ["0.5", None, np.nan],
+        lambda x: random_holdout(interactions(), fraction=x, seed=1),
+        "between 0 and 1",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "values", "call", "limit"), NUMBERS)
+def test_value_of_the_wrong_kind_is_named(name: str, values: list[Any], call: Callable[[Any], Any], limit: str) -> None:
+    for value in values:
+        with pytest.raises(ConfigError) as caught:
+            call(value)
+        assert f"{name} is {value!r}" in str(caught.value)
+        assert limit in str(caught.value)
+
+
+OBJECTS = {
+    "one metric": row(lambda: RecommenderEvaluator(recommender(), NDCG(3)), DataTypeError, "metrics is", "pass a list"),
+    "None for metrics": row(lambda: RecommenderEvaluator(recommender(), None), DataTypeError, "is None", "pass a list"),
+    "matrix to load": row(
+        lambda: RecommendationDataLoader(csr(), 5), DataTypeError, "not csr_matrix", "RecommendationDataset(matrix)"
+    ),
+    "matrix to split": row(lambda: split(csr()), DataTypeError, "not csr_matrix", "Interactions.from_matrix(matrix)"),
+    "matrix to hold out of": row(
+        lambda: random_holdout(csr(), seed=1), DataTypeError, "not csr_matrix", "Interactions.from_matrix(matrix)"
+    ),
+    "row beyond": row(lambda: interactions().select_users([0, 6]), UnknownIdError, "row 6", "6 users (0 to 5)"),
+    "negative row": row(lambda: interactions().select_users([-1]), UnknownIdError, "row -1", "6 users (0 to 5)"),
+    "column beyond": row(lambda: interactions().select_items([5]), UnknownIdError, "column 5", "5 items (0 to 4)"),
+    "mask of users": row(
+        lambda: interactions().select_users(np.ones(U, bool)), DataTypeError, "bool", "np.flatnonzero(mask)"
+    ),
+    "mask of items": row(
+        lambda: interactions().select_items(np.ones(N, bool)), DataTypeError, "bool", "np.flatnonzero(mask)"
+    ),
+    "titles in one string": row(
+        lambda: Interactions.from_matrix(csr(), titles="abcde"), DataTypeError, "list of strings", "'abcde'"
+    ),
+    "number for titles": row(lambda: Interactions.from_matrix(csr(), titles=5), DataTypeError, "list of strings", "5"),
+}  # fmt: skip
+
+
+def recommender() -> InferenceRecommender:
+    return InferenceRecommender(autoencoder(), 3)
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_object_of_the_wrong_kind_is_refused(name: str) -> None:
+    with pytest.raises(OBJECTS[name].error) as caught:
+        OBJECTS[name].call()
+    assert [fragment for fragment in OBJECTS[name].fragments if fragment not in str(caught.value)] == []
+
+
+def test_a_tuple_of_a_collate_function_is_one_batch() -> None:
+    loader = RecommendationDataLoader(data(), 3, collate_fn=lambda x: ("a", len(x)), shuffle=False)
+    assert list(loader) == [(("a", 3), None)] * 2
 
 
 def test_the_table_is_long_enough() -> None:

@@ -34,8 +34,9 @@ def non_negative(name: str, value: Any) -> float:
         ConfigError: if it is no finite number, or below 0.
     """
     try:
-        rate = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
+        # text of a number is not one, though float() reads it
+        rate = math.nan if isinstance(value, bool | str | bytes) else float(value)
+    except (TypeError, ValueError, OverflowError):
         rate = math.nan
     if not math.isfinite(rate) or rate < 0:
         raise ConfigError(f"{name} is {value!r}; it must be a finite number of at least 0")

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from recoder._checks import non_negative
 from recoder.errors import ConfigError, DataError
 from recoder.ops import losses as ops
 from recoder.ops.rows import SparseRows
@@ -39,14 +40,12 @@ class MSELoss(nn.Module):
         reduction: ``'none'``: one value per entry; ``'elementwise_mean'`` (or ``'mean'``): their mean; ``'sum'``.
 
     Raises:
-        ConfigError: for another reduction, or a negative or infinite confidence.
+        ConfigError: for another reduction, or a confidence that is no finite number of at least 0.
     """
 
     def __init__(self, confidence: float = 0, reduction: str = "elementwise_mean") -> None:
         super().__init__()
-        if not 0 <= confidence < float("inf"):
-            raise ConfigError(f"confidence is {confidence}; it must be a finite number of at least 0")
-        self.confidence = confidence
+        self.confidence = non_negative("confidence", confidence)
         self.reduction = _checked(reduction)
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
@@ -101,7 +100,8 @@ def make_loss(loss: str | nn.Module, loss_params: Mapping[str, Any] | None) -> n
         loss_params: keyword arguments of the loss; not read where ``loss`` is a module.
 
     Raises:
-        ConfigError: for an unknown name or parameter, or a module whose reduction is not a sum.
+        ConfigError: for an unknown name or parameter, parameters that are no mapping, or a module whose reduction is
+            not a sum.
     """
     if isinstance(loss, nn.Module):
         reduction = getattr(loss, "reduction", "sum")  # a convention of torch's losses, not of every module
@@ -118,11 +118,13 @@ def make_loss(loss: str | nn.Module, loss_params: Mapping[str, Any] | None) -> n
     }
     if not isinstance(loss, str) or loss not in makers:
         raise ConfigError(f"unknown loss {loss!r}; choose one of {', '.join(makers)}, or pass a torch.nn.Module")
+    if loss_params is not None and not isinstance(loss_params, Mapping):
+        raise ConfigError(f"loss_params is {loss_params!r}; pass a dict of parameter names to values, or None")
     allowed = {"confidence"} if loss == "mse" else set()
     unknown = set(loss_params or {}) - allowed
     if unknown:
         raise ConfigError(
-            f"loss {loss!r} has no parameter {sorted(unknown)[0]!r}; "
+            f"loss {loss!r} has no parameter {sorted(unknown, key=str)[0]!r}; "
             f"it takes {', '.join(sorted(allowed)) or 'none'}: correct loss_params"
         )
     return makers[loss](**(loss_params or {}), reduction="sum")

@@ -208,9 +208,9 @@ def test_data_set_in_which_no_user_has_a_target_is_an_error():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_users": 0}, "num_users is 0; it must be at least 1"),
-        ({"batch_size": 0}, "batch_size is 0; it must be at least 1"),
-        ({"num_workers": -1}, "num_workers is -1; it must be at least 0"),
+        ({"num_users": 0}, "num_users is 0; it must be a whole number of at least 1"),
+        ({"batch_size": 0}, "batch_size is 0; it must be a whole number of at least 1"),
+        ({"num_workers": -1}, "num_workers is -1; it must be a whole number of at least 0"),
     ],
 )
 def test_argument_out_of_range_is_an_error(options, message):

@@ -243,7 +243,7 @@ def test_model_with_its_own_forward_is_not_factorized():
         ({"hidden_layers": [5, 0]}, "hidden_layers"),
         ({"hidden_layers": [5], "activation_type": "nope"}, "unknown activation 'nope'"),
         ({"hidden_layers": [5], "noise_prob": 1.0}, "noise probability is 1.0"),
-        ({"hidden_layers": [5], "dropout_prob": -0.1}, "dropout probability is -0.1"),
+        ({"hidden_layers": [5], "dropout_prob": -0.1}, "dropout_prob is -0.1"),
     ],
 )
 def test_arguments_out_of_range_are_errors(params, words):

@@ -13,8 +13,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from recoder._checks import whole_number
 from recoder.data.datasets import UsersInteractions
-from recoder.errors import ConfigError
 from recoder.ops.rows import SparseRows
 
 __all__ = ["Batch", "BatchCollator"]
@@ -69,13 +69,11 @@ class BatchCollator:
             negative sampling (Moussawi 2018, arXiv:1809.00999). Every batch of it has all of them as candidates.
 
     Raises:
-        ConfigError: if ``batch_size`` is below 1.
+        ConfigError: if ``batch_size`` is no whole number, or below 1.
     """
 
     def __init__(self, batch_size: int, negative_sampling: bool = False) -> None:
-        if batch_size < 1:
-            raise ConfigError(f"batch_size is {batch_size}; a batch holds at least 1 user")
-        self.batch_size = batch_size
+        self.batch_size = whole_number("batch_size", batch_size, 1)
         self.negative_sampling = negative_sampling
 
     def collate(self, users_interactions: UsersInteractions) -> list[Batch]:

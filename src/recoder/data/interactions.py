@@ -96,7 +96,7 @@ class Interactions:
         """Returns the interactions in a scipy sparse matrix; its row and column numbers are the ids."""
         csr = canonical_csr(matrix, "matrix")
         ids = [IdMap(np.arange(size)) for size in csr.shape]
-        return cls(csr, ids[0], ids[1], None if titles is None else tuple(titles))
+        return cls(csr, ids[0], ids[1], None if titles is None else _titles(titles))
 
     @property
     def num_users(self) -> int:
@@ -142,13 +142,25 @@ class Interactions:
         return self.select_users(has_users).select_items(np.unique(self.matrix.indices))
 
     def select_users(self, rows: npt.NDArray[np.int64]) -> Interactions:
-        """Returns the users at these rows, in this order, over the same items."""
+        """Returns the users at these rows, in this order, over the same items.
+
+        Raises:
+            DataTypeError: if the rows are not whole numbers.
+            UnknownIdError: if there is no such row.
+        """
+        rows = _positions("row", rows, self.num_users, "users")
         return replace(
             self, matrix=self.matrix[rows], user_ids=IdMap(self.user_ids.ids.take(pa.array(rows, pa.int64())))
         )
 
     def select_items(self, cols: npt.NDArray[np.int64]) -> Interactions:
-        """Returns the items at these columns, in this order, with the same users."""
+        """Returns the items at these columns, in this order, with the same users.
+
+        Raises:
+            DataTypeError: if the columns are not whole numbers.
+            UnknownIdError: if there is no such column.
+        """
+        cols = _positions("column", cols, self.num_items, "items")
         titles = None if self.titles is None else tuple(self.titles[col] for col in cols)
         item_ids = IdMap(self.item_ids.ids.take(pa.array(cols, pa.int64())))
         return replace(self, matrix=self.matrix[:, cols], item_ids=item_ids, titles=titles)
@@ -171,7 +183,22 @@ class Interactions:
         )
 
 
+def _positions(name: str, positions: npt.ArrayLike, size: int, of: str) -> npt.NDArray[np.int64]:
+    array = np.asarray(positions)
+    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+        raise DataTypeError(
+            f"{name}s must be a list of {name} numbers, not an array of {array.dtype} and shape {array.shape}; "
+            "turn a mask into numbers with np.flatnonzero(mask)"
+        )
+    outside = array[(array < 0) | (array >= size)]
+    if outside.size:
+        raise UnknownIdError(f"{name} {outside[0]} is outside the {size} {of} (0 to {size - 1}); leave it out")
+    return array.astype(np.int64)
+
+
 def _titles(titles: Iterable[str]) -> tuple[str, ...]:
+    if not isinstance(titles, Iterable):
+        raise DataTypeError(f"titles are a list of strings; {titles!r} is not")
     listed = tuple(titles)
     wrong = next((title for title in listed if not isinstance(title, str)), None)
     if wrong is not None or isinstance(titles, str):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 from torch.utils.data import DataLoader, Dataset
 
+from recoder._checks import whole_number
 from recoder._random import epoch_order, fresh_seed
-from recoder.data.batches import Batch, BatchCollator
+from recoder.data.batches import BatchCollator
 from recoder.data.datasets import RecommendationDataset, UsersInteractions
-from recoder.errors import ConfigError
+from recoder.errors import ConfigError, DataTypeError
 
 __all__ = ["RecommendationDataLoader"]
 
@@ -38,7 +39,9 @@ class RecommendationDataLoader:
     Every pass over the loader is an epoch: its order is a function of the seed and of the number of the pass.
 
     Raises:
-        ConfigError: if a size is out of range, or ``num_sampling_users`` does not fit the other arguments.
+        ConfigError: if a size is no whole number or out of range, or ``num_sampling_users`` does not fit the other
+            arguments.
+        DataTypeError: if ``dataset`` is no ``RecommendationDataset``.
     """
 
     def __init__(
@@ -53,15 +56,19 @@ class RecommendationDataLoader:
         shuffle: bool = True,
         seed: int | None = None,
     ) -> None:
+        if not isinstance(dataset, RecommendationDataset):
+            raise DataTypeError(
+                f"dataset must be a recoder.data.RecommendationDataset, not {type(dataset).__name__}; "
+                "wrap a matrix in RecommendationDataset(matrix)"
+            )
         collator = BatchCollator(batch_size, negative_sampling)
-        check_sampling(batch_size, negative_sampling, num_sampling_users)
-        if num_workers < 0:
-            raise ConfigError(f"num_workers is {num_workers}; it must be at least 0")
+        num_sampling_users = whole_number("num_sampling_users", num_sampling_users, 0)
+        check_sampling(collator.batch_size, negative_sampling, num_sampling_users)
         self.dataset = dataset
-        self.batch_size = batch_size
+        self.batch_size = collator.batch_size
         self.negative_sampling = negative_sampling
-        self.num_sampling_users = num_sampling_users or batch_size
-        self.num_workers = num_workers
+        self.num_sampling_users = num_sampling_users or collator.batch_size
+        self.num_workers = whole_number("num_workers", num_workers, 0)
         self.collate_fn = collate_fn or collator.collate
         self.shuffle = shuffle
         self.seed = fresh_seed() if seed is None else seed
@@ -147,8 +154,9 @@ def check_sampling(batch_size: int, negative_sampling: bool, num_sampling_users:
         )
 
 
-def _as_list(collated: Batch | Sequence[Batch]) -> list[Any]:
-    return list(collated) if isinstance(collated, list | tuple) else [collated]
+def _as_list(collated: Any) -> list[Any]:
+    # only a list is one of batches: a batch may itself be a tuple
+    return collated if isinstance(collated, list) else [collated]
 
 
 def _as_it_is(item: list[Pair]) -> list[Pair]:

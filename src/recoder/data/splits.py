@@ -11,11 +11,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from recoder._checks import whole_number
 from recoder._random import derive_seed
 from recoder.data.datasets import RecommendationDataset
 from recoder.data.id_map import IdMap
 from recoder.data.interactions import Interactions
-from recoder.errors import ConfigError
+from recoder.errors import ConfigError, DataTypeError
 
 __all__ = ["HeldOut", "StrongSplit", "random_holdout", "strong_generalization"]
 
@@ -78,15 +79,14 @@ def strong_generalization(
 
     Raises:
         ConfigError: if an argument is out of range or there are not enough users who can be held out.
+        DataTypeError: if ``interactions`` are no ``Interactions``.
     """
+    _check_interactions(interactions)
     _check_fraction("fold_in", fold_in)
-    for name, value, least in (
-        ("num_valid_users", num_valid_users, 1),
-        ("num_test_users", num_test_users, 1),
-        ("min_interactions", min_interactions, 2),
-    ):
-        if value < least:
-            raise ConfigError(f"{name} is {value}; it must be at least {least}")
+    num_valid_users = whole_number("num_valid_users", num_valid_users, 1)
+    num_test_users = whole_number("num_test_users", num_test_users, 1)
+    min_interactions = whole_number("min_interactions", min_interactions, 2)
+    seed = whole_number("seed", seed, 0)
 
     held, seen_items = _choose_users(
         interactions.matrix,
@@ -119,16 +119,31 @@ def random_holdout(
         seed: the same seed gives the same split.
 
     Raises:
-        ConfigError: if ``fraction`` is not between 0 and 1.
+        ConfigError: if ``fraction`` is not between 0 and 1, or ``seed`` no whole number of at least 0.
+        DataTypeError: if ``interactions`` are no ``Interactions``.
     """
+    _check_interactions(interactions)
     _check_fraction("fraction", fraction)
+    seed = whole_number("seed", seed, 0)
     train, target = _split_rows(interactions.matrix, 1 - fraction, derive_seed(seed, "split/holdout"))
     return train, RecommendationDataset(train, target)
 
 
+def _check_interactions(interactions: Interactions) -> None:
+    if not isinstance(interactions, Interactions):
+        raise DataTypeError(
+            f"interactions must be recoder.data.Interactions, not {type(interactions).__name__}; "
+            "wrap a matrix in Interactions.from_matrix(matrix)"
+        )
+
+
 def _check_fraction(name: str, value: float) -> None:
-    if not 0 < value < 1:
-        raise ConfigError(f"{name} is {value}; it must be between 0 and 1, and neither")
+    try:
+        fits = 0 < value < 1
+    except TypeError:
+        fits = False
+    if not fits:
+        raise ConfigError(f"{name} is {value!r}; it must be between 0 and 1, and neither")
 
 
 def _choose_users(matrix: sparse.csr_matrix, wanted: int, least: int, seed: int) -> tuple[Rows, Rows]:

@@ -8,6 +8,7 @@ from typing import TypeGuard
 import numpy as np
 from tqdm.auto import tqdm
 
+from recoder._checks import whole_number
 from recoder.data.datasets import RecommendationDataset
 from recoder.errors import ConfigError, DataTypeError, EmptyDataError, ShapeError, UnknownIdError
 from recoder.metrics.custom import UserLists, custom_metric_runner
@@ -72,8 +73,8 @@ class RecommenderEvaluator:
             UnknownIdError: if it returns an item outside the data set's.
         """
         self._check_cutoffs()
-        _check_at_least(1, batch_size=batch_size)
-        _check_at_least(0, num_workers=num_workers)
+        batch_size = whole_number("batch_size", batch_size, 1)
+        num_workers = whole_number("num_workers", num_workers, 0)
         users = _users_with_target(eval_dataset, num_users)
         step = max(batch_size, self.recommender.preferred_batch_size)
         from_hits = [metric for metric in self.metrics if _follows_from_hits(metric)]
@@ -120,6 +121,8 @@ class RecommenderEvaluator:
 
 
 def _distinct(metrics: Iterable[Metric]) -> list[Metric]:
+    if isinstance(metrics, Metric) or not isinstance(metrics, Iterable):
+        raise DataTypeError(f"metrics is {metrics!r}; pass a list of metrics, such as [NDCG(k=100)]")
     by_name: dict[str, Metric] = {}
     for metric in metrics:
         if not isinstance(metric, Metric):
@@ -151,7 +154,7 @@ def _users_with_target(dataset: RecommendationDataset, num_users: int | None) ->
     if not isinstance(dataset, RecommendationDataset):
         raise DataTypeError(f"eval_dataset must be a recoder.data.RecommendationDataset, not {type(dataset).__name__}")
     if num_users is not None:
-        _check_at_least(1, num_users=num_users)
+        num_users = whole_number("num_users", num_users, 1)
     target = dataset.target_interactions_matrix
     if target is None:
         raise ConfigError(
@@ -165,9 +168,3 @@ def _users_with_target(dataset: RecommendationDataset, num_users: int | None) ->
             "pass a target_interactions_matrix that holds interactions"
         )
     return users[:num_users]
-
-
-def _check_at_least(minimum: int, **arguments: int) -> None:
-    for name, value in arguments.items():
-        if value < minimum:
-            raise ConfigError(f"{name} is {value}; it must be at least {minimum}")

@@ -12,6 +12,7 @@ from typing import Any, cast
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from recoder._checks import non_negative
 from recoder._random import fresh_seed
 from recoder.errors import ConfigError
 from recoder.nn.activations import activation
@@ -71,8 +72,8 @@ class DynamicAutoencoder(FactorizationModel):
         self.hidden_layers = None if hidden_layers is None else _sizes(hidden_layers)
         self.activation_type = activation_type
         self.is_constrained = bool(is_constrained)
-        self.dropout_prob = float(dropout_prob)
-        self.noise_prob = float(noise_prob)
+        self.dropout_prob = non_negative("dropout_prob", dropout_prob)
+        self.noise_prob = non_negative("noise_prob", noise_prob)
         self._activation = activation(activation_type)
         self._dropout = FactorDropout(self.dropout_prob, "dropout")
         # checked here, used when init_model builds the layer

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from recoder._checks import non_negative, whole_number
 from recoder._random import fresh_seed
 from recoder.errors import ConfigError
 from recoder.nn.activations import activation
@@ -53,11 +54,9 @@ class MatrixFactorization(FactorizationModel):
         self._set_params(embedding_size, activation_type, dropout_prob)
 
     def _set_params(self, embedding_size: int, activation_type: str, dropout_prob: float) -> None:
-        if embedding_size < 1 or int(embedding_size) != embedding_size:
-            raise ConfigError(f"embedding_size is {embedding_size}; it must be a whole number of at least 1")
-        self.embedding_size = int(embedding_size)
+        self.embedding_size = whole_number("embedding_size", embedding_size, 1)
         self.activation_type = activation_type
-        self.dropout_prob = float(dropout_prob)
+        self.dropout_prob = non_negative("dropout_prob", dropout_prob)
         self._activation = activation(activation_type)
         self._dropout = FactorDropout(self.dropout_prob, "dropout")
 

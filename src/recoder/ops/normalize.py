@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -32,9 +33,10 @@ def normalize(x: npt.ArrayLike, axis: int | None = None) -> npt.NDArray[np.float
     array = np.asarray(x)
     if array.dtype.kind not in "buif":
         raise DataTypeError(f"normalize takes an array of real numbers, not {type(x).__name__} of {array.dtype}")
-    if axis is not None and not -array.ndim <= axis < array.ndim:
+    if axis is not None and not _is_axis(axis, array.ndim):
         raise ConfigError(
-            f"axis is {axis}, but x has {array.ndim} dimensions: {-array.ndim} to {array.ndim - 1}, or None"
+            f"axis is {axis!r}, but x has {array.ndim} dimensions: pass a whole number from {-array.ndim} to "
+            f"{array.ndim - 1}, or None"
         )
     if array.dtype.kind != "f":
         array = array.astype(np.float64)
@@ -43,6 +45,13 @@ def normalize(x: npt.ArrayLike, axis: int | None = None) -> npt.NDArray[np.float
     scaled = _divide(array, np.abs(array).max(axis=axis, keepdims=True, initial=0))
     length = np.sqrt(np.square(scaled, dtype=np.float64).sum(axis=axis, keepdims=True))
     return _divide(scaled, length.astype(array.dtype))
+
+
+def _is_axis(axis: Any, ndim: int) -> bool:
+    try:
+        return -ndim <= operator.index(axis) < ndim
+    except TypeError:
+        return False
 
 
 def _divide(array: npt.NDArray[Any], by: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from recoder._checks import whole_number
 from recoder.data.datasets import UsersInteractions
-from recoder.errors import ConfigError
 from recoder.recommender.base import Histories, Recommender, Scorer, merge_histories
 
 __all__ = ["InferenceRecommender"]
@@ -20,17 +20,15 @@ class InferenceRecommender(Recommender):
         num_recommendations: items for each user, at least 1; fewer come back where fewer are unseen.
 
     Raises:
-        ConfigError: if ``num_recommendations`` is below 1.
+        ConfigError: if ``num_recommendations`` is no whole number, or below 1.
     """
 
     num_recommendations: int
     preferred_batch_size = 1024
 
     def __init__(self, model: Scorer, num_recommendations: int) -> None:
-        if num_recommendations < 1 or int(num_recommendations) != num_recommendations:
-            raise ConfigError(f"num_recommendations is {num_recommendations}; ask for a whole number of at least 1")
         self.model = model
-        self.num_recommendations = int(num_recommendations)
+        self.num_recommendations = whole_number("num_recommendations", num_recommendations, 1)
 
     def recommend(self, users_hist: Histories) -> list[list[int]]:
         """Returns the recommended items of each user, best first, as catalogue indices."""
