@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from recoder.embedding import AnnoyEmbeddingsIndex, ExactEmbeddingsIndex, VoyagerEmbeddingsIndex
+from recoder.embedding import AnnoyEmbeddingsIndex, ExactEmbeddingsIndex, VoyagerEmbeddingsIndex, annoy_files
 from recoder.embedding.annoy_files import read_annoy_vectors
 from recoder.errors import FileFormatError, UnsafeFileError
 
@@ -244,3 +244,16 @@ def test_every_real_annoy_file_passes_the_check(size: int, dims: int, threads: i
     forest.build(7, n_jobs=threads)
     forest.save(str(tmp_path / "forest"))
     np.testing.assert_array_equal(read_annoy_vectors(tmp_path / "forest", size, dims), vectors)
+
+
+def test_a_refused_pickle_cannot_mark_what_it_looks_up(tmp_path):
+    # a GLOBAL, then a BUILD that would set attributes of what was found
+    path = tmp_path / "index"
+    path.write_bytes(b"\x80\x02cnumpy.core.multiarray\nscalar\n(N}X\x07\x00\x00\x00__doc__X\x03\x00\x00\x00badstb.")
+    with pytest.raises(FileFormatError):
+        AnnoyEmbeddingsIndex().load(path)
+    assert annoy_files._scalar.__doc__ is None
+    path.write_bytes(b"\x80\x02cnumpy\ndtype\n(N}X\x07\x00\x00\x00__doc__X\x03\x00\x00\x00badstb.")
+    with pytest.raises(FileFormatError):
+        AnnoyEmbeddingsIndex().load(path)
+    assert annoy_files._DtypeStandIn.__doc__ != "bad"

@@ -15,7 +15,7 @@ from recoder.embedding import files as index_files
 from recoder.errors import FileFormatError, FileWriteError
 
 KINDS = [ExactEmbeddingsIndex, AnnoyEmbeddingsIndex, VoyagerEmbeddingsIndex]
-STORED = [AnnoyEmbeddingsIndex, VoyagerEmbeddingsIndex]
+STORED = [AnnoyEmbeddingsIndex]
 ID_MAPS = {
     "rows": None,
     "ints": {2**62 - row: row for row in range(90)},

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+import pickle
 import subprocess
 import sys
 from typing import Any
@@ -240,3 +242,26 @@ def test_numpy_ids_are_ids() -> None:
     index = built(np.eye(3), {np.int64(10): np.int64(0), np.int64(20): 2, np.int64(30): 1})
     assert index.get_nns_by_id(np.int64(20), 3) == [20, 10, 30]
     assert built(np.eye(3)).get_nns_by_id(np.int32(1), 1) == [1]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_copy_answers_as_the_original(kind) -> None:
+    vectors = np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32)
+    index = kind(vectors, include_distances=True)
+    unbuilt = copy.deepcopy(index)
+    index.build()
+    for other in (copy.deepcopy(index), pickle.loads(pickle.dumps(index))):
+        assert other.get_nns_by_id(3, 5) == index.get_nns_by_id(3, 5)
+    with pytest.raises(NotInitializedError):
+        unbuilt.get_nns_by_id(3, 5)
+
+
+def test_a_voyager_index_has_one_file_and_its_reader_is_never_given_one(tmp_path) -> None:
+    vectors = np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32)
+    VoyagerEmbeddingsIndex(vectors).build(tmp_path / "index")
+    assert [path.name for path in tmp_path.iterdir()] == ["index"]
+    loaded = VoyagerEmbeddingsIndex()
+    loaded.load(tmp_path / "index")
+    original = VoyagerEmbeddingsIndex(vectors)
+    original.build()
+    assert loaded.get_nns_by_id(3, 10) == original.get_nns_by_id(3, 10)

@@ -88,12 +88,12 @@ class _AnnoyBackend(StoredBackend):
     """After ``load``: the vectors that the file holds, read as they are needed."""
 
     def __init__(self, n_trees: int, search_k: int) -> None:
-        self._annoy = _import_annoy()
+        _import_annoy()
         self._n_trees = n_trees
         self._search_k = search_k
 
     def build(self, units_ND: Floats) -> None:
-        self._index = self._annoy.AnnoyIndex(units_ND.shape[1], "angular")
+        self._index = _import_annoy().AnnoyIndex(units_ND.shape[1], "angular")
         self._index.set_seed(_SEED)
         for row, unit in enumerate(units_ND):
             self._index.add_item(row, unit)
@@ -112,7 +112,7 @@ class _AnnoyBackend(StoredBackend):
     def load(self, path: Path, size: tuple[int, int]) -> None:
         # Annoy trusts what it maps: a damaged file would be followed out of bounds
         self.vectors_ND = read_annoy_vectors(path, *size)
-        self._index = self._annoy.AnnoyIndex(size[1], "angular")
+        self._index = _import_annoy().AnnoyIndex(size[1], "angular")
         self._index.load(str(path))
 
 

@@ -118,10 +118,11 @@ class _PlainUnpickler(pickle.Unpickler):
     """Reads Python's plain types, and numpy's numbers and strings by stand-ins; nothing else is looked up."""
 
     def find_class(self, module: str, name: str) -> Any:
+        # made anew for each file: a pickle may set attributes of what it looks up, and these are nobody else's
         if (module, name) == ("numpy", "dtype"):
-            return _DtypeStandIn
+            return type("Dtype", (_DtypeStandIn,), {})
         if module in {"numpy.core.multiarray", "numpy._core.multiarray"} and name == "scalar":
-            return _scalar
+            return lambda dtype, data: _scalar(dtype, data)
         raise UnsafeFileError(
             f"asks for {module}.{name} to be loaded, which no index needs; nothing of it was run. Do not use this file"
         )

@@ -109,6 +109,19 @@ class BackendIndex(EmbeddingsIndex):
             backend.load(file.sibling, (len(table), table.dims))
         self._built = Built(table, file.ids, backend)
 
+    def __getstate__(self) -> dict[str, Any]:
+        built = self._built
+        # a search structure cannot be copied; the copy builds its own from the same vectors
+        return vars(self) | {"_built": None if built is None else (built.table, built.ids)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _built=None)
+        if state["_built"] is not None:
+            table, ids = state["_built"]
+            backend = self._new_backend()
+            backend.build(unit_vectors(table.vectors_ND))
+            self._built = Built(table, ids, backend)
+
     def get_embedding(self, embedding_id: EmbeddingId) -> Floats:
         """Returns the embedding of an item: float32 ``[D]``, a copy.
 

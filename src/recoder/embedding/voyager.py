@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from recoder.embedding.backend import StoredBackend
+from recoder.embedding.backend import Backend
 from recoder.embedding.base import Floats, Rows
 from recoder.embedding.exact import ExactBackend
 from recoder.embedding.index import BackendIndex
-from recoder.errors import ConfigError, FileFormatError, MissingDependencyError
+from recoder.errors import ConfigError, MissingDependencyError
 
 __all__ = ["VoyagerEmbeddingsIndex"]
 
@@ -24,7 +23,7 @@ class VoyagerEmbeddingsIndex(BackendIndex):
     """An index based on Voyager: approximate, for large catalogues; wheels exist for the common platforms.
 
     See ``BackendIndex`` for ``embeddings``, ``id_map``, ``include_distances``, order and distances. Builds
-    are repeatable: one thread, one fixed seed.
+    are repeatable: one thread, one fixed seed. A file holds the vectors and ids; ``load`` builds the graph again.
 
     Args:
         embeddings: ``[N, D]``.
@@ -67,19 +66,20 @@ class VoyagerEmbeddingsIndex(BackendIndex):
         return _VoyagerBackend(self.m, self.ef_construction, self.search_ef)
 
 
-class _VoyagerBackend(StoredBackend):
-    suffix = ".voyager"
+class _VoyagerBackend(Backend):
+    # not a StoredBackend: Voyager's reader trusts its file, and a crafted one can end the process or worse
 
     def __init__(self, m: int, ef_construction: int, search_ef: int) -> None:
-        self._voyager = _import_voyager()
+        _import_voyager()
         self._m = m
         self._ef_construction = ef_construction
         self._search_ef = search_ef
 
     def build(self, units_ND: Floats) -> None:
         size, dims = units_ND.shape
-        self._index = self._voyager.Index(
-            self._voyager.Space.Cosine,
+        voyager = _import_voyager()
+        self._index = voyager.Index(
+            voyager.Space.Cosine,
             dims,
             M=self._m,
             ef_construction=self._ef_construction,
@@ -91,23 +91,10 @@ class _VoyagerBackend(StoredBackend):
     def query(self, units_QD: Floats, n: int) -> Rows:
         try:
             rows_QK, _ = self._index.query(units_QD, n, query_ef=max(n, self._search_ef))
-        except self._voyager.RecallError:
+        except _import_voyager().RecallError:
             # many equal vectors leave parts of the graph out of reach; Voyager then answers no query at all
             return self._exact().query(units_QD, n)
         return rows_QK.astype(np.int64)  # type: ignore[no-any-return]
-
-    def save(self, path: Path) -> None:
-        with path.open("wb") as file:  # a Python file: its errors say what went wrong
-            self._index.save(file)
-
-    def load(self, path: Path, size: tuple[int, int]) -> None:
-        try:
-            self._index = self._voyager.Index.load(str(path))
-        except (RuntimeError, ValueError) as error:
-            raise FileFormatError(f"{path} is not a Voyager index ({error}); build the index again") from error
-        held = (self._index.num_elements, self._index.num_dimensions)
-        if held != size or self._index.space != self._voyager.Space.Cosine:
-            raise FileFormatError(f"{path} is a Voyager index of {held} vectors, not of {size}; build the index again")
 
     def _exact(self) -> ExactBackend:
         exact = ExactBackend()
