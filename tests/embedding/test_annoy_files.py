@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import os
 import pickle
 import shutil
@@ -57,6 +58,13 @@ def test_settings_come_from_the_constructor(legacy: Path) -> None:
     exact.build()
     thorough = loaded(legacy, search_k=10_000, include_distances=True)
     assert thorough.get_nns_by_id("item-5", 10) == exact.get_nns_by_id("item-5", 10)
+
+
+def test_a_copy_of_an_index_of_040_holds_its_vectors_and_ids(legacy: Path) -> None:
+    index = loaded(legacy, search_k=10_000)
+    for other in (copy.deepcopy(index), pickle.loads(pickle.dumps(index))):
+        assert other.get_nns_by_id("item-5", 10) == index.get_nns_by_id("item-5", 10)
+        np.testing.assert_array_equal(other.get_embedding("item-7"), EMBEDDINGS[7])
 
 
 def test_distances_are_annoys_own(legacy: Path) -> None:
@@ -257,3 +265,27 @@ def test_a_refused_pickle_cannot_mark_what_it_looks_up(tmp_path):
     with pytest.raises(FileFormatError):
         AnnoyEmbeddingsIndex().load(path)
     assert annoy_files._DtypeStandIn.__doc__ != "bad"
+
+
+@pytest.mark.parametrize("name", [("numpy", "dtype"), ("numpy.core.multiarray", "scalar")])
+@pytest.mark.parametrize("attribute", ["__init__", "__setstate__", "__call__", "__defaults__", "__doc__", "__dict__"])
+def test_a_refused_pickle_changes_nothing_in_the_process(
+    legacy: Path, tmp_path: Path, name: tuple[str, str], attribute: str
+) -> None:
+    def everything() -> list[Any]:
+        looked_up = [annoy_files._scalar, annoy_files._DtypeStandIn, annoy_files._PlainUnpickler]
+        parts = ["__doc__", "__init__", "__call__", "__defaults__"]
+        return [dict(vars(thing)) for thing in looked_up] + [
+            getattr(thing, part, None) for thing in looked_up for part in parts
+        ]
+
+    before = everything()
+    for state in ({attribute: None}, (None, {attribute: None}), (None, {attribute: ("zz",)})):
+        path = tmp_path / "hostile"
+        found = f"\x80\x02c{name[0]}\n{name[1]}\n".encode()
+        path.write_bytes(found + pickle.dumps(state, 2)[2:-1] + b"b.")
+        with pytest.raises(FileFormatError):
+            loaded(path)
+        assert str(everything()) == str(before)
+    write_state(legacy, {"embedding_size": 16, "id_map": {np.int64(7 * row): row for row in range(200)}})
+    assert loaded(legacy).get_nns_by_id(21, 1) == [21]

@@ -227,6 +227,16 @@ def rewritten(path: Path, change: Any) -> None:
     save_file(tensors, path, {"recoder": json.dumps(description)})
 
 
+def test_a_voyager_index_does_not_open_a_graph_that_its_state_names(tmp_path: Path) -> None:
+    # with a fitting checksum, as an attacker would write it; Voyager's reader would follow it out of bounds
+    path, graph = tmp_path / "my.index", tmp_path / "my.index.voyager"
+    index = saved(VoyagerEmbeddingsIndex, path)
+    graph.write_bytes(b"VOYA" + b"\xff" * 5000)
+    named = {"name": graph.name, **index_files._fingerprint(graph)}
+    rewritten(path, lambda t, d: d.update(sibling=named))
+    assert same(index, loaded(VoyagerEmbeddingsIndex, path))
+
+
 def nan(tensors: dict[str, Any], _: Any) -> None:
     tensors["vectors"][0, 0] = np.nan
 

@@ -121,6 +121,43 @@ def test_settings_out_of_range_are_refused(kind: type, settings: dict[str, int])
         kind(np.eye(3), **settings)
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "limit"),
+    [
+        (AnnoyEmbeddingsIndex, "n_trees", "1, or -1 for Annoy's own choice"),
+        (AnnoyEmbeddingsIndex, "search_k", "1, or -1 for Annoy's own choice"),
+        (VoyagerEmbeddingsIndex, "m", "2"),
+        (VoyagerEmbeddingsIndex, "ef_construction", "1"),
+        (VoyagerEmbeddingsIndex, "search_ef", "1"),
+    ],
+)
+@pytest.mark.parametrize("value", ["5", 2.5, -1.0, True, None, [5]])
+def test_settings_of_another_type_are_refused(kind: type, name: str, limit: str, value: Any) -> None:
+    with pytest.raises(ConfigError) as caught:
+        kind(np.eye(3), **{name: value})
+    assert str(caught.value) == f"{name} is {value!r}; it must be a whole number of at least {limit}"
+
+
+def test_annoys_own_choice_may_be_a_number_of_numpy() -> None:
+    index = AnnoyEmbeddingsIndex(np.eye(3), n_trees=np.int64(-1), search_k=np.int32(7))
+    assert (index.n_trees, index.search_k) == (-1, 7)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("n", ["0", "3", 1.5, 2.0, True, None, 0, -1])
+def test_an_n_that_is_no_whole_number_of_at_least_1_is_refused(kind: type, n: Any) -> None:
+    index = built(normal(30, 4), kind=kind)
+    for call in (
+        lambda: index.get_nns_by_id(3, n),
+        lambda: index.get_nns_by_embedding([1.0, 0, 0, 0], n),
+        lambda: index.nearest_rows([3], n),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            call()
+        assert str(caught.value) == f"n is {n!r}; it must be a whole number of at least 1"
+    assert index.get_nns_by_id(3, np.int64(4)) == index.get_nns_by_id(3, 4)
+
+
 @pytest.mark.parametrize("unknown", [3, -1, "a", 1.5, None, [1]])
 def test_an_unknown_id_is_named_with_the_next_step(unknown: Any) -> None:
     with pytest.raises(UnknownIdError, match=r"not among this index's 3 ids \(0 to 2\); leave it out"):

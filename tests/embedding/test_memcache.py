@@ -110,3 +110,15 @@ def test_errors_are_handed_on_and_not_kept() -> None:
 def test_a_cache_of_nothing_is_refused() -> None:
     with pytest.raises(ConfigError, match="max_entries is 0"):
         MemCacheEmbeddingsIndex(counting(), max_entries=0)
+
+
+@pytest.mark.parametrize("value", ["a", 2.5, True, None])
+def test_numbers_of_another_type_are_refused_even_where_an_answer_is_kept(value: Any) -> None:
+    with pytest.raises(ConfigError, match=f"max_entries is {value!r}; it must be a whole number of at least 1"):
+        MemCacheEmbeddingsIndex(counting(), max_entries=value)
+    cache = MemCacheEmbeddingsIndex(counting())
+    cache.get_nns_by_id(3, 1)
+    cache.nearest_rows([3], 1)
+    for call in (lambda: cache.get_nns_by_id(3, value), lambda: cache.nearest_rows([3], value)):
+        with pytest.raises(ConfigError, match=f"n is {value!r}; it must be a whole number of at least 1"):
+            call()

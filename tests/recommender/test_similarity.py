@@ -156,6 +156,15 @@ def test_with_one_neighbour_there_is_nothing_to_recommend() -> None:
     assert SimilarityRecommender(exact(), 5).recommend(histories()) == [[]] * USERS
 
 
+def test_one_neighbour_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    SimilarityRecommender(exact(), 5, 2)
+    assert not caplog.records
+    SimilarityRecommender(exact(), 5)
+    (record,) = caplog.records
+    assert (record.name, record.levelname) == ("recoder.recommender", "WARNING")
+    assert "pass n > 1" in record.getMessage()
+
+
 def test_an_empty_history_and_a_full_one_give_empty_lists() -> None:
     matrix = sparse.csr_matrix(np.array([np.zeros(ITEMS), np.ones(ITEMS)]))
     recommender = SimilarityRecommender(exact(), 5, 10)
@@ -194,6 +203,13 @@ def test_an_item_beyond_the_index_is_an_error() -> None:
         ((5, 2, -1), "scale is -1"),
         ((5, 2, float("nan")), "scale is nan"),
         ((5, 2, float("inf")), "scale is inf"),
+        (("5",), "num_recommendations is '5'; it must be a whole number of at least 1"),
+        ((2.5,), "num_recommendations is 2.5; it must be a whole number of at least 1"),
+        ((5, 2.5), "n is 2.5; it must be a whole number of at least 1"),
+        ((5, True), "n is True; it must be a whole number of at least 1"),
+        ((5, 2, "a"), "scale is 'a'; it must be a finite number above 0"),
+        ((5, 2, True), "scale is True; it must be a finite number above 0"),
+        ((5, 2, None), "scale is None; it must be a finite number above 0"),
     ],
 )
 def test_settings_out_of_range_are_refused(arguments: Any, words: str) -> None:

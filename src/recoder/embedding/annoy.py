@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from recoder._checks import whole_number
 from recoder.embedding.annoy_files import is_legacy_state, read_annoy_vectors, read_legacy_state
 from recoder.embedding.backend import StoredBackend
 from recoder.embedding.base import Floats, Rows
@@ -38,7 +39,7 @@ class AnnoyEmbeddingsIndex(BackendIndex):
         include_distances: answer with ``(ids, distances)``.
 
     Raises:
-        ConfigError: if ``n_trees`` or ``search_k`` is neither -1 nor at least 1.
+        ConfigError: if ``n_trees`` or ``search_k`` is neither -1 nor a whole number of at least 1.
         MissingDependencyError: from ``build`` and ``load``, if ``annoy`` is not installed.
     """
 
@@ -52,12 +53,9 @@ class AnnoyEmbeddingsIndex(BackendIndex):
         search_k: int = -1,
         include_distances: bool = False,
     ) -> None:
-        for name, value in (("n_trees", n_trees), ("search_k", search_k)):
-            if value < 1 and value != -1:
-                raise ConfigError(f"{name} is {value}; it must be at least 1, or -1 for Annoy's own choice")
+        self.n_trees = _count("n_trees", n_trees)
+        self.search_k = _count("search_k", search_k)
         super().__init__(embeddings, id_map, include_distances)
-        self.n_trees = n_trees
-        self.search_k = search_k
 
     def load(self, index_file: str | os.PathLike[str]) -> None:
         """Loads an index that ``build`` or recoder 0.4.0 saved; its embeddings and ids come from the file.
@@ -114,6 +112,15 @@ class _AnnoyBackend(StoredBackend):
         self.vectors_ND = read_annoy_vectors(path, *size)
         self._index = _import_annoy().AnnoyIndex(size[1], "angular")
         self._index.load(str(path))
+
+
+def _count(name: str, value: Any) -> int:
+    try:
+        return whole_number(name, value, 1)
+    except ConfigError as error:
+        if isinstance(value, int | np.integer) and value == -1:
+            return -1
+        raise ConfigError(f"{error}, or -1 for Annoy's own choice") from None
 
 
 def _import_annoy() -> Any:

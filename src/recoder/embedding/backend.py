@@ -31,7 +31,7 @@ class Backend(ABC):
 
 
 class StoredBackend(Backend):
-    """A backend that takes long to build, and therefore goes into a file of its own."""
+    """A backend with a file of its own, which ``load`` can check; any other is built again from the vectors."""
 
     suffix: ClassVar[str]
 
@@ -48,5 +48,5 @@ class StoredBackend(Backend):
             size: (N, D) that the file should hold.
 
         Raises:
-            FileFormatError: if the file is not that.
+            FileFormatError: if the file is not that, whoever wrote it.
         """

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from recoder._checks import whole_number
 from recoder.embedding.backend import Backend, StoredBackend
 from recoder.embedding.base import EmbeddingId, EmbeddingsIndex, Floats, Neighbors, Rows
 from recoder.embedding.files import read_index, write_index
@@ -38,6 +39,8 @@ class BackendIndex(EmbeddingsIndex):
 
     The distance of two embeddings is that of the unit vectors along them, ``sqrt(2 - 2 * similarity)``, from
     0 to 2.
+
+    A pickle or a copy takes the vectors, ids and settings along, and builds its search structure again.
 
     Args:
         embeddings: ``[N, D]``, real and finite; copied. Required by ``build``, not by ``load``.
@@ -136,7 +139,7 @@ class BackendIndex(EmbeddingsIndex):
         """Returns the ``n`` items most similar to an item, the item itself the first.
 
         Raises:
-            ConfigError: if ``n`` is below 1.
+            ConfigError: if ``n`` is no whole number of at least 1.
         """
         row = self._ready().ids.row(embedding_id)
         rows_QK, cosines_QK = self.nearest_rows([row], n)
@@ -146,7 +149,7 @@ class BackendIndex(EmbeddingsIndex):
         """Returns the ``n`` items most similar to a vector ``[D]``.
 
         Raises:
-            ConfigError: if ``n`` is below 1.
+            ConfigError: if ``n`` is no whole number of at least 1.
             ShapeError: if the vector has other than D dimensions.
             DataError: if it holds NaN or infinite values.
         """
@@ -192,8 +195,7 @@ class BackendIndex(EmbeddingsIndex):
         return self._search(queries_QD, n)
 
     def _search(self, queries_QD: Floats, n: int, own_rows_Q: Rows | None = None) -> tuple[Rows, Floats]:
-        if n < 1:
-            raise ConfigError(f"n is {n}; ask for at least 1 neighbour")
+        n = whole_number("n", n, 1)
         table, _, backend = self._ready()
         width = min(n, len(table))
         if width == len(table):

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from recoder._checks import whole_number
 from recoder.embedding.base import EmbeddingId, EmbeddingsIndex, Floats, Neighbors, Rows
-from recoder.errors import ConfigError
 
 __all__ = ["MemCacheEmbeddingsIndex"]
 
@@ -26,14 +26,12 @@ class MemCacheEmbeddingsIndex(EmbeddingsIndex):
         max_entries: answers to keep, at least 1; beyond it, the one not used for longest goes.
 
     Raises:
-        ConfigError: if ``max_entries`` is below 1.
+        ConfigError: if ``max_entries``, or an ``n``, is no whole number of at least 1.
     """
 
     def __init__(self, embedding_index: EmbeddingsIndex, *, max_entries: int = 100_000) -> None:
-        if max_entries < 1:
-            raise ConfigError(f"max_entries is {max_entries}; keep at least 1")
         self.embedding_index = embedding_index
-        self.max_entries = max_entries
+        self.max_entries = whole_number("max_entries", max_entries, 1)
         self._entries: OrderedDict[Hashable, Any] = OrderedDict()
 
     def get_embedding(self, embedding_id: EmbeddingId) -> Floats:
@@ -42,6 +40,7 @@ class MemCacheEmbeddingsIndex(EmbeddingsIndex):
 
     def get_nns_by_id(self, embedding_id: EmbeddingId, n: int) -> Neighbors:
         """Returns the ``n`` items most similar to an item, from memory if it was asked before."""
+        n = whole_number("n", n, 1)  # here too: True and 1.0 would find the answer that is kept for 1
         key = ("id", embedding_id, n)
         neighbors: Neighbors | None = self._recall(key)
         if neighbors is None:
@@ -60,6 +59,7 @@ class MemCacheEmbeddingsIndex(EmbeddingsIndex):
 
     def nearest_rows(self, rows_Q: npt.ArrayLike, n: int) -> tuple[Rows, Floats]:
         """Returns the neighbours of many items by row; asks, in one call, for those that it does not hold."""
+        n = whole_number("n", n, 1)
         rows = np.asarray(rows_Q, dtype=np.int64).tolist()
         answers: dict[int, tuple[Rows, Floats]] = {}
         for row in rows:

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from recoder._checks import whole_number
 from recoder.embedding.backend import Backend
 from recoder.embedding.base import Floats, Rows
 from recoder.embedding.exact import ExactBackend
 from recoder.embedding.index import BackendIndex
-from recoder.errors import ConfigError, MissingDependencyError
+from recoder.errors import MissingDependencyError
 
 __all__ = ["VoyagerEmbeddingsIndex"]
 
@@ -34,7 +35,7 @@ class VoyagerEmbeddingsIndex(BackendIndex):
         include_distances: answer with ``(ids, distances)``.
 
     Raises:
-        ConfigError: if ``m``, ``ef_construction`` or ``search_ef`` is too small.
+        ConfigError: if ``m``, ``ef_construction`` or ``search_ef`` is too small, or no whole number.
         MissingDependencyError: from ``build`` and ``load``, if ``voyager`` is not installed.
     """
 
@@ -50,17 +51,10 @@ class VoyagerEmbeddingsIndex(BackendIndex):
         search_ef: int = 100,
         include_distances: bool = False,
     ) -> None:
-        for name, value, least in (
-            ("m", m, 2),
-            ("ef_construction", ef_construction, 1),
-            ("search_ef", search_ef, 1),
-        ):
-            if value < least:
-                raise ConfigError(f"{name} is {value}; it must be at least {least}")
+        self.m = whole_number("m", m, 2)
+        self.ef_construction = whole_number("ef_construction", ef_construction, 1)
+        self.search_ef = whole_number("search_ef", search_ef, 1)
         super().__init__(embeddings, id_map, include_distances)
-        self.m = m
-        self.ef_construction = ef_construction
-        self.search_ef = search_ef
 
     def _new_backend(self) -> _VoyagerBackend:
         return _VoyagerBackend(self.m, self.ef_construction, self.search_ef)

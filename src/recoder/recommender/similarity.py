@@ -5,11 +5,16 @@ Sizes: B users, U different items in their histories, W items (the catalogue), K
 
 from __future__ import annotations
 
+import logging
+from numbers import Real
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import torch
 from scipy import sparse
 
+from recoder._checks import whole_number
 from recoder.data.datasets import UsersInteractions
 from recoder.embedding.base import EmbeddingsIndex
 from recoder.errors import ConfigError
@@ -18,6 +23,8 @@ from recoder.ops.topk import top_k
 from recoder.recommender.base import Histories, Recommender, merge_histories
 
 __all__ = ["SimilarityRecommender"]
+
+_log = logging.getLogger("recoder.recommender")
 
 _BLOCK_SCORES = 1 << 23  # 64 MiB of float64
 
@@ -36,11 +43,11 @@ class SimilarityRecommender(Recommender):
             row numbers as ids.
         num_recommendations: items for each user, at least 1; fewer come back where fewer were found.
         n: neighbours of each item in the history, at least 1. An item is the first of its own neighbours, so
-            there is nothing to recommend below 2.
+            there is nothing to recommend below 2; a warning says so.
         scale: the exponent, above 0; the larger, the more the most similar items decide.
 
     Raises:
-        ConfigError: if an argument is below its least value.
+        ConfigError: if an argument is below its least value, or no such number.
     """
 
     num_recommendations: int
@@ -49,16 +56,12 @@ class SimilarityRecommender(Recommender):
     def __init__(
         self, embeddings_index: EmbeddingsIndex, num_recommendations: int, n: int = 1, scale: float = 1
     ) -> None:
-        if num_recommendations < 1:
-            raise ConfigError(f"num_recommendations is {num_recommendations}; ask for at least 1")
-        if n < 1:
-            raise ConfigError(f"n is {n}; ask for at least 1 neighbour of each item")
-        if not 0 < scale < float("inf"):
-            raise ConfigError(f"scale is {scale}; it is an exponent above 0")
         self.embeddings_index = embeddings_index
-        self.num_recommendations = num_recommendations
-        self.n = n
-        self.scale = scale
+        self.num_recommendations = whole_number("num_recommendations", num_recommendations, 1)
+        self.n = whole_number("n", n, 1)
+        self.scale = _exponent(scale)
+        if self.n == 1:
+            _log.warning("n is 1: an item is its own first neighbour, so nothing is recommended; pass n > 1")
 
     def recommend(self, users_hist: Histories) -> list[list[int]]:
         """Returns the recommended items of each user, best first, as catalogue indices.
@@ -104,3 +107,10 @@ class SimilarityRecommender(Recommender):
         )
         ids_BK, _ = top_k(dense_BW, self.num_recommendations, seen_rows)
         return ids_BK.numpy()
+
+
+def _exponent(scale: Any) -> float:
+    exponent = 0.0 if isinstance(scale, bool) or not isinstance(scale, Real) else float(scale)
+    if not 0 < exponent < float("inf"):
+        raise ConfigError(f"scale is {scale!r}; it must be a finite number above 0")
+    return exponent
