@@ -8,6 +8,8 @@ import pytest
 from hypothesis import settings
 from scipy import sparse
 
+from recoder.data import RecommendationDataset, UsersInteractions
+
 # the same cases in every run, and no time limit for one: machines are busy at times
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("repeatable")
@@ -36,3 +38,15 @@ def checkerboard() -> sparse.csr_matrix:
     for user in range(80):
         matrix[user, rng.choice(np.arange(user % 2, 40, 2), size=12, replace=False)] = 1
     return sparse.csr_matrix(matrix)
+
+
+@pytest.fixture
+def dataset(matrix: sparse.csr_matrix) -> RecommendationDataset:
+    """A data set of the ``matrix`` that a test file defines."""
+    return RecommendationDataset(matrix)
+
+
+@pytest.fixture
+def users(matrix: sparse.csr_matrix) -> UsersInteractions:
+    """All users of the ``matrix`` that a test file defines."""
+    return UsersInteractions(np.arange(matrix.shape[0]), matrix)

@@ -38,16 +38,6 @@ def target() -> sparse.csr_matrix:
     return sparse.csr_matrix(dense)
 
 
-@pytest.fixture
-def dataset(matrix: sparse.csr_matrix) -> RecommendationDataset:
-    return RecommendationDataset(matrix)
-
-
-@pytest.fixture
-def users(matrix: sparse.csr_matrix) -> UsersInteractions:
-    return UsersInteractions(np.arange(USERS), matrix)
-
-
 def trained(dataset: RecommendationDataset, model: FactorizationModel | None = None, **kwargs: Any) -> Recoder:
     made = {key: kwargs.pop(key) for key in ("loss", "loss_params", "user_based", "item_based") if key in kwargs}
     model = model or DynamicAutoencoder([5, 3], noise_prob=0.4, dropout_prob=0.3)

@@ -14,7 +14,7 @@ from scipy import sparse
 from torch import Tensor, nn
 
 from recoder.data import Interactions, RecommendationDataset, UsersInteractions
-from recoder.errors import ConfigError, ShapeError
+from recoder.errors import ConfigError, FileFormatError, ShapeError
 from recoder.metrics import NDCG, EvaluationResult, Recall
 from recoder.model import Recoder
 from recoder.nn import DynamicAutoencoder, FactorizationModel, MatrixFactorization, Popularity
@@ -27,16 +27,6 @@ def matrix() -> sparse.csr_matrix:
     dense = (np.random.default_rng(0).random((USERS, ITEMS)) < 0.3).astype(np.float32)
     dense[:, 2] = 1
     return sparse.csr_matrix(dense)
-
-
-@pytest.fixture
-def dataset(matrix: sparse.csr_matrix) -> RecommendationDataset:
-    return RecommendationDataset(matrix)
-
-
-@pytest.fixture
-def users(matrix: sparse.csr_matrix) -> UsersInteractions:
-    return UsersInteractions(np.arange(USERS), matrix)
 
 
 def losses(recoder: Recoder) -> list[float]:
@@ -539,3 +529,15 @@ def test_what_a_run_was_made_with_cannot_be_set_afterwards(name: str) -> None:
         setattr(recoder, name, "mse")
     recoder.loss_params["confidence"] = 9
     assert recoder.loss_params == {"confidence": 2}
+
+
+def test_a_file_whose_ids_are_not_those_of_its_items_is_refused(
+    dataset: RecommendationDataset, matrix: sparse.csr_matrix, tmp_path: Path
+) -> None:
+    recoder = Recoder(DynamicAutoencoder([4]))
+    recoder.train(dataset)
+    # what save_state would not take, written past it
+    recoder.interactions = Interactions.from_matrix(matrix[:, :-2])
+    path = recoder.save_state(tmp_path / "m")
+    with pytest.raises(FileFormatError, match=f"{ITEMS - 2} item ids for {ITEMS} items"):
+        Recoder(DynamicAutoencoder()).init_from_model_file(path)

@@ -18,26 +18,27 @@ from torch import nn
 from recoder import __version__
 from recoder._checks import path_text, whole_number
 from recoder._files import check_writable
-from recoder._random import derive_seed, fresh_seed
+from recoder._random import fresh_seed
 from recoder.data.datasets import RecommendationDataset, UsersInteractions
 from recoder.data.interactions import Interactions
 from recoder.data.loader import RecommendationDataLoader, check_sampling
-from recoder.errors import ConfigError, DataTypeError, DivergedError, NotInitializedError, ShapeError
+from recoder.errors import ConfigError, DataTypeError, DivergedError, NotInitializedError
 from recoder.losses import make_loss
 from recoder.metrics import EvaluationResult, Metric, RecommenderEvaluator
-from recoder.nn import FactorizationModel
+from recoder.nn.base import FactorizationModel, draw_parameters
 from recoder.recommender.base import Histories, merge_histories
 from recoder.recommender.inference import InferenceRecommender
 from recoder.recommender.scoring import ModelScorer
 from recoder.training.callbacks import make_callbacks
-from recoder.training.checks import check_data, check_sizes
+from recoder.training.checks import check_data, check_interactions, check_sizes
 from recoder.training.config import TrainConfig
 from recoder.training.devices import choose_device
+from recoder.training.differences import log_differences, warn_of_another_order
 from recoder.training.history import History
 from recoder.training.loop import Progress, solve, train_epochs
 from recoder.training.model_file import ModelFile, check_json, write_model_file
 from recoder.training.optimizers import ModelOptimizer, OptimizerState, check_optimizer_type
-from recoder.training.restore import check_fits, log_differences, read_model_file, rebuild, restored_run
+from recoder.training.restore import check_fits, read_model_file, rebuild, restored_run
 
 __all__ = ["Recoder"]
 
@@ -232,7 +233,9 @@ class Recoder:
             )
             return self.history
         described = config.to_json()
-        self._log_changes(described)
+        before = self._last_config or {}
+        log_differences("train goes on with", before, described)
+        warn_of_another_order(before, described, self._progress)
         self._last_config = described
         callbacks = make_callbacks(
             val_dataset, self.model, loss, self._scorer(), config, self.history, self.save_state, self.device
@@ -365,16 +368,8 @@ class Recoder:
             FileWriteError: if the file cannot be written.
         """
         num_items = self._known_num_items()
-        if interactions is not None and interactions.num_items != num_items:
-            raise ShapeError(
-                f"the interactions have {interactions.num_items} items, the model {num_items}; "
-                "pass those that it was trained on"
-            )
-        if interactions is not None and not self.model.folds_in_users and interactions.num_users != self.num_users:
-            raise ShapeError(
-                f"the interactions have {interactions.num_users} users, the model {self.num_users}; "
-                "pass those that it was trained on"
-            )
+        if interactions is not None:
+            check_interactions(interactions, self.model, num_items=num_items, num_users=self.num_users)
         if histories and interactions is None and not self._holds_histories:
             raise ConfigError(
                 "histories=True, but there are none to keep: pass interactions=, those that the model was trained on"
@@ -423,7 +418,9 @@ class Recoder:
         loss_module, progress, history = restored_run(model_file, content)
         seed = self.seed if content.seed is None else content.seed
         rebuild(model_file, self.model, content, lambda: self._init_model(content.num_items, content.num_users, seed))
-        log_differences(f"{model_file} brings", self._described(), vars(content))
+        # a file of 0.4.0 has no seed
+        brought = {name: value for name, value in vars(content).items() if value is not None}
+        log_differences(f"{model_file} brings", self._described(), brought)
         self.num_items, self.num_users, self.seed = content.num_items, content.num_users, seed
         self._optimizer_type = content.optimizer_type
         if content.loss is not None:
@@ -479,10 +476,8 @@ class Recoder:
         self.num_items, self.num_users, self._is_initialized = num_items, num_users, True
 
     def _init_model(self, num_items: int, num_users: int | None, seed: int) -> None:
-        """Creates the model's parameters from the seed, and leaves torch's global generator as it was."""
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(derive_seed(seed, "init"))
-            self.model.init_model(num_items=num_items, num_users=num_users)
+        """Creates the model's parameters on the device."""
+        draw_parameters(self.model, num_items=num_items, num_users=num_users, seed=seed)
         self.model.to(self.device)
 
     def _storable_params(self) -> dict[str, Any]:
@@ -492,19 +487,6 @@ class Recoder:
         if isinstance(self.loss, str):
             check_json("loss_params", self.loss_params)
         return params
-
-    def _log_changes(self, described: dict[str, Any]) -> None:
-        before = self._last_config or {}
-        log_differences("train goes on with", before, described)
-        order = ("batch_size", "num_sampling_users", "iters_per_epoch")
-        if self._progress.step and any(before.get(name) != described[name] for name in order):
-            _log.warning(
-                "epoch %d goes on after %d steps, but %s are not all as before: some of its users are visited twice "
-                "or not at all",
-                self._progress.epoch + 1,
-                self._progress.step,
-                ", ".join(order),
-            )
 
     def _scorer(self) -> ModelScorer:
         looked_up = None if self.model.folds_in_users else self.num_users

@@ -17,34 +17,16 @@ from recoder.recommender import InferenceRecommender
 from recoder.recommender.scoring import ModelScorer
 from recoder.training import callbacks
 from recoder.training.callbacks import Checkpoints, ProgressBar, Recorder, Validation, make_callbacks
-from recoder.training.config import TrainConfig
 from recoder.training.events import Callback, EpochReport
 from recoder.training.history import EpochRecord, History
+from support import train_config
 
 NUM_USERS, NUM_ITEMS = 12, 9
 CPU = torch.device("cpu")
 
 
 def config(**changes):
-    defaults = {
-        "lr": 0.05,
-        "weight_decay": 0,
-        "num_epochs": 2,
-        "iters_per_epoch": None,
-        "batch_size": 4,
-        "lr_milestones": None,
-        "negative_sampling": False,
-        "num_sampling_users": 0,
-        "num_data_workers": 0,
-        "model_checkpoint_prefix": None,
-        "checkpoint_freq": 0,
-        "eval_freq": 0,
-        "eval_num_recommendations": None,
-        "eval_num_users": None,
-        "metrics": None,
-        "eval_batch_size": None,
-    }
-    return TrainConfig(**(defaults | changes))
+    return train_config(**({"lr": 0.05, "num_epochs": 2, "batch_size": 4} | changes))
 
 
 def matrix(seed):

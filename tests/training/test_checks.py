@@ -10,29 +10,7 @@ from recoder.losses import make_loss
 from recoder.metrics import NDCG
 from recoder.nn import DynamicAutoencoder, FactorizationModel, MatrixFactorization
 from recoder.training.checks import check_data, check_sizes
-from recoder.training.config import TrainConfig
-
-
-def config(**changes):
-    defaults = {
-        "lr": 0.001,
-        "weight_decay": 0,
-        "num_epochs": 1,
-        "iters_per_epoch": None,
-        "batch_size": 64,
-        "lr_milestones": None,
-        "negative_sampling": False,
-        "num_sampling_users": 0,
-        "num_data_workers": 0,
-        "model_checkpoint_prefix": None,
-        "checkpoint_freq": 0,
-        "eval_freq": 0,
-        "eval_num_recommendations": None,
-        "eval_num_users": None,
-        "metrics": None,
-        "eval_batch_size": None,
-    }
-    return TrainConfig(**(defaults | changes))
+from support import train_config as config
 
 
 def matrix(num_users=3, num_items=4, value=1.0):

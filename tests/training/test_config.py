@@ -8,34 +8,12 @@ import pytest
 
 from recoder.errors import ConfigError
 from recoder.metrics import NDCG, Metric, Recall
-from recoder.training.config import TrainConfig
-
-DEFAULTS = {
-    "lr": 0.001,
-    "weight_decay": 0,
-    "num_epochs": 1,
-    "iters_per_epoch": None,
-    "batch_size": 64,
-    "lr_milestones": None,
-    "negative_sampling": False,
-    "num_sampling_users": 0,
-    "num_data_workers": 0,
-    "model_checkpoint_prefix": None,
-    "checkpoint_freq": 0,
-    "eval_freq": 0,
-    "eval_num_recommendations": None,
-    "eval_num_users": None,
-    "metrics": None,
-    "eval_batch_size": None,
-}
-
-
-def config(**changes):
-    return TrainConfig(**(DEFAULTS | changes))
+from support import TRAIN_DEFAULTS
+from support import train_config as config
 
 
 def test_documented_defaults_are_in_order():
-    assert config().to_json() == DEFAULTS
+    assert config().to_json() == TRAIN_DEFAULTS
 
 
 WRONG = [
@@ -113,7 +91,7 @@ def test_numbers_of_numpy_are_taken_and_can_be_stored():
         lr_milestones=np.array([2, 4]),
     )
     stored = json.loads(json.dumps(made.to_json()))
-    assert stored == DEFAULTS | {
+    assert stored == TRAIN_DEFAULTS | {
         "lr": 0.5,
         "weight_decay": 0.25,
         "batch_size": 500,

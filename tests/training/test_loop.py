@@ -15,10 +15,10 @@ from recoder.errors import DivergedError
 from recoder.losses import make_loss
 from recoder.nn import DynamicAutoencoder, FactorizationModel, MatrixFactorization, Popularity
 from recoder.nn.noise import FactorDropout
-from recoder.training.config import TrainConfig
 from recoder.training.events import Callback
 from recoder.training.loop import Progress, solve, train_epochs
 from recoder.training.optimizers import ModelOptimizer
+from support import train_config
 
 NUM_USERS, NUM_ITEMS, BATCH, SEED = 10, 7, 3, 5
 CPU = torch.device("cpu")
@@ -31,25 +31,7 @@ def matrix(seed=0):
 
 
 def config(**changes):
-    defaults = {
-        "lr": 0.05,
-        "weight_decay": 0,
-        "num_epochs": 2,
-        "iters_per_epoch": None,
-        "batch_size": BATCH,
-        "lr_milestones": None,
-        "negative_sampling": False,
-        "num_sampling_users": 0,
-        "num_data_workers": 0,
-        "model_checkpoint_prefix": None,
-        "checkpoint_freq": 0,
-        "eval_freq": 0,
-        "eval_num_recommendations": None,
-        "eval_num_users": None,
-        "metrics": None,
-        "eval_batch_size": None,
-    }
-    return TrainConfig(**(defaults | changes))
+    return train_config(**({"lr": 0.05, "num_epochs": 2, "batch_size": BATCH} | changes))
 
 
 class Events(Callback):

@@ -11,6 +11,7 @@ import torch
 from scipy import sparse
 from torch import Tensor, nn
 
+from recoder._random import derive_seed
 from recoder.errors import ConfigError, NotInitializedError, ShapeError
 from recoder.ops.rows import SparseRows
 
@@ -128,6 +129,13 @@ def checked_scores(model: FactorizationModel, scores: Tensor, num_users: int, nu
             f"it must return a tensor of shape {(num_users, num_items)}"
         )
     return scores
+
+
+def draw_parameters(model: FactorizationModel, *, num_items: int, num_users: int | None, seed: int) -> None:
+    """Creates the model's parameters from the seed, and leaves torch's global generator as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(derive_seed(seed, "init"))
+        model.init_model(num_items=num_items, num_users=num_users)
 
 
 def not_initialized(model: nn.Module) -> NotInitializedError:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from torch import nn
 
 from recoder.data.datasets import RecommendationDataset
-from recoder.errors import ConfigError, DataTypeError, EmptyDataError, UnknownIdError
+from recoder.data.interactions import Interactions
+from recoder.errors import ConfigError, DataTypeError, EmptyDataError, ShapeError, UnknownIdError
 from recoder.losses import check_targets
 from recoder.nn.base import FactorizationModel
 from recoder.training.config import TrainConfig
 
-__all__ = ["check_data", "check_sizes"]
+__all__ = ["check_data", "check_interactions", "check_sizes"]
 
 
 def check_data(
@@ -79,6 +80,24 @@ def check_sizes(
         _compare("val_dataset", "item", validation.num_items, num_items, is_bound=True)
         if looks_up:
             _compare("val_dataset", "user", validation.num_users, num_users, is_bound=True)
+
+
+def check_interactions(
+    interactions: Interactions, model: FactorizationModel, *, num_items: int, num_users: int | None
+) -> None:
+    """Checks that ids and titles are those of the model's items, and for one that looks users up of its users.
+
+    Raises:
+        ShapeError: if they are not.
+    """
+    sizes = [("items", interactions.num_items, num_items)]
+    if not model.folds_in_users:
+        sizes.append(("users", interactions.num_users, num_users or 0))
+    for kind, there, known in sizes:
+        if there != known:
+            raise ShapeError(
+                f"the interactions have {there} {kind}, the model {known}; pass those that it was trained on"
+            )
 
 
 def _check_can_be_evaluated(config: TrainConfig, validation: RecommendationDataset | None) -> None:

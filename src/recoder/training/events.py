@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from recoder.training.history import EpochRecord
 
@@ -24,15 +24,7 @@ class EpochReport:
 
     def to_record(self) -> EpochRecord:
         """Returns what stays in the history."""
-        return EpochRecord(
-            epoch=self.epoch,
-            loss=self.loss,
-            lr=self.lr,
-            seconds=self.seconds,
-            val_loss=self.val_loss,
-            metrics=self.metrics,
-            metric_errors=self.metric_errors,
-        )
+        return EpochRecord(**{kept.name: getattr(self, kept.name) for kept in fields(EpochRecord)})
 
 
 class Callback:

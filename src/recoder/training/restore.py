@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import logging
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +23,7 @@ from recoder.training.loop import Progress
 from recoder.training.model_file import ModelFile, read_safetensors
 from recoder.training.optimizers import OPTIMIZER_TYPES, check_optimizer_state
 
-__all__ = ["check_fits", "log_differences", "read_model_file", "rebuild", "restored_run"]
-
-_log = logging.getLogger("recoder.training")
+__all__ = ["check_fits", "read_model_file", "rebuild", "restored_run"]
 
 # a zip archive, and a pickle of protocol 2: how torch 1.x wrote files
 _TORCH_SIGNATURES = (b"PK\x03\x04", b"\x80\x02")
@@ -82,6 +79,8 @@ def restored_run(path: str | os.PathLike[str], content: ModelFile) -> tuple[nn.M
         for name in ("num_items", "num_users"):
             if getattr(content, name) is not None:
                 whole_number(name, getattr(content, name), 1)
+        if content.interactions is not None and content.interactions.num_items != content.num_items:
+            raise ConfigError(f"{content.interactions.num_items} item ids for {content.num_items} items")
         return loss, progress, History.from_json(content.history)
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise FileFormatError(
@@ -156,14 +155,3 @@ def _load_weights(path: str | os.PathLike[str], model: FactorizationModel, conte
             f"the weights in {path} do not fit {type(model).__name__}: {error}; "
             "the file was damaged, or the model's class was changed since"
         ) from error
-
-
-def log_differences(what: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Logs, as one line at level INFO, each entry of ``before`` that is another in ``now``."""
-    changed = [
-        f"{name} {now[name]!r} (not {before[name]!r})"
-        for name in before
-        if name in now and now[name] is not None and before[name] != now[name]
-    ]
-    if changed:
-        _log.info("%s: %s", what, ", ".join(changed))

@@ -1,0 +1,36 @@
+"""What a run does otherwise than before, said in the log."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from recoder.training.loop import Progress
+
+__all__ = ["log_differences", "warn_of_another_order"]
+
+_log = logging.getLogger("recoder.training")
+
+_DECIDES_ORDER = ("batch_size", "num_sampling_users", "iters_per_epoch")
+
+
+def log_differences(what: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Logs, as one line at level INFO, each entry of ``before`` that is another in ``now``."""
+    changed = [
+        f"{name} {now[name]!r} (not {before[name]!r})" for name in before if name in now and before[name] != now[name]
+    ]
+    if changed:
+        _log.info("%s: %s", what, ", ".join(changed))
+
+
+def warn_of_another_order(before: Mapping[str, Any], now: Mapping[str, Any], progress: Progress) -> None:
+    """Logs a warning if an epoch that was begun goes on with arguments that cut its users into other steps."""
+    if progress.step and any(before.get(name) != now[name] for name in _DECIDES_ORDER):
+        _log.warning(
+            "epoch %d goes on after %d steps, but %s are not all as before: some of its users are visited twice "
+            "or not at all",
+            progress.epoch + 1,
+            progress.step,
+            ", ".join(_DECIDES_ORDER),
+        )
