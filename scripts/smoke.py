@@ -15,7 +15,7 @@ from recoder.data import RecommendationDataset, UsersInteractions
 from recoder.model import Recoder
 from recoder.nn import DynamicAutoencoder
 
-OPTIONAL = ("annoy", "voyager", "matplotlib", "typer", "rich", "pandas", "polars")
+OPTIONAL = ("annoy", "voyager", "numba", "matplotlib", "typer", "rich", "pandas", "polars")
 
 
 def taste_by_parity(num_users: int = 60, num_items: int = 40) -> sparse.csr_matrix:

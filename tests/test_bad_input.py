@@ -723,7 +723,7 @@ def test_it_is_refused_before_the_first_step(name: str, monkeypatch: pytest.Monk
     def step(*args: Any) -> None:
         raise AssertionError("a step was taken")
 
-    monkeypatch.setattr("recoder.training.loop._mean_loss", step)
+    monkeypatch.setattr("recoder.training.step.BatchLoss.backward", step)
     with pytest.raises(ROWS[name].error):
         ROWS[name].call()
 

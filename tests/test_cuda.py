@@ -47,7 +47,7 @@ def model_of(kind: str, sparse_gradients: bool = False) -> FactorizationModel:
 
 
 def trained(dataset: RecommendationDataset, model: FactorizationModel, device: str, **kwargs: Any) -> Recoder:
-    made = {key: kwargs.pop(key) for key in ("optimizer_type", "loss") if key in kwargs}
+    made = {key: kwargs.pop(key) for key in ("optimizer_type", "loss", "precision") if key in kwargs}
     recoder = Recoder(model, device=device, seed=1, **{"optimizer_type": "adam", "loss": "logistic", **made})
     arguments = {"num_epochs": 3, "batch_size": 8, "lr": 0.02, "weight_decay": 1e-4, **kwargs}
     recoder.train(RecommendationDataset(dataset.interactions_matrix), **arguments)
@@ -65,15 +65,30 @@ def assert_alike(gpu: Recoder, cpu: Recoder, users: UsersInteractions) -> None:
 @pytest.mark.parametrize("kind", ["autoencoder", "deep tied", "factorization"])
 @pytest.mark.parametrize("sparse_gradients", [False, True])
 @pytest.mark.parametrize("loss", ["mse", "logistic", "logloss"])
+@pytest.mark.parametrize("negative_sampling", [False, True])
 def test_training_is_that_of_the_cpu(
-    kind: str, sparse_gradients: bool, loss: str, dataset: RecommendationDataset, users: UsersInteractions
+    kind: str,
+    sparse_gradients: bool,
+    loss: str,
+    negative_sampling: bool,
+    dataset: RecommendationDataset,
+    users: UsersInteractions,
 ) -> None:
     recoders = [
-        trained(dataset, model_of(kind, sparse_gradients), device, loss=loss, negative_sampling=True)
+        trained(dataset, model_of(kind, sparse_gradients), device, loss=loss, negative_sampling=negative_sampling)
         for device in ("cuda", "cpu")
     ]
     assert all(parameter.is_cuda for parameter in recoders[0].model.parameters())
     assert_alike(*recoders, users)
+
+
+@pytest.mark.parametrize("loss", ["mse", "logistic", "logloss"])
+def test_bfloat16_stays_close_to_float32(loss: str, dataset: RecommendationDataset) -> None:
+    losses = [
+        [record.loss for record in trained(dataset, model_of("deep tied"), "cuda", loss=loss, precision=p).history]
+        for p in ("bf16", "fp32")
+    ]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=2e-2)
 
 
 @pytest.mark.parametrize("optimizer_type", ["sgd", "adagrad", "rmsprop"])

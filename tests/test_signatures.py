@@ -93,7 +93,7 @@ DOCUMENTED = {
 }
 
 ADDED = {
-    "model.Recoder": {"seed": None, "device": None},
+    "model.Recoder": {"seed": None, "device": None, "precision": "fp32"},
     "model.Recoder.save_state": {"interactions": None, "histories": False},
     "data.RecommendationDataLoader": {"shuffle": True, "seed": None},
     "embedding.MemCacheEmbeddingsIndex": {"max_entries": 100_000},

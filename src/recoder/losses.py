@@ -1,13 +1,12 @@
 """The losses that models are trained with.
 
-A loss compares predictions with interactions. The classes here take dense tensors, as documented; in training, the
-library's own losses are computed from sparse targets by ``recoder.ops.losses``, with the same value.
+A loss compares predictions with interactions. The classes here take dense tensors, as documented; factorized models
+are trained with the same losses as ``recoder.ops`` computes them, from factors and sparse targets.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 
 from recoder._checks import non_negative
 from recoder.errors import ConfigError, DataError
-from recoder.ops import losses as ops
+from recoder.ops.fused import Logistic, Multinomial, ScoreLoss, SquaredError
 from recoder.ops.rows import SparseRows
 
 __all__ = ["LogisticLoss", "MSELoss", "MultinomialNLLLoss"]
@@ -130,16 +129,16 @@ def make_loss(loss: str | nn.Module, loss_params: Mapping[str, Any] | None) -> n
     return makers[loss](**(loss_params or {}), reduction="sum")
 
 
-def sparse_form(loss: nn.Module) -> SparseLoss | None:
-    """Returns the function of (logits, sparse target) that equals ``loss``, or None where only ``loss`` knows.
+def fused_form(loss: nn.Module) -> ScoreLoss | Multinomial | None:
+    """Returns what computes ``loss`` from factors and sparse targets, or None where only ``loss`` knows.
 
-    A subclass may compute something else, so only the library's own classes themselves have a sparse form.
+    A subclass may compute something else, so only the library's own classes themselves have such a form.
     """
     if type(loss) is MSELoss:
-        return partial(ops.squared_error, confidence=loss.confidence)
+        return SquaredError(loss.confidence)
     if type(loss) is LogisticLoss:
-        return ops.logistic
-    return ops.multinomial if type(loss) is MultinomialNLLLoss else None
+        return Logistic()
+    return Multinomial() if type(loss) is MultinomialNLLLoss else None
 
 
 def dense_form(loss: nn.Module) -> SparseLoss:

@@ -32,7 +32,7 @@ from recoder.recommender.scoring import ModelScorer
 from recoder.training.callbacks import make_callbacks
 from recoder.training.checks import check_data, check_interactions, check_sizes
 from recoder.training.config import TrainConfig
-from recoder.training.devices import choose_device
+from recoder.training.devices import checked_precision, choose_device, product_dtype
 from recoder.training.differences import log_differences, warn_of_another_order
 from recoder.training.history import History
 from recoder.training.loop import Progress, solve, train_epochs
@@ -62,9 +62,13 @@ class Recoder:
         seed: of everything that is drawn at random: a run with the same seed, data and arguments gives the same
             numbers on a CPU. None: drawn from torch's global generator. It is kept as ``seed`` and in the model file.
         device: where to train and score, as in ``torch.device``; instead of ``use_cuda``.
+        precision: ``'fp32'``, or ``'bf16'``: matrix products take their inputs in bfloat16, which is faster where the
+            processor has instructions for it. Parameters, sums and the optimizer stay float32, and so do the scores
+            that are returned: recommending looks for candidates in bfloat16 and ranks them in float32.
 
     Attributes:
-        model, num_items, num_users, optimizer_type, loss, loss_params, user_based, item_based, seed, device: as given;
+        model, num_items, num_users, optimizer_type, loss, loss_params, user_based, item_based, seed, device,
+        precision: as given;
             after loading a file, as the file says.
         history: what happened in each epoch, a ``History``; it can ``plot()``.
         interactions: the ids and titles that a loaded file brought, with its histories if it holds them; else None.
@@ -88,6 +92,7 @@ class Recoder:
         *,
         seed: int | None = None,
         device: str | torch.device | None = None,
+        precision: str = "fp32",
     ) -> None:
         if not isinstance(model, FactorizationModel):
             raise DataTypeError(
@@ -104,6 +109,7 @@ class Recoder:
         self.item_based = item_based
         self.seed = fresh_seed() if seed is None else whole_number("seed", seed, 0)
         self.device = choose_device(use_cuda, device)
+        self.precision = checked_precision(precision)
         self.history = History()
         self.interactions: Interactions | None = None
         self._holds_histories = False
@@ -266,6 +272,7 @@ class Recoder:
             callbacks,
             seed=self.seed,
             device=self.device,
+            dtype=product_dtype(self.precision),
         )
         return self.history
 
@@ -490,7 +497,13 @@ class Recoder:
 
     def _scorer(self) -> ModelScorer:
         looked_up = None if self.model.folds_in_users else self.num_users
-        return ModelScorer(self.model, num_items=self._known_num_items(), num_users=looked_up, device=self.device)
+        return ModelScorer(
+            self.model,
+            num_items=self._known_num_items(),
+            num_users=looked_up,
+            device=self.device,
+            precision=self.precision,
+        )
 
     def _known_num_items(self) -> int:
         if not self._is_initialized or self.num_items is None:

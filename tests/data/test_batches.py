@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from recoder.data import Batch, BatchCollator, RecommendationDataset, UsersInteractions
-from recoder.data.batches import full_batch
+from recoder.data.batches import _unique, full_batch
 from recoder.errors import ConfigError
 
 
@@ -58,6 +58,16 @@ def test_candidates_are_the_items_of_the_super_batch_and_every_batch_has_them():
         assert batch.items.dtype == torch.int64
         assert batch.items.tolist() == candidates
         assert batch.size[1] == len(candidates)
+
+
+@given(st.lists(st.integers(0, 20), max_size=30), st.sampled_from([np.int32, np.int64]))
+@settings(max_examples=100, deadline=None)
+def test_candidates_and_their_places_are_those_of_numpy_unique(ids, dtype):
+    ids = np.array(ids, dtype=dtype)
+    unique, places = _unique(ids, 21)
+    expected, expected_places = np.unique(ids, return_inverse=True)
+    np.testing.assert_array_equal(unique, expected)
+    np.testing.assert_array_equal(places, expected_places)
 
 
 def test_items_are_none_without_negative_sampling():
@@ -110,8 +120,11 @@ def test_derived_rows_equal_those_the_collator_made():
             assert torch.equal(getattr(made.rows, name), getattr(derived.rows, name))
 
 
-def test_batches_pickle():
+@pytest.mark.parametrize("is_prepared", [False, True])
+def test_batches_pickle(is_prepared):
     for batch in BatchCollator(2, True).collate(random_interactions(5, 8, 0.3)):
+        if is_prepared:
+            batch.rows.prepare()
         copy = pickle.loads(pickle.dumps(batch))
         for name in ("users", "items", "indices", "values"):
             assert torch.equal(getattr(copy, name), getattr(batch, name))

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from recoder.data.frames import dataframe_to_csr_matrix
+from recoder.data.frames import csr_from_pairs, dataframe_to_csr_matrix
 from recoder.errors import ConfigError, DataError, DataTypeError, EmptyDataError, UnknownIdError
 
 ROWS = {"user": ["z", "a", "z", "m"], "item": [30, 10, 10, 20], "score": [1.0, 2.0, 3.5, 4.0]}
@@ -30,6 +30,7 @@ def chunked(rows):
 FRAMES = {
     "pandas": pd.DataFrame,
     "pandas object": lambda rows: pd.DataFrame(rows).astype({"user": object}),
+    "pandas all objects": lambda rows: pd.DataFrame(rows).astype(object),
     "pandas index": lambda rows: pd.DataFrame(rows, index=[9, 9, 5, 1]),
     "pandas nullable": lambda rows: pd.DataFrame(rows).astype({"item": "Int32", "user": "string", "score": "Float64"}),
     "pandas category": lambda rows: pd.DataFrame(rows).astype({"item": "category", "user": "category"}),
@@ -255,6 +256,20 @@ def test_column_that_mixes_types_is_named():
         dataframe_to_csr_matrix(pd.DataFrame({**ROWS, "user": ["a", 1, "b", 2]}), "user", "item", "score")
 
 
+@pytest.mark.parametrize("column", ["user", "item", "score"])
+def test_missing_objects_are_refused_and_counted(column):
+    frame = pd.DataFrame(ROWS).astype(object)
+    frame[column] = pd.Series([None, *ROWS[column][1:3], float("nan")], dtype=object)
+    with pytest.raises(DataError, match=f"column '{column}' holds 2 missing values"):
+        dataframe_to_csr_matrix(frame, "user", "item", "score")
+
+
+def test_rows_of_a_category_that_is_null_are_missing():
+    users = pa.DictionaryArray.from_arrays(pa.array([0, 1, None, 1]), pa.array(["a", None]))
+    with pytest.raises(DataError, match="column 'user' holds 3 missing values"):
+        dataframe_to_csr_matrix(pa.table({**ROWS, "user": users}), "user", "item", "score")
+
+
 def test_numbers_beyond_int64_are_refused():
     frame = pl.DataFrame({**ROWS, "user": pl.Series([2**63, 1, 2, 3], dtype=pl.UInt64)})
     with pytest.raises(DataError, match="beyond int64"):
@@ -282,6 +297,26 @@ def test_frame_with_two_columns_of_one_name_is_refused():
     frame = pd.DataFrame([[1, 2, 3]], columns=["user", "user", "score"])
     with pytest.raises(DataTypeError, match="as a data frame"):
         dataframe_to_csr_matrix(frame, "user", "user", "score")
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 4), st.integers(0, 6), st.integers(0, 3)), max_size=40),
+    st.sampled_from([np.int32, np.int64]),
+)
+@settings(max_examples=60, deadline=None)
+def test_pairs_become_rows_in_order_of_their_columns(pairs, dtype):
+    users, items, values = np.array(pairs, np.int64).reshape(-1, 3).T
+    matrix = csr_from_pairs(users.astype(dtype), items.astype(dtype), values.astype(np.float32), (5, 7))
+    expected = np.zeros((5, 7), np.float32)
+    np.add.at(expected, (users, items), values)
+    np.testing.assert_array_equal(matrix.toarray(), expected)
+    assert sparse.csr_matrix((matrix.data, matrix.indices, matrix.indptr), matrix.shape).has_canonical_format
+
+
+def test_values_of_a_repeated_pair_are_added_in_order_of_rows():
+    values = np.array([1, 2**24, 1, 1], np.float32)  # the sum depends on the order
+    zeros = np.zeros(4, np.int32)
+    assert csr_from_pairs(zeros, zeros, values, (1, 1))[0, 0] == ((values[0] + values[1]) + values[2]) + values[3]
 
 
 @pytest.mark.slow

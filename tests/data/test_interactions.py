@@ -162,6 +162,15 @@ def test_an_item_without_a_title_goes_by_its_id(ids, caplog):
     assert "2 of 3 items have no title" in caplog.text
 
 
+@pytest.mark.parametrize("dtype", [object, "category"])
+def test_titles_may_be_objects_or_categories(dtype, caplog):
+    caplog.set_level("INFO", "recoder.data")
+    frame = pd.DataFrame({"user": [1, 2, 3], "film": [7, 8, 7], "name": ["Heat", None, "Heat, again"]})
+    films = Interactions.from_frame(frame.astype({"name": dtype}), user="user", item="film", title="name")
+    assert films.titles == ("Heat", "8")
+    assert "1 of 2 items have no title" in caplog.text
+
+
 def test_title_of_falls_back_to_the_raw_id(films):
     assert films.title_of(1) == "Alien (1979)"
     assert Interactions(films.matrix, films.user_ids, films.item_ids).title_of(1) == "alien"

@@ -42,6 +42,24 @@ def start_method():
     multiprocessing.set_start_method(before, force=True)
 
 
+def test_split_lists_are_the_lists_in_parts():
+    generator = np.random.default_rng(0)
+    counts = generator.integers(0, 4, 11)
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    lists = UserLists(generator.integers(-1, 9, (11, 3)), offsets, generator.integers(0, 9, offsets[-1]))
+    for size in (1, 4, 11, 50):
+        parts = list(lists.split(size))
+        assert [len(part.ranked_BC) for part in parts] == [min(size, 11 - start) for start in range(0, 11, size)]
+        assert [pair for part in parts for pair in part] == list(lists)
+
+
+def test_users_are_dealt_to_the_workers_in_small_tasks(own_metric, monkeypatch):
+    monkeypatch.setattr("recoder.metrics.custom._USERS_PER_TASK", 1)
+    with custom_metric_runner([own_metric], 2) as submit:
+        values = submit(LISTS)()
+    assert values.tolist() == [[1.0, 0.0]]
+
+
 def test_lists_drop_padding_and_hold_ints():
     assert list(LISTS) == [([5, 2], [2, 9]), ([], [])]
 

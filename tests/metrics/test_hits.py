@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
+from recoder.metrics import hits as module
 from recoder.metrics.hits import hits_of_list, hits_of_rows
 
 
@@ -40,8 +42,8 @@ def test_padding_never_hits_the_item_that_stands_before_it_in_memory():
     assert hits_of_rows(ranked, target.indptr, target.indices, 3).tolist() == [[False, False], [False, True]]
 
 
-@given(st.integers(0, 2**32 - 1))
-def test_many_users_at_once_equal_one_list_at_a_time(seed):
+@given(st.integers(0, 2**32 - 1), st.sampled_from([1, 20, 1 << 22]))
+def test_many_users_at_once_equal_one_list_at_a_time(seed, table_cells):
     generator = np.random.default_rng(seed)
     num_users, num_items, num_ranks = (
         generator.integers(1, 8),
@@ -50,7 +52,9 @@ def test_many_users_at_once_equal_one_list_at_a_time(seed):
     )
     target = sparse.csr_matrix(generator.random((num_users, num_items)) < generator.random())
     ranked = generator.integers(-1, num_items, size=(num_users, num_ranks))  # repeats and gaps included
-    hits = hits_of_rows(ranked, target.indptr, target.indices, num_items)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_TABLE_CELLS", table_cells)
+        hits = hits_of_rows(ranked, target.indptr, target.indices, num_items)
     assert hits.shape == ranked.shape
     for user in range(num_users):
         relevant = target[[user]].indices

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -62,6 +64,75 @@ def test_entries_of_a_row_keep_their_order():
     rows = SparseRows.from_coordinates(indices, torch.arange(4.0), (2, 10))
     assert rows.cols.tolist() == [0, 5, 2, 9]
     assert rows.values.tolist() == [1, 0, 2, 3]
+
+
+def dense_by_columns(rows, order):
+    """The dense tensor that the entries make, read in the order of their columns."""
+    dense = torch.zeros(rows.num_rows, rows.num_cols)
+    for col in range(rows.num_cols):
+        for place in range(int(order.offsets[col]), int(order.offsets[col + 1])):
+            dense[order.rows[place], col] += rows.values[order.entries[place]]
+    return dense
+
+
+@given(dense_tensors)
+@settings(max_examples=60, deadline=None)
+def test_order_of_columns_holds_every_entry_under_its_column(dense):
+    rows = SparseRows.from_dense(dense)
+    order = rows.columns
+    assert torch.equal(dense_by_columns(rows, order), dense)
+    assert sorted(order.entries.tolist()) == list(range(len(rows.cols)))
+    assert order.offsets.tolist() == order.host_offsets.tolist()
+    assert order.offsets.dtype == order.rows.dtype == order.entries.dtype == torch.int64
+
+
+def test_order_of_columns_keeps_entries_that_repeat():
+    indices, values = torch.tensor([[0, 1, 0, 0], [2, 1, 2, 0]]), torch.tensor([2.0, 5.0, 3.0, 7.0])
+    rows = SparseRows.from_coordinates(indices, values, (2, 3))
+    assert rows.columns.offsets.tolist() == [0, 1, 2, 4]
+    assert torch.equal(dense_by_columns(rows, rows.columns), torch.tensor([[7.0, 0.0, 5.0], [0.0, 5.0, 0.0]]))
+
+
+def test_orders_are_derived_once():
+    rows = SparseRows.from_dense(DENSE)
+    assert "columns" not in rows.__dict__
+    rows.prepare()
+    assert {"columns", "row_ids"} <= rows.__dict__.keys()
+    assert rows.columns is rows.columns
+
+
+def test_with_values_keeps_the_orders():
+    rows = SparseRows.from_dense(DENSE)
+    rows.prepare()
+    doubled = rows.with_values(rows.values * 2)
+    assert doubled.columns is rows.columns
+    assert doubled.row_ids is rows.row_ids
+
+
+def test_orders_of_a_pattern_that_has_none_are_derived_later():
+    rows = SparseRows.from_dense(DENSE).with_values(torch.ones(3))
+    assert rows.columns.rows.tolist() == [2, 0, 2]
+
+
+def test_orders_move_along():
+    rows = SparseRows.from_dense(DENSE)
+    rows.prepare()
+    moved = rows.to(torch.device("meta"))
+    order = moved.columns
+    assert {part.device.type for part in (moved.row_ids, order.offsets, order.rows, order.entries)} == {"meta"}
+    assert order.host_offsets is rows.columns.host_offsets
+
+
+@pytest.mark.parametrize("is_prepared", [False, True])
+def test_a_pickled_copy_has_the_same_content_and_derives_again(is_prepared):
+    rows = SparseRows.from_dense(DENSE)
+    if is_prepared:
+        rows.prepare()
+    copy = pickle.loads(pickle.dumps(rows))
+    assert "columns" not in copy.__dict__
+    assert torch.equal(copy.to_dense(), DENSE)
+    assert torch.equal(copy.columns.entries, rows.columns.entries)
+    assert torch.equal(copy.row_ids, rows.row_ids)
 
 
 def test_with_values_keeps_the_pattern():

@@ -7,10 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recoder.errors import ConfigError, DivergedError, ShapeError
+from recoder.ops import topk as module
 from recoder.ops.rows import SparseRows
-from recoder.ops.topk import top_k
+from recoder.ops.topk import largest, top_k
 
 INF = float("inf")
+
+
+@pytest.fixture
+def always_in_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_FEWEST_SCORES", 0)
+    monkeypatch.setattr(module, "_FEWEST_GROUPS", 1)
 
 
 def seen_rows(mask: torch.Tensor) -> SparseRows:
@@ -29,8 +36,8 @@ def brute_force(scores: torch.Tensor, k: int, seen: torch.Tensor | None) -> tupl
 
 
 @st.composite
-def cases(draw: st.DrawFn) -> tuple[torch.Tensor, int, torch.Tensor | None]:
-    rows, cols = draw(st.integers(0, 6)), draw(st.integers(1, 24))
+def cases(draw: st.DrawFn, widest: int) -> tuple[torch.Tensor, int, torch.Tensor | None]:
+    rows, cols = draw(st.integers(0, 6)), draw(st.integers(1, widest))
     seed = draw(st.integers(0, 2**31))
     levels = draw(st.sampled_from([1, 2, 3, 8, 1000]))
     generator = torch.Generator().manual_seed(seed)
@@ -45,9 +52,23 @@ def cases(draw: st.DrawFn) -> tuple[torch.Tensor, int, torch.Tensor | None]:
 
 
 @settings(deadline=None, max_examples=300, derandomize=True)
-@given(cases())
+@given(cases(widest=24))
 def test_equals_brute_force_with_many_ties(case: tuple[torch.Tensor, int, torch.Tensor | None]) -> None:
-    scores, k, seen = case
+    assert_equals_brute_force(*case)
+
+
+@settings(deadline=None, max_examples=300, derandomize=True)
+@given(cases(widest=300))
+def test_equals_brute_force_where_only_groups_are_looked_into(
+    case: tuple[torch.Tensor, int, torch.Tensor | None],
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_FEWEST_SCORES", 0)
+        patch.setattr(module, "_FEWEST_GROUPS", 1)
+        assert_equals_brute_force(*case)
+
+
+def assert_equals_brute_force(scores: torch.Tensor, k: int, seen: torch.Tensor | None) -> None:
     expected_ids, expected_values = brute_force(scores, k, seen)
     ids, values = top_k(scores.clone(), k, None if seen is None else seen_rows(seen))
     assert ids.dtype == torch.int64
@@ -71,6 +92,28 @@ def test_negative_zero_ties_with_zero() -> None:
     assert ids.tolist() == [[0], [2]]
     ids, _ = top_k(torch.tensor([[-0.0, 0.0, -0.0]]), 2)
     assert ids.tolist() == [[0, 1]]
+
+
+def test_a_tie_between_groups_at_the_cut_goes_to_the_lower_ids() -> None:
+    # wide enough for groups by the module's own measure: columns 0, 2,000, 4,000 and 6,000 are one group of 8,000
+    scores = torch.randn(40, 8_000, generator=torch.Generator().manual_seed(0)).clamp_max(2.0)
+    assert (scores == 2.0).sum(dim=1).min() > 60
+    ids, values = top_k(scores, 50)
+    for row in range(40):
+        assert ids[row].tolist() == (scores[row] == 2.0).nonzero().squeeze(1)[:50].tolist()
+    assert (values == 2.0).all()
+
+
+@pytest.mark.parametrize("cols", [8_000, 8_001, 8_003])
+@pytest.mark.parametrize("in_order", [True, False])
+def test_largest_selects_what_a_sort_does(cols: int, in_order: bool) -> None:
+    scores = torch.randn(40, cols, generator=torch.Generator().manual_seed(cols))
+    scores[:, -1] = 9.0  # in no group, where 4 does not divide
+    values, ids = largest(scores, 30, in_order=in_order)
+    assert torch.equal(scores.gather(1, ids), values)
+    expected = scores.sort(dim=1, descending=True).values[:, :30]
+    assert torch.equal(values if in_order else values.sort(dim=1, descending=True).values, expected)
+    assert all(len(set(row)) == 30 for row in ids.tolist())
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
@@ -107,6 +150,27 @@ def test_without_seen_the_scores_stay_as_they_were() -> None:
 def test_k_below_one_is_an_error(k: int) -> None:
     with pytest.raises(ConfigError, match=f"k is {k}"):
         top_k(torch.zeros(1, 3), k)
+
+
+@pytest.mark.usefixtures("always_in_groups")
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("column", range(0, 131, 10))
+def test_nan_is_an_error_in_whichever_group_it_stands(column: int, sign: int) -> None:
+    scores = torch.arange(262, dtype=torch.float32).view(2, 131)
+    scores[1, column] = sign * np.nan
+    scores[0, 7] = INF
+    with pytest.raises(DivergedError, match="NaN"):
+        top_k(scores, 3)
+
+
+@pytest.mark.usefixtures("always_in_groups")
+def test_infinite_scores_are_ranked_and_minus_infinity_is_left_out() -> None:
+    scores = torch.full((1, 100), -INF)
+    scores[0, [90, 3]] = INF
+    scores[0, 50] = -1e38
+    ids, values = top_k(scores, 5)
+    assert ids.tolist() == [[3, 90, 50, -1, -1]]
+    assert torch.equal(values, torch.tensor([[INF, INF, -1e38, -INF, -INF]]))
 
 
 @pytest.mark.parametrize("k", [1, 2, 5])

@@ -7,7 +7,7 @@ from scipy import sparse
 from recoder.data import UsersInteractions
 from recoder.errors import ShapeError
 from recoder.recommender import Recommender
-from recoder.recommender.base import Histories, merge_histories
+from recoder.recommender.base import Histories, as_lists, merge_histories
 
 
 def interactions(first_user: int, rows: list[list[float]]) -> UsersInteractions:
@@ -59,3 +59,15 @@ def test_histories_over_other_catalogues_are_an_error() -> None:
         merge_histories([interactions(0, [[1, 0]]), interactions(1, [[1, 0, 0]])])
     with pytest.raises(ShapeError, match="at least one"):
         merge_histories([])
+
+
+@pytest.mark.parametrize("highest", [5, 1_000_000])
+def test_lists_of_an_array_are_python_integers_without_padding(highest: int) -> None:
+    lists = as_lists(np.array([[highest, 0, 2], [-1, -1, -1], [1, -1, -1]]))
+    assert lists == [[highest, 0, 2], [], [1]]
+    assert {type(item) for items in lists for item in items} == {int}
+
+
+def test_lists_of_empty_arrays_are_empty() -> None:
+    assert as_lists(np.empty((0, 5), dtype=np.int64)) == []
+    assert as_lists(np.empty((2, 0), dtype=np.int64)) == [[], []]

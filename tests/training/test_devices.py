@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 import torch
 
 from recoder.errors import ConfigError
-from recoder.training.devices import choose_device
+from recoder.training.devices import checked_precision, choose_device, has_idle_core, product_dtype
 
 
 @pytest.fixture
@@ -43,3 +45,44 @@ def test_two_answers_are_an_error():
 def test_an_unknown_device_is_an_error(device):
     with pytest.raises(ConfigError, match="device is"):
         choose_device(False, device)
+
+
+def test_precision_is_one_of_two():
+    assert [checked_precision(precision) for precision in ("fp32", "bf16")] == ["fp32", "bf16"]
+    with pytest.raises(ConfigError, match="unknown precision 'fp16'; choose one of fp32, bf16"):
+        checked_precision("fp16")
+
+
+def test_products_take_bfloat16_only_where_it_was_asked_for():
+    assert product_dtype("bf16") == torch.bfloat16
+    assert product_dtype("fp32") is None
+
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("num_cores", "num_threads", "idle"), [(4, 2, True), (3, 2, True), (2, 2, False), (1, 2, False)]
+)
+@pytest.mark.parametrize("knows_affinity", [True, False])
+def test_a_core_is_idle_where_torch_has_fewer_threads_than_cores(
+    num_cores, num_threads, idle, knows_affinity, monkeypatch
+):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: num_threads)
+    if knows_affinity:
+        monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(num_cores)), raising=False)
+    else:
+        monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+        monkeypatch.setattr(os, "cpu_count", lambda: num_cores)
+    assert has_idle_core(CPU) is idle
+
+
+def test_a_machine_that_does_not_tell_its_cores_has_none_idle(monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert not has_idle_core(CPU)
+
+
+def test_cores_are_idle_while_another_device_computes(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 10_000)
+    assert has_idle_core(torch.device("cuda"))

@@ -4,10 +4,20 @@ import pytest
 import torch
 from torch import nn
 
+from recoder.ops import adam_rows
 from recoder.training.row_adam import RowAdam
 
 NUM_ROWS, SIZE = 9, 3
 SHAPES = [(NUM_ROWS, SIZE), (NUM_ROWS,)]
+
+
+@pytest.fixture(autouse=True, params=["compiled", "by copies"])
+def way(request, monkeypatch):
+    """How rows are updated."""
+    if request.param == "compiled":
+        pytest.importorskip("numba")
+    else:
+        monkeypatch.setattr(adam_rows, "_compiled", lambda: None)
 
 
 def parameters(shape, count):
@@ -94,6 +104,47 @@ def test_repeated_rows_of_a_gradient_are_added_up():
     for table in (ours, theirs):
         RowAdam([table]).step()
     torch.testing.assert_close(ours, theirs, rtol=1e-14, atol=0)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+@pytest.mark.parametrize("rows_at_once", [1, 2, 4])
+@pytest.mark.parametrize("rows", [[3, 7, 0, 8, 1], [0, 1, 2, 3, 4, 5, 6, 7, 8], [5, 2, 5, 8, 2, 0, 5]])
+def test_updating_a_few_rows_at_a_time_changes_nothing(shape, weight_decay, rows_at_once, rows, monkeypatch):
+    ours, theirs = parameters(shape, 2)
+    few, all_at_once = (RowAdam([table], lr=0.05, weight_decay=weight_decay) for table in (ours, theirs))
+    for step in range(3):
+        values = random_gradient((len(rows), *shape[1:]), step)
+        ours.grad, theirs.grad = (sparse_gradient(table, rows, values) for table in (ours, theirs))
+        with monkeypatch.context() as context:
+            context.setattr(adam_rows, "_ROWS_AT_ONCE", rows_at_once)
+            context.setattr(adam_rows, "_compiled", lambda: None)
+            few.step()
+        all_at_once.step()
+    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-14)
+    for name in ("exp_avg", "exp_avg_sq"):
+        torch.testing.assert_close(few.state[ours][name], all_at_once.state[theirs][name], rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        torch.arange(1.0, 4.0).expand(4, SIZE),
+        torch.arange(-5.0, 7.0).reshape(SIZE, 4).T,
+        torch.arange(-10.0, 14.0).reshape(8, SIZE)[::2],
+    ],
+    ids=["expanded", "transposed", "every other row"],
+)
+@pytest.mark.parametrize("is_sparse", [False, True])
+def test_layout_of_a_gradient_in_memory_does_not_matter(values, is_sparse):
+    ours, theirs = (nn.Parameter(torch.ones(4, SIZE)) for _ in range(2))
+    assert not values.is_contiguous()
+    rows = [0, 1, 2, 3]
+    ours.grad = sparse_gradient(ours, rows, values) if is_sparse else values
+    theirs.grad = values.contiguous()
+    RowAdam([ours]).step()
+    torch.optim.Adam([theirs]).step()
+    torch.testing.assert_close(ours, theirs)
 
 
 def test_each_table_counts_its_own_steps_once():

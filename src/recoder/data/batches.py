@@ -35,9 +35,14 @@ class Batch:
     def __init__(self, users: Tensor, items: Tensor | None, indices: Tensor, values: Tensor, size: torch.Size) -> None:
         self.users = users
         self.items = items
-        self.indices = indices
+        self.__dict__["indices"] = indices
         self.values = values
         self.size = size
+
+    @cached_property
+    def indices(self) -> Tensor:
+        """Row and column of each interaction; derived where the batch was made from ``rows``."""
+        return torch.stack([self.rows.row_ids, self.rows.cols])
 
     @cached_property
     def rows(self) -> SparseRows:
@@ -84,7 +89,7 @@ class BatchCollator:
 
     def _cut(self, users: Tensor, items: Tensor | None, whole: SparseRows, start: int) -> Batch:
         stop = min(start + self.batch_size, whole.num_rows)
-        first, last = int(whole.offsets[start]), int(whole.offsets[stop])
+        first, last = whole.offsets[[start, stop]].tolist()
         rows = SparseRows(
             offsets=whole.offsets[start : stop + 1] - first,
             cols=whole.cols[first:last],
@@ -108,8 +113,7 @@ def _tensors(
     cols: npt.NDArray[np.integer[Any]] = matrix.indices
     items = None
     if negative_sampling:
-        # by sorting the Z entries, not by a mask over the catalogue: the cost does not grow with N
-        candidates, cols = np.unique(matrix.indices, return_inverse=True)
+        candidates, cols = _unique(matrix.indices, num_cols)
         num_cols = len(candidates)
         items = torch.from_numpy(candidates.astype(np.int64))
     rows = SparseRows(
@@ -121,8 +125,24 @@ def _tensors(
     return torch.tensor(users_interactions.users), items, rows
 
 
+def _unique(ids: npt.NDArray[np.integer[Any]], limit: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Returns the different ids, ascending, and where each id stands among them; all lie in [0, ``limit``).
+
+    By a table of places that is read only where it was written before, so that its size costs nothing.
+    """
+    place = np.empty(limit, dtype=np.int64)
+    numbers = np.arange(len(ids))
+    place[ids] = numbers
+    unique = np.sort(ids[place[ids] == numbers])
+    place[unique] = np.arange(len(unique))
+    return unique, place[ids]
+
+
 def _batch_of_rows(users: Tensor, items: Tensor | None, rows: SparseRows) -> Batch:
-    indices = torch.stack([rows.row_ids, rows.cols])
-    batch = Batch(users, items, indices, rows.values, torch.Size([rows.num_rows, rows.num_cols]))
+    batch = Batch.__new__(Batch)
+    batch.users = users
+    batch.items = items
+    batch.values = rows.values
+    batch.size = torch.Size([rows.num_rows, rows.num_cols])
     batch.__dict__["rows"] = rows  # what the cached property would derive
     return batch

@@ -1,12 +1,13 @@
 """Reading interactions from data frames: pandas, polars, pyarrow and whatever else narwhals understands.
 
-Columns become Arrow arrays, so raw ids are numbered by Arrow's hash table and not by a loop in Python.
+Columns become Arrow arrays, without a copy where their memory allows it, and no loop in Python runs over the rows.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import narwhals as nw
@@ -18,14 +19,15 @@ from narwhals.typing import IntoFrame
 from scipy import sparse
 
 from recoder.data.matrices import canonical_csr
+from recoder.data.numbering import Codes
+from recoder.data.raw_ids import RawId, arrow_from_objects, number_ids, numbers_of
 from recoder.errors import ConfigError, DataError, DataTypeError, EmptyDataError, UnknownIdError
 
-__all__ = ["dataframe_to_csr_matrix", "encode_ids", "plain_ids", "read_columns", "read_weights", "sum_pairs"]
+__all__ = ["csr_from_pairs", "dataframe_to_csr_matrix", "number_columns", "read_columns", "read_weights", "sum_pairs"]
 
 _log = logging.getLogger("recoder.data")
 
-RawId = int | str
-Codes = npt.NDArray[np.int64]
+Numbers = npt.NDArray[np.int32] | npt.NDArray[np.int64]
 
 
 def dataframe_to_csr_matrix(
@@ -70,24 +72,28 @@ def dataframe_to_csr_matrix(
         raise ConfigError(f'unknown is {unknown!r}; it must be "error" or "drop"')
     columns = read_columns(dataframe, [user_col, item_col, inter_col])
     values = read_weights(columns[inter_col], inter_col)
-    items, item_id_map = _number(columns[item_col], item_col, item_id_map, "item_id_map", unknown)
-    users, user_id_map = _number(columns[user_col], user_col, user_id_map, "user_id_map", unknown)
+    items: Numbers
+    users: Numbers
+    (items, item_ids), (users, user_ids) = number_columns(columns, [item_col, user_col])
+    num_items, num_users = len(item_ids), len(user_ids)
+    if item_id_map is not None:
+        items, num_items = _look_up(items, item_ids, item_col, item_id_map, "item_id_map", unknown)
+    if user_id_map is not None:
+        users, num_users = _look_up(users, user_ids, user_col, user_id_map, "user_id_map", unknown)
+    if unknown == "drop":
+        users, items, values = _known(users, items, values)
 
-    known = (items >= 0) & (users >= 0)
-    if not known.all():
-        _log.info("%d of %d rows dropped: their ids are not in the given maps", (~known).sum(), len(known))
-        items, users, values = items[known], users[known], values[known]
-        if not len(values):
-            raise EmptyDataError(
-                f"none of the {len(known)} rows has ids that the given maps hold; "
-                "check that the maps belong to this data"
-            )
-    shape = (_size(user_id_map), _size(item_id_map))
-    return sum_pairs(users, items, values, shape), item_id_map, user_id_map
+    with ThreadPoolExecutor(1) as thread:  # scipy sorts while Python makes its dicts
+        matrix = thread.submit(sum_pairs, users, items, values, (num_users, num_items))
+        if item_id_map is None:
+            item_id_map = numbers_of(item_ids)
+        if user_id_map is None:
+            user_id_map = numbers_of(user_ids)
+        return matrix.result(), item_id_map, user_id_map
 
 
-def read_columns(dataframe: IntoFrame, names: list[str], *, may_miss: str | None = None) -> dict[str, pa.Array]:
-    """Returns the named columns as Arrow arrays of one chunk; only in column ``may_miss`` may values be missing.
+def read_columns(dataframe: IntoFrame, names: list[str], *, may_miss: str | None = None) -> dict[str, pa.ChunkedArray]:
+    """Returns the named columns as Arrow arrays; only in column ``may_miss`` may values be missing.
 
     Raises:
         DataTypeError: if it is no data frame, or a column mixes types.
@@ -107,33 +113,43 @@ def read_columns(dataframe: IntoFrame, names: list[str], *, may_miss: str | None
     if missing:
         raise ConfigError(f"the data frame has no column {missing[0]!r}; its columns are {present}")
     frame = frame.select(list(dict.fromkeys(names)))
-    eager = frame.collect(backend="pyarrow") if isinstance(frame, nw.LazyFrame) else frame
+    eager = frame.collect() if isinstance(frame, nw.LazyFrame) else frame
     if not len(eager):
         raise EmptyDataError("the data frame has no rows; there must be at least one interaction")
-    columns = {name: _arrow(eager.get_column(name), name) for name in eager.columns}
+    with ThreadPoolExecutor(len(eager.columns)) as threads:
+        arrays = threads.map(lambda name: _arrow(eager.get_column(name), name), eager.columns)
+        columns = dict(zip(eager.columns, arrays, strict=True))
     for name, column in columns.items():
         if name != may_miss:
             _check_complete(column, name)
     return columns
 
 
-def _check_complete(array: pa.Array, name: str) -> None:
+def _check_complete(array: pa.ChunkedArray, name: str) -> None:
     missing = array.null_count
     if pa.types.is_floating(array.type):
         missing = pc.sum(pc.is_null(array, nan_is_null=True)).as_py()
+    elif pa.types.is_dictionary(array.type):  # a row without a category counts already, one of a null category not
+        with_null = (chunk for chunk in array.chunks if chunk.dictionary.null_count)
+        missing += sum(pc.sum(pc.is_null(chunk.dictionary).take(chunk.indices)).as_py() or 0 for chunk in with_null)
     if missing:
         raise DataError(f"column {name!r} holds {missing} missing values (null or NaN); drop these rows or fill them")
 
 
-def _arrow(column: nw.Series[Any], name: str) -> pa.Array:
+def _arrow(column: nw.Series[Any], name: str) -> pa.ChunkedArray:
     try:
-        array: Any = column.to_arrow()
+        library = column.implementation
+        if library.is_pyarrow() or (library.is_polars() and column.dtype == nw.String):
+            return pa.chunked_array(column)  # as it is: to_arrow joins the chunks of pyarrow, converts polars' strings
+        if library.is_pandas() and column.to_native().dtype == object:
+            return pa.chunked_array([arrow_from_objects(column.to_numpy())])
+        array = column.to_arrow()
     except (pa.ArrowException, OverflowError, UnicodeError) as error:
         raise DataTypeError(f"column {name!r} does not hold values of one type ({error}); cast it to one") from error
-    return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+    return array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array])
 
 
-def read_weights(column: pa.Array, name: str) -> npt.NDArray[np.float32]:
+def read_weights(column: pa.ChunkedArray, name: str) -> npt.NDArray[np.float32]:
     """Returns a column of interaction values as float32.
 
     Raises:
@@ -141,6 +157,8 @@ def read_weights(column: pa.Array, name: str) -> npt.NDArray[np.float32]:
         DataError: if one is infinite as float32, or negative.
     """
     kind = column.type
+    if pa.types.is_dictionary(kind):
+        return read_weights(column.cast(kind.value_type), name)
     if not (
         pa.types.is_integer(kind)
         or pa.types.is_floating(kind)
@@ -151,7 +169,7 @@ def read_weights(column: pa.Array, name: str) -> npt.NDArray[np.float32]:
     if pa.types.is_decimal(kind):
         column = column.cast(pa.float64())
     with np.errstate(over="ignore"):  # a large float64 becomes infinite, and is refused below
-        values: npt.NDArray[np.float32] = column.to_numpy(zero_copy_only=False).astype(np.float32)
+        values: npt.NDArray[np.float32] = column.to_numpy().astype(np.float32)
     for bad, what in ((np.isinf(values), "infinite as float32"), (values < 0, "negative")):
         if bad.any():
             raise DataError(
@@ -161,57 +179,46 @@ def read_weights(column: pa.Array, name: str) -> npt.NDArray[np.float32]:
     return values
 
 
-def plain_ids(ids: pa.Array, name: str) -> pa.Array:
-    """Returns raw ids, integers, strings or categories of any type, as an int64 or large_string Arrow array.
-
-    Raises:
-        DataTypeError: if they are neither whole numbers nor strings.
-        DataError: if a number is beyond int64.
-    """
-    kind = ids.type
-    if pa.types.is_dictionary(kind):
-        return plain_ids(ids.cast(kind.value_type), name)
-    if pa.types.is_integer(kind):
-        try:
-            return ids.cast(pa.int64())
-        except pa.ArrowInvalid as error:
-            raise DataError(f"{name} holds ids beyond int64 ({error}); cast them to strings") from error
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
-        return ids.cast(pa.large_string())
-    hint = (
-        "they look like whole numbers read as floats: cast them to int64" if pa.types.is_floating(kind) else "cast them"
-    )
-    raise DataTypeError(f"{name} holds {kind}; ids are whole numbers or strings: {hint}")
+def number_columns(columns: Mapping[str, pa.ChunkedArray], names: list[str]) -> list[tuple[Codes, pa.Array]]:
+    """Returns what ``number_ids`` gives for each of these columns, each made in a thread of its own."""
+    with ThreadPoolExecutor(len(names)) as threads:
+        return list(threads.map(lambda name: number_ids(columns[name], f"column {name!r}"), names))
 
 
-def encode_ids(column: pa.Array, name: str) -> tuple[Codes, pa.Array]:
-    """Returns the number of each row's id, in order of first appearance, and the ids by number."""
-    encoded = plain_ids(column, f"column {name!r}").dictionary_encode()
-    return encoded.indices.to_numpy().astype(np.int64), encoded.dictionary
-
-
-def _number(
-    column: pa.Array, name: str, id_map: dict[Any, int] | None, map_name: str, unknown: str
-) -> tuple[Codes, dict[Any, int]]:
-    """Returns each row's number, -1 where the map lacks its id and that is allowed, and the map."""
-    codes, ids = encode_ids(column, name)
-    raw_ids: list[RawId] = ids.to_pylist()
-    if id_map is None:
-        return codes, {raw_id: number for number, raw_id in enumerate(raw_ids)}
+def _look_up(
+    codes: Codes, ids: pa.Array, column: str, id_map: Mapping[Any, int], map_name: str, unknown: str
+) -> tuple[Numbers, int]:
+    """Returns each row's number in the map, -1 where it lacks its id and that is allowed, and the size it needs."""
     _check_map(id_map, map_name)
+    raw_ids: list[RawId] = ids.to_pylist()
     numbers = np.fromiter((id_map.get(raw_id, -1) for raw_id in raw_ids), np.int64, len(raw_ids))
     absent = np.flatnonzero(numbers < 0)
     if len(absent) and unknown == "error":
         few = ", ".join(repr(raw_ids[i]) for i in absent[:3])
         example = next(iter(id_map))
         raise UnknownIdError(
-            f"{len(absent)} of {len(raw_ids)} ids in column {name!r} are not in {map_name} (such as {few}; "
+            f"{len(absent)} of {len(raw_ids)} ids in column {column!r} are not in {map_name} (such as {few}; "
             f'the map holds {len(id_map)}, such as {example!r}); pass unknown="drop" to leave them out'
         )
-    return numbers[codes], id_map
+    return numbers[codes], int(max(id_map.values())) + 1
 
 
-def _check_map(id_map: dict[Any, int], map_name: str) -> None:
+def _known(
+    users: Numbers, items: Numbers, values: npt.NDArray[np.float32]
+) -> tuple[Numbers, Numbers, npt.NDArray[np.float32]]:
+    """Returns the rows whose numbers are both known."""
+    known = (items >= 0) & (users >= 0)
+    if known.all():
+        return users, items, values
+    _log.info("%d of %d rows dropped: their ids are not in the given maps", (~known).sum(), len(known))
+    if not known.any():
+        raise EmptyDataError(
+            f"none of the {len(known)} rows has ids that the given maps hold; check that the maps belong to this data"
+        )
+    return users[known], items[known], values[known]
+
+
+def _check_map(id_map: Mapping[Any, int], map_name: str) -> None:
     if not isinstance(id_map, Mapping):
         raise DataTypeError(f"{map_name} must be a dict from raw ids to numbers, not {type(id_map).__name__}")
     if not id_map:
@@ -224,13 +231,22 @@ def _check_map(id_map: dict[Any, int], map_name: str) -> None:
         raise ConfigError(f"{map_name} maps {len(numbers)} ids to {len(set(numbers))} numbers; each id needs its own")
 
 
-def _size(id_map: dict[Any, int]) -> int:
-    return int(max(id_map.values())) + 1
+def csr_from_pairs(
+    users: Numbers, items: Numbers, values: npt.NDArray[np.float32], shape: tuple[int, int]
+) -> sparse.csr_matrix:
+    """Returns the matrix of the values, columns sorted, with those of a repeated pair added up."""
+    coo = sparse.coo_matrix((values, (users, items)), shape=shape)
+    coo.has_canonical_format = True  # not so, but it keeps scipy from sorting every column
+    csr = coo.tocsc().tocsr()  # two counting sorts, linear, leave the columns of each row in order
+    csr.sum_duplicates()
+    return csr
 
 
-def sum_pairs(users: Codes, items: Codes, values: npt.NDArray[np.float32], shape: tuple[int, int]) -> sparse.csr_matrix:
+def sum_pairs(
+    users: Numbers, items: Numbers, values: npt.NDArray[np.float32], shape: tuple[int, int]
+) -> sparse.csr_matrix:
     """Returns the matrix of the values; those of a repeated pair are added up, and a warning counts them."""
-    matrix = sparse.coo_matrix((values, (users, items)), shape=shape).tocsr()
+    matrix = csr_from_pairs(users, items, values, shape)
     repeats = len(values) - matrix.nnz
     if repeats:
         _log.warning("%d of %d rows repeat a user and item; their values were added up", repeats, len(values))

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recoder.data.frames import RawId, plain_ids
+from recoder.data.raw_ids import RawId, numbers_of, plain_ids
 from recoder.data.texts import pack_texts, unpack_arrow
 from recoder.errors import (
     ConfigError,
@@ -106,7 +106,7 @@ class IdMap:
 
     def to_dict(self) -> dict[Any, int]:
         """Returns a new dict from raw id to index."""
-        return {raw_id: index for index, raw_id in enumerate(self.ids.to_pylist())}
+        return numbers_of(self.ids)
 
     @cached_property
     def _index(self) -> dict[Any, int]:

@@ -14,9 +14,11 @@ import pyarrow.compute as pc
 from narwhals.typing import IntoFrame
 from scipy import sparse
 
-from recoder.data.frames import encode_ids, plain_ids, read_columns, read_weights, sum_pairs
+from recoder.data.frames import csr_from_pairs, number_columns, read_columns, read_weights, sum_pairs
 from recoder.data.id_map import IdMap
 from recoder.data.matrices import canonical_csr
+from recoder.data.numbering import Codes, number_integers
+from recoder.data.raw_ids import plain_ids
 from recoder.errors import DataTypeError, EmptyDataError, ShapeError, UnknownIdError
 
 __all__ = ["Interactions"]
@@ -81,8 +83,7 @@ class Interactions:
         """
         names = [name for name in (user, item, weight, title) if name is not None]
         columns = read_columns(frame, names, may_miss=title)
-        users, user_ids = encode_ids(columns[user], user)
-        items, item_ids = encode_ids(columns[item], item)
+        (users, user_ids), (items, item_ids) = number_columns(columns, [user, item])
         shape = (len(user_ids), len(item_ids))
         if weight is None:
             matrix = _presence(users, items, shape)
@@ -206,20 +207,22 @@ def _titles(titles: Iterable[str]) -> tuple[str, ...]:
     return listed
 
 
-def _presence(users: npt.NDArray[np.int64], items: npt.NDArray[np.int64], shape: tuple[int, int]) -> sparse.csr_matrix:
+def _presence(users: Codes, items: Codes, shape: tuple[int, int]) -> sparse.csr_matrix:
     ones = np.ones(len(users), np.float32)
-    matrix = sparse.coo_matrix((ones, (users, items)), shape=shape).tocsr()
+    matrix = csr_from_pairs(users, items, ones, shape)
     if matrix.nnz < len(users):
         _log.info("%d of %d rows repeat a user and item; each pair counts once", len(users) - matrix.nnz, len(users))
     matrix.data[:] = 1
     return canonical_csr(matrix)
 
 
-def _first_titles(column: pa.Array, name: str, items: npt.NDArray[np.int64], item_ids: pa.Array) -> tuple[str, ...]:
-    first = np.empty(len(item_ids), np.int64)
-    backwards = np.arange(len(items))[::-1]
-    first[items[backwards]] = backwards  # the last one written is an item's first row
+def _first_titles(column: pa.ChunkedArray, name: str, items: Codes, item_ids: pa.Array) -> tuple[str, ...]:
+    _, first = number_integers(items)
+    if pa.types.is_string_view(column.type):  # Arrow cannot take from one
+        column = column.cast(pa.large_string())
     titles = column.take(pa.array(first))
+    if pa.types.is_dictionary(titles.type):
+        titles = titles.cast(titles.type.value_type)  # its own null_count leaves out rows whose category is null
     if titles.null_count:
         _log.info(
             "%d of %d items have no title in column %r; they go by their id", titles.null_count, len(titles), name

@@ -12,11 +12,9 @@ import torch
 from recoder.embedding.backend import Backend
 from recoder.embedding.base import Floats, Rows
 from recoder.embedding.index import BackendIndex
-from recoder.ops.topk import top_k
+from recoder.ops.search import FactorSearch
 
 __all__ = ["ExactBackend", "ExactEmbeddingsIndex"]
-
-_BLOCK_SCORES = 1 << 24  # 64 MiB of float32
 
 
 class ExactBackend(Backend):
@@ -28,12 +26,9 @@ class ExactBackend(Backend):
 
     def query(self, units_QD: Floats, n: int) -> Rows:
         """Returns the rows of the ``n`` nearest: int64 ``[Q, n]``."""
-        rows_per_block = max(1, _BLOCK_SCORES // self._units_ND.shape[0])
-        blocks = [
-            top_k(block_QD @ self._units_ND.T, n)[0].numpy()
-            for block_QD in torch.split(torch.from_numpy(units_QD), rows_per_block)
-        ]
-        return np.concatenate(blocks)
+        search = FactorSearch(self._units_ND, None, n)
+        blocks = torch.split(torch.from_numpy(units_QD), search.users_per_block)
+        return np.concatenate([search.top_k(block_QD)[0].numpy() for block_QD in blocks])
 
 
 class ExactEmbeddingsIndex(BackendIndex):

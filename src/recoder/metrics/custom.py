@@ -22,6 +22,9 @@ from recoder.metrics.ranking import FloatArray, IntArray
 __all__ = ["Submit", "UserLists", "custom_metric_runner"]
 
 
+_USERS_PER_TASK = 256  # enough to outweigh the sending, few enough to keep all workers busy
+
+
 @dataclass(frozen=True)
 class UserLists:
     """What some users were recommended and what is relevant to them.
@@ -35,6 +38,13 @@ class UserLists:
     ranked_BC: IntArray
     offsets: IntArray
     cols: IntArray
+
+    def split(self, num_users: int) -> Iterator[UserLists]:
+        """Yields the same by so many users at a time."""
+        for start in range(0, len(self.ranked_BC), num_users):
+            bounds = self.offsets[start : start + num_users + 1]
+            cols = self.cols[bounds[0] : bounds[-1]]
+            yield UserLists(self.ranked_BC[start : start + num_users], bounds - bounds[0], cols)
 
     def __iter__(self) -> Iterator[tuple[list[int], list[int]]]:
         """Yields each user's recommended and relevant items."""
@@ -62,7 +72,7 @@ def custom_metric_runner(metrics: Sequence[Metric], num_workers: int) -> Iterato
     _check_can_be_sent(metrics)
     pool = ProcessPoolExecutor(num_workers, initializer=_start_worker, initargs=(tuple(metrics),))
     try:
-        yield lambda lists: pool.submit(_evaluate_in_worker, lists).result
+        yield lambda lists: _in_workers(pool, lists)
     except BrokenProcessPool as error:
         raise ConfigError(
             f"the worker processes ended before they had evaluated {', '.join(map(str, metrics))}; "
@@ -73,11 +83,18 @@ def custom_metric_runner(metrics: Sequence[Metric], num_workers: int) -> Iterato
         pool.shutdown(cancel_futures=True)
 
 
+def _in_workers(pool: ProcessPoolExecutor, lists: UserLists) -> Callable[[], FloatArray]:
+    futures = [pool.submit(_evaluate_in_worker, part) for part in lists.split(_USERS_PER_TASK)]
+    return lambda: np.concatenate([future.result() for future in futures], axis=1)
+
+
 def _done(values_MB: FloatArray) -> Callable[[], FloatArray]:
     return lambda: values_MB
 
 
 def _evaluate(metrics: Sequence[Metric], lists: UserLists) -> FloatArray:
+    if not metrics:
+        return np.empty((0, len(lists.ranked_BC)))
     values_BM = [[float(metric.evaluate(x, y)) for metric in metrics] for x, y in lists]
     values_MB: FloatArray = np.array(values_BM, dtype=np.float64).reshape(len(lists.ranked_BC), len(metrics)).T
     return values_MB

@@ -131,6 +131,42 @@ def checked_scores(model: FactorizationModel, scores: Tensor, num_users: int, nu
     return scores
 
 
+def check_factors(
+    model: FactorizationModel,
+    factors_BD: Tensor,
+    weight_ID: Tensor,
+    bias_I: Tensor | None,
+    *,
+    num_users: int,
+    num_items: int | None,
+) -> None:
+    """Checks that what a model gave are factors of so many users and items (None: of all, however many these are).
+
+    Raises:
+        ShapeError: if they are not.
+    """
+    if factors_BD.dim() != 2 or len(factors_BD) != num_users:
+        raise ShapeError(
+            f"{type(model).__name__}.user_factors returned {tuple(factors_BD.shape)} for {num_users} users; "
+            "it must return a row of factors for each"
+        )
+    if weight_ID.dim() != 2 or weight_ID.shape[1] != factors_BD.shape[1]:
+        raise ShapeError(
+            f"{type(model).__name__} has user factors {tuple(factors_BD.shape)} but item factors "
+            f"{tuple(weight_ID.shape)}; their second dimensions must be equal"
+        )
+    if num_items is not None and len(weight_ID) != num_items:
+        raise ShapeError(
+            f"{type(model).__name__}.item_factors returned {tuple(weight_ID.shape)} for {num_items} items; "
+            "it must return a row of factors for each"
+        )
+    if bias_I is not None and bias_I.shape != weight_ID.shape[:1]:
+        raise ShapeError(
+            f"{type(model).__name__}.item_factors returned factors {tuple(weight_ID.shape)} but biases "
+            f"{tuple(bias_I.shape)}; it must return a bias for each item, or None"
+        )
+
+
 def draw_parameters(model: FactorizationModel, *, num_items: int, num_users: int | None, seed: int) -> None:
     """Creates the model's parameters from the seed, and leaves torch's global generator as it was."""
     with torch.random.fork_rng(devices=[]):

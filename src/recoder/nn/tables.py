@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from recoder._random import derive_seed
+from recoder.ops.gather import gather_rows
 
-__all__ = ["FactorTable"]
+__all__ = ["FactorTable", "tables_with_sparse_gradients"]
 
 BLOCK_ROWS = 4096
 
@@ -55,18 +56,28 @@ class FactorTable(nn.Module):
         """Returns the rows of ``ids`` (int64 ``[I]``), ``[I, D]``; the whole table for None."""
         if ids is None:
             return self.weight
-        return nn.functional.embedding(ids, self.weight, sparse=self.sparse)
+        return gather_rows(self.weight, ids, sparse=self.sparse)
 
     def biases(self, ids: Tensor | None = None) -> Tensor | None:
         """Returns the biases of ``ids`` (int64 ``[I]``), ``[I]``; all for None; None where the table has none."""
         if self.bias is None or ids is None:
             return self.bias
-        return torch.gather(self.bias, 0, ids, sparse_grad=self.sparse)
+        return gather_rows(self.bias, ids, sparse=self.sparse)
 
     def extra_repr(self) -> str:
         """Returns what ``repr`` shows."""
         rows, factors = self.weight.shape
         return f"{rows}, {factors}, bias={self.bias is not None}, sparse={self.sparse}"
+
+
+def tables_with_sparse_gradients(model: nn.Module) -> set[nn.Parameter]:
+    """Returns the parameters of modules that say ``sparse``: torch's embedding layers do, and so do our tables."""
+    return {
+        parameter
+        for module in model.modules()
+        if isinstance(module, nn.Embedding | nn.EmbeddingBag | FactorTable) and module.sparse
+        for parameter in module.parameters(recurse=False)
+    }
 
 
 def _fill_xavier_uniform(weight_ND: Tensor, name: str, seed: int) -> None:

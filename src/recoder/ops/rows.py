@@ -7,11 +7,41 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
+from scipy import sparse
 from torch import Tensor
 
-__all__ = ["SparseRows"]
+__all__ = ["ColumnOrder", "SparseRows"]
+
+Offsets = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class ColumnOrder:
+    """The entries of some rows in the order of their columns: column ``c`` has ``offsets[c]`` to ``offsets[c + 1]``.
+
+    Attributes:
+        offsets: int64 ``[C + 1]``, where the rows are.
+        host_offsets: the same in host memory, so that a slice can be cut without waiting for a device.
+        rows: int64 ``[Z]``: the row of each entry.
+        entries: int64 ``[Z]``: which entry of the rows it is.
+    """
+
+    offsets: Tensor
+    host_offsets: Offsets
+    rows: Tensor
+    entries: Tensor
+
+    def to(self, device: torch.device) -> ColumnOrder:
+        """Returns the same on ``device``."""
+        offsets, rows, entries = (
+            part.to(device, non_blocking=True) for part in (self.offsets, self.rows, self.entries)
+        )
+        return ColumnOrder(offsets, self.host_offsets, rows, entries)
 
 
 @dataclass(frozen=True, eq=False)  # == on tensors is element-wise
@@ -43,6 +73,29 @@ class SparseRows:
         # output_size spares the host a look at the counts
         return torch.repeat_interleave(rows_B, counts_B, output_size=self.cols.shape[0])
 
+    @cached_property
+    def columns(self) -> ColumnOrder:
+        """The entries by column; derived once and kept, also by ``to``: best before the rows go to a device."""
+        on_host = self.to(torch.device("cpu"))
+        # the entries' numbers are the values that scipy sorts, in time linear in Z and C
+        numbers = np.arange(self.cols.shape[0], dtype=np.int64)
+        by_row = sparse.csr_matrix(
+            (numbers, on_host.cols.numpy(), on_host.offsets.numpy()), shape=(self.num_rows, self.num_cols)
+        )
+        by_column = by_row.tocsc()
+        offsets = by_column.indptr.astype(np.int64)
+        order = ColumnOrder(
+            torch.from_numpy(offsets),
+            offsets,
+            torch.from_numpy(by_column.indices.astype(np.int64)),
+            torch.from_numpy(by_column.data),
+        )
+        return order if on_host is self else order.to(self.offsets.device)
+
+    def prepare(self) -> None:
+        """Derives ``row_ids`` and ``columns`` now."""
+        _ = self.row_ids, self.columns
+
     def sum_rows(self, entries: Tensor) -> Tensor:
         """Returns the sum of ``entries`` (one number per stored entry, ``[Z]``) in each row: ``[B]``."""
         sums_B = entries.new_zeros(self.num_rows)
@@ -50,14 +103,19 @@ class SparseRows:
 
     def with_values(self, values: Tensor) -> SparseRows:
         """Returns the same pattern holding other values: ``[Z]``."""
-        return SparseRows(self.offsets, self.cols, values, self.num_cols)
+        return self._with_orders_of(SparseRows(self.offsets, self.cols, values, self.num_cols))
 
     def to(self, device: torch.device) -> SparseRows:
         """Returns the rows on ``device``."""
         if self.offsets.device == device:
             return self
         offsets, cols, values = (part.to(device, non_blocking=True) for part in (self.offsets, self.cols, self.values))
-        return SparseRows(offsets, cols, values, self.num_cols)
+        moved = SparseRows(offsets, cols, values, self.num_cols)
+        if "columns" in self.__dict__:
+            moved.__dict__["columns"] = self.columns.to(device)
+        if "row_ids" in self.__dict__:
+            moved.__dict__["row_ids"] = self.row_ids.to(device, non_blocking=True)
+        return moved
 
     def to_dense(self) -> Tensor:
         """Returns the rows as a dense ``[B, C]`` tensor; repeated entries are added up."""
@@ -81,6 +139,16 @@ class SparseRows:
         """
         rows, order = torch.sort(indices[0], stable=True)
         return SparseRows(_offsets(rows, size[0]), indices[1][order], values[order], size[1])
+
+    def __reduce__(self) -> tuple[type[SparseRows], tuple[Any, ...]]:
+        # without what is derived: it shares memory with numpy arrays, which a data worker's queue would not move along
+        return SparseRows, (self.offsets, self.cols, self.values, self.num_cols)
+
+    def _with_orders_of(self, other: SparseRows) -> SparseRows:
+        for name in ("row_ids", "columns"):
+            if name in self.__dict__:
+                other.__dict__[name] = self.__dict__[name]
+        return other
 
 
 def _offsets(ascending_rows: Tensor, num_rows: int) -> Tensor:

@@ -1,6 +1,6 @@
 """Masked top-k: the best columns of each row, exactly, with a rule for ties.
 
-Sizes: B rows (users), N columns (items), K = min(k, N), R rows whose cut-off falls inside a tie.
+Sizes: B rows (users), N columns (items), K = min(k, N), M columns to select, R rows with ties, G groups of columns.
 """
 
 from __future__ import annotations
@@ -11,9 +11,15 @@ from torch import Tensor
 from recoder.errors import ConfigError, DivergedError, ShapeError
 from recoder.ops.rows import SparseRows
 
-__all__ = ["top_k"]
+__all__ = ["EXCLUDED", "check_k", "exclude", "largest", "top_k"]
 
-_EXCLUDED = float("-inf")
+EXCLUDED = float("-inf")
+"""The score of an item that must not be recommended."""
+
+_GROUP = 4
+_FEWEST_GROUPS = 3  # times as many as columns are selected: with fewer, the groups rule out too little
+_FEWEST_SCORES = 1 << 18  # below, one pass costs less than the calls that would save it
+_THRESHOLD_SCORES = 1 << 20
 
 
 def top_k(scores_BN: Tensor, k: int, seen: SparseRows | None = None) -> tuple[Tensor, Tensor]:
@@ -37,42 +43,96 @@ def top_k(scores_BN: Tensor, k: int, seen: SparseRows | None = None) -> tuple[Te
         ShapeError: if ``seen`` has other rows or columns than the scores.
         DivergedError: if a score that is not excluded is NaN.
     """
-    if k < 1:
-        raise ConfigError(f"k is {k}; ask for at least 1 item")
+    check_k(k)
     if seen is not None:
-        _exclude(scores_BN, seen)
+        exclude(scores_BN, seen)
     num_items = scores_BN.shape[1]
     width = min(k, num_items)
-
     # one more than asked for shows whether the cut falls inside a tie
-    values, ids = torch.topk(scores_BN, min(width + 1, num_items), dim=1)
-    if bool(values[:, :1].isnan().any()):  # NaN ranks above every number
+    values_BM, ids_BM = largest(scores_BN, min(width + 1, num_items))
+    tied_B = ((values_BM[:, 1:] == values_BM[:, :-1]) & (values_BM[:, 1:] > EXCLUDED)).any(dim=1)
+    # NaN ranks above every number; both questions in one transfer, since each makes the host wait for the device
+    has_nan, has_ties = torch.stack([values_BM[:, :1].isnan().any(), tied_B.any()]).tolist()
+    if has_nan:
         raise DivergedError(
             "a score is NaN, so its row has no order; the model has diverged: train it again with a lower "
             "learning rate, or load an earlier checkpoint"
         )
-    ids_BK = ids[:, :width]
-    if width < num_items:
-        last_B, next_B = values[:, width - 1], values[:, width]
-        tied_R = torch.nonzero((last_B == next_B) & (last_B > _EXCLUDED)).squeeze(1)
-        if tied_R.shape[0] > 0:
-            ids_BK = ids_BK.index_copy(0, tied_R, _best_by_threshold(scores_BN[tied_R], last_B[tied_R], width))
-
-    # ascending ids, then a stable sort by score: equal scores stay in the order of their ids
-    ids_BK, _ = torch.sort(ids_BK, dim=1)
-    scores_BK, order = torch.sort(scores_BN.gather(1, ids_BK), dim=1, descending=True, stable=True)
-    ids_BK = ids_BK.gather(1, order).masked_fill_(scores_BK == _EXCLUDED, -1)
-    return ids_BK, scores_BK
+    ids_BK, values_BK = ids_BM[:, :width], values_BM[:, :width]
+    if has_ties:
+        tied_R = tied_B.nonzero().squeeze(1)
+        ids_RK = _with_ties_in_order(scores_BN, tied_R, ids_BM[tied_R], values_BM[tied_R], width)
+        ids_BK = ids_BK.index_copy(0, tied_R, ids_RK)
+    return ids_BK.masked_fill(values_BK == EXCLUDED, -1), values_BK
 
 
-def _exclude(scores_BN: Tensor, seen: SparseRows) -> None:
+def check_k(k: int) -> None:
+    """Checks the length of a list.
+
+    Raises:
+        ConfigError: if it is below 1.
+    """
+    if k < 1:
+        raise ConfigError(f"k is {k}; ask for at least 1 item")
+
+
+def exclude(scores_BN: Tensor, seen: SparseRows) -> None:
+    """Overwrites the scores of the items that each row has seen by -inf.
+
+    Raises:
+        ShapeError: if ``seen`` has other rows or columns than the scores.
+    """
     expected = (seen.num_rows, seen.num_cols)
     if tuple(scores_BN.shape) != expected:
         raise ShapeError(
             f"the scores have shape {tuple(scores_BN.shape)} but the seen items have {expected}; "
             "both describe the same users and items"
         )
-    scores_BN[seen.row_ids, seen.cols] = _EXCLUDED
+    scores_BN[seen.row_ids, seen.cols] = EXCLUDED
+
+
+def largest(scores_BN: Tensor, num_cols: int, *, in_order: bool = True) -> tuple[Tensor, Tensor]:
+    """Returns ``num_cols`` of the largest scores of each row and their columns; which of equal ones is left open.
+
+    A selection of M columns costs several times what it costs to read them. So the columns are dealt to groups
+    of a few, and only the M groups of the largest maxima are looked into: no column of another group exceeds any
+    of these M maxima. These groups in turn are selected in the same way.
+
+    Args:
+        scores_BN: floating point ``[B, N]``. NaN counts as larger than every number.
+        num_cols: M, at most N.
+        in_order: largest first; False: in any order, which costs less.
+
+    Returns:
+        ``(values_BM, cols_BM)``: the dtype of the scores and int64, ``[B, M]``.
+    """
+    num_groups = scores_BN.shape[1] // _GROUP
+    if num_groups < _FEWEST_GROUPS * num_cols or scores_BN.numel() < _FEWEST_SCORES:
+        return torch.topk(scores_BN, num_cols, dim=1, sorted=in_order)
+    # column c belongs to group c % G: the maxima of neighbours are then taken side by side
+    grouped = num_groups * _GROUP
+    maxima_BG = torch.unflatten(scores_BN[:, :grouped], 1, (_GROUP, num_groups)).amax(dim=1)
+    _, groups_BM = largest(maxima_BG, num_cols, in_order=False)
+    cols = torch.arange(scores_BN.shape[1], device=scores_BN.device)
+    candidates = (groups_BM.unsqueeze(1) + cols[:grouped:num_groups].unsqueeze(1)).flatten(1)
+    ungrouped = cols[grouped:].expand(scores_BN.shape[0], -1)
+    candidates = torch.cat([candidates, ungrouped], dim=1)
+    values_BM, places_BM = torch.topk(scores_BN.gather(1, candidates), num_cols, dim=1, sorted=in_order)
+    return values_BM, candidates.gather(1, places_BM)
+
+
+def _with_ties_in_order(scores_BN: Tensor, rows_R: Tensor, ids_RM: Tensor, values_RM: Tensor, width: int) -> Tensor:
+    """Returns the ids of rows with ties by score, equal ones by id: ``[R, K]``."""
+    ids_RK, last_R = ids_RM[:, :width], values_RM[:, width - 1]
+    if ids_RM.shape[1] > width:
+        cut = ((last_R == values_RM[:, width]) & (last_R > EXCLUDED)).nonzero().squeeze(1)
+        for part in torch.split(cut, max(1, _THRESHOLD_SCORES // scores_BN.shape[1])):
+            best = _best_by_threshold(scores_BN[rows_R[part]], last_R[part], width)
+            ids_RK = ids_RK.index_copy(0, part, best)
+    # ascending ids, then a stable sort by score: equal scores stay in the order of their ids
+    ids_RK, _ = torch.sort(ids_RK, dim=1)
+    _, order = torch.sort(scores_BN[rows_R.unsqueeze(1), ids_RK], dim=1, descending=True, stable=True)
+    return ids_RK.gather(1, order)
 
 
 def _best_by_threshold(scores_RN: Tensor, last_R: Tensor, width: int) -> Tensor:

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from recoder._checks import whole_number
 from recoder.data.datasets import UsersInteractions
-from recoder.recommender.base import Histories, Recommender, Scorer, merge_histories
+from recoder.recommender.base import Histories, Recommender, Scorer, as_lists, merge_histories
 
 __all__ = ["InferenceRecommender"]
 
@@ -24,7 +24,7 @@ class InferenceRecommender(Recommender):
     """
 
     num_recommendations: int
-    preferred_batch_size = 1024
+    preferred_batch_size = 4096
 
     def __init__(self, model: Scorer, num_recommendations: int) -> None:
         self.model = model
@@ -32,7 +32,7 @@ class InferenceRecommender(Recommender):
 
     def recommend(self, users_hist: Histories) -> list[list[int]]:
         """Returns the recommended items of each user, best first, as catalogue indices."""
-        return [row[row >= 0].tolist() for row in self.ranked(merge_histories(users_hist))]
+        return as_lists(self.ranked(merge_histories(users_hist)))
 
     def ranked(self, users_hist: UsersInteractions) -> npt.NDArray[np.int64]:
         """Returns the same as an int64 array ``[B, K]``; shorter lists end in -1."""

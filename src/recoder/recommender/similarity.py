@@ -20,7 +20,7 @@ from recoder.embedding.base import EmbeddingsIndex
 from recoder.errors import ConfigError
 from recoder.ops.rows import SparseRows
 from recoder.ops.topk import top_k
-from recoder.recommender.base import Histories, Recommender, merge_histories
+from recoder.recommender.base import Histories, Recommender, as_lists, merge_histories
 
 __all__ = ["SimilarityRecommender"]
 
@@ -69,7 +69,7 @@ class SimilarityRecommender(Recommender):
         Raises:
             UnknownIdError: if a history holds an item that the index does not.
         """
-        return [row[row >= 0].tolist() for row in self.ranked(merge_histories(users_hist))]
+        return as_lists(self.ranked(merge_histories(users_hist)))
 
     def ranked(self, users_hist: UsersInteractions) -> npt.NDArray[np.int64]:
         """Returns the same as an int64 array ``[B, K]``; shorter lists end in -1."""

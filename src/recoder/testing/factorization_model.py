@@ -149,12 +149,12 @@ class FactorizationModelSuite(ABC):
     # -- training and using it through a Recoder
 
     def test_training_lowers_the_loss(self) -> None:
-        """Against the whole catalogue and against sampled items; a model that is solved has no loss to lower."""
+        """By more than rounding, on the whole catalogue and on sampled items; a solved model has no loss to lower."""
         if self.make_model().is_solved:
             return
         for negative_sampling in (False, True):
             history = self._trained(num_epochs=self.num_epochs, negative_sampling=negative_sampling).history
-            assert history[-1].loss < history[0].loss, history
+            assert history[-1].loss < (1 - 1e-4) * history[0].loss, history
 
     def test_training_that_was_interrupted_by_a_file_ends_with_the_same_weights(self, tmp_path: Path) -> None:
         """All that training needs is in the model's state: nothing is lost between two processes."""

@@ -116,7 +116,7 @@ class Validation(Callback):
         with evaluation_mode(self._model):
             for interactions, target in loader:
                 target = None if target is None else target.to(self._device)
-                total += self._loss(interactions.to(self._device), target)
+                total += self._loss.value(interactions.to(self._device), target)
         return float(total) / users
 
 

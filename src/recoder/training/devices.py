@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from typing import cast, get_args
+
 import torch
 
 from recoder.errors import ConfigError
+from recoder.ops.search import Precision
 
-__all__ = ["choose_device"]
+__all__ = ["checked_precision", "choose_device", "has_idle_core", "product_dtype"]
 
 
 def choose_device(use_cuda: bool, device: str | torch.device | None) -> torch.device:
@@ -28,3 +32,28 @@ def choose_device(use_cuda: bool, device: str | torch.device | None) -> torch.de
             f"device is {device!r}, but there are {torch.cuda.device_count()} CUDA devices, from 'cuda:0' on"
         )
     return chosen
+
+
+def checked_precision(precision: str) -> Precision:
+    """Returns the precision.
+
+    Raises:
+        ConfigError: if it is unknown.
+    """
+    for known in get_args(Precision):
+        if precision == known:
+            return cast("Precision", known)
+    raise ConfigError(f"unknown precision {precision!r}; choose one of {', '.join(get_args(Precision))}")
+
+
+def product_dtype(precision: Precision) -> torch.dtype | None:
+    """Returns the dtype that matrix products take their inputs in; None: as they come."""
+    return torch.bfloat16 if precision == "bf16" else None
+
+
+def has_idle_core(device: torch.device) -> bool:
+    """Returns True if a thread can work while ``device`` computes; one that has to share a core holds up all others."""
+    if device.type != "cpu":
+        return True
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores > torch.get_num_threads()

@@ -16,10 +16,12 @@ from recoder._random import derive_seed
 from recoder.data.batches import Batch
 from recoder.data.datasets import RecommendationDataset
 from recoder.data.loader import RecommendationDataLoader
+from recoder.data.prefetch import prefetched
 from recoder.errors import DivergedError
 from recoder.nn.base import FactorizationModel
 from recoder.nn.noise import seed_step
 from recoder.training.config import TrainConfig
+from recoder.training.devices import has_idle_core
 from recoder.training.events import Callback, EpochReport
 from recoder.training.interrupts import finish_step_on_interrupt
 from recoder.training.optimizers import ModelOptimizer
@@ -53,16 +55,18 @@ def train_epochs(
     *,
     seed: int,
     device: torch.device,
+    dtype: torch.dtype | None = None,
 ) -> None:
     """Trains until ``config.num_epochs`` epochs are whole, from where ``progress`` stands, which it moves on.
 
     Whatever is drawn at random follows from the seed, the epoch and the step alone. An interrupt takes effect between
-    steps, so that ``progress``, model and optimizer then agree.
+    steps, so that ``progress``, model and optimizer then agree. ``dtype`` is that of the inputs of matrix products;
+    None: of the parameters.
 
     Raises:
         DivergedError: if an epoch's loss is not finite.
     """
-    batch_loss = BatchLoss(model, loss)
+    batch_loss = BatchLoss(model, loss, dtype)
     steps_per_epoch = config.iters_per_epoch or len(loader)
     model.train()
     with _own_random_state(model, device), finish_step_on_interrupt() as raise_if_interrupted, _events(callbacks):
@@ -74,13 +78,15 @@ def train_epochs(
             lr = config.lr_in_epoch(epoch)
             total = torch.tensor(progress.loss_sum, dtype=torch.float64, device=device)
             try:
-                for interactions, target in _epoch_batches(loader, epoch, progress.step, steps_per_epoch):
+                batches = _epoch_batches(loader, epoch, progress.step, steps_per_epoch)
+                for interactions, target in _prepared(batches, loader, batch_loss, device):
                     _seed_all(model, derive_seed(seed, "step", epoch, progress.step), device)
                     optimizer.zero_grad()
-                    step_loss = _mean_loss(model, batch_loss, interactions, target, device)
-                    step_loss.backward()  # type: ignore[no-untyped-call]  # unannotated in torch 2.13
+                    step_loss = batch_loss.backward(
+                        interactions.to(device), None if target is None else target.to(device)
+                    )
                     optimizer.step(lr)
-                    total += step_loss.detach() * len(interactions)
+                    total += step_loss * len(interactions)
                     progress.num_users += len(interactions)
                     progress.step += 1
                     for callback in callbacks:
@@ -126,26 +132,20 @@ def solve(
             callback.on_checkpoint(report)
 
 
-def _mean_loss(
-    model: FactorizationModel,
-    batch_loss: BatchLoss,
-    interactions: Batch,
-    target: Batch | None,
-    device: torch.device,
-) -> torch.Tensor:
-    """Returns the loss of a step: the sum over users and items by the number of users, plus the model's penalty."""
-    interactions = interactions.to(device)
-    summed = batch_loss(interactions, None if target is None else target.to(device))
-    mean = summed / len(interactions)
-    penalty = model.penalty()
-    return mean if penalty is None else mean + penalty
-
-
 def _epoch_batches(loader: RecommendationDataLoader, epoch: int, skip: int, steps: int) -> Iterator[Pair]:
     """Yields steps ``skip`` to ``steps`` of an epoch: its batches in its own order, over and over if need be."""
     first = skip % len(loader)
     passes = chain(loader.epoch(epoch, skip=first), chain.from_iterable(loader.epoch(epoch) for _ in repeat(None)))
     return islice(passes, max(0, steps - skip))
+
+
+def _prepared(
+    batches: Iterator[Pair], loader: RecommendationDataLoader, batch_loss: BatchLoss, device: torch.device
+) -> Iterator[Pair]:
+    """Yields the batches with what the loss needs of them, made while the step before is computed."""
+    ready = map(batch_loss.prepared, batches)
+    # worker processes run ahead by themselves, and are not to be forked from a thread
+    return prefetched(ready) if loader.num_workers == 0 and has_idle_core(device) else ready
 
 
 def _check_finite(report: EpochReport) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adagrad, Adam, Optimizer, RMSprop
 
 from recoder.errors import ConfigError, FileFormatError
-from recoder.nn.tables import FactorTable
+from recoder.nn.tables import tables_with_sparse_gradients
 from recoder.training.row_adam import RowAdam
 
 __all__ = ["OPTIMIZER_TYPES", "ModelOptimizer", "OptimizerState"]
@@ -51,7 +51,7 @@ class ModelOptimizer:
         self._names = {parameter: name for name, parameter in model.named_parameters() if parameter.requires_grad}
         if not self._names:
             raise ConfigError(f"{type(model).__name__} has no parameters to train; create them in init_model")
-        by_rows = _tables_with_sparse_gradients(model) & self._names.keys()
+        by_rows = tables_with_sparse_gradients(model) & self._names.keys()
         self._check_sparse(by_rows)
         self._optimizers: list[Optimizer] = [
             *self._make(self._dense_optimizer, [p for p in self._names if p not in by_rows]),
@@ -191,13 +191,3 @@ def check_optimizer_state(
         missing = _STATE_KEYS[optimizer_type] - entries.keys()
         if missing:
             raise FileFormatError(f"the optimizer state of {name!r} lacks {min(missing)}, which {optimizer_type} needs")
-
-
-def _tables_with_sparse_gradients(model: nn.Module) -> set[nn.Parameter]:
-    """Returns the parameters of modules that say ``sparse``: torch's embedding layers do, and so do our tables."""
-    return {
-        parameter
-        for module in model.modules()
-        if isinstance(module, nn.Embedding | nn.EmbeddingBag | FactorTable) and module.sparse
-        for parameter in module.parameters(recurse=False)
-    }

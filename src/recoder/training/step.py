@@ -1,46 +1,174 @@
-"""The loss of one training step, and of validation: the same function of a model and a batch.
+"""The loss of a model on a batch, and its gradients: one training step but for the optimizer, or validation.
 
-Sizes: B users in the batch, I target items.
+Sizes: B users in the batch, I target items, D factors.
 """
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from recoder.data.batches import Batch
-from recoder.losses import dense_form, sparse_form
-from recoder.nn.base import FactorizationModel, checked_scores, dot_scores
+from recoder.losses import dense_form, fused_form
+from recoder.nn.base import FactorizationModel, check_factors, checked_scores, dot_scores
+from recoder.nn.tables import tables_with_sparse_gradients
+from recoder.ops.fused import SquaredError, fused_loss
+from recoder.ops.gather import add_table_gradient
+from recoder.ops.gram import gram_is_cheaper, gram_squared_error
+from recoder.ops.item_blocks import Gradients, ItemRows
+from recoder.ops.rows import SparseRows
+from recoder.ops.workspace import Workspace
 
 __all__ = ["BatchLoss"]
 
 
 class BatchLoss:
-    """Computes the loss of a model on a batch, summed over users and items.
+    """Computes the loss of a model on a batch.
+
+    For a factorized model with one of the library's own losses, from sparse interactions and a block of items at a
+    time; for others, from dense tensors of users by items.
 
     Args:
-        model: the model; one that is factorized is never given a dense input.
-        loss: a loss module with a sum reduction; the library's own are never given a dense target.
+        model: the model.
+        loss: a loss module with a sum reduction.
+        dtype: of the inputs of matrix products; None: as they come.
     """
 
-    def __init__(self, model: FactorizationModel, loss: nn.Module) -> None:
+    def __init__(self, model: FactorizationModel, loss: nn.Module, dtype: torch.dtype | None = None) -> None:
         self._model = model
-        self._compare = sparse_form(loss) or dense_form(loss)
-
-    def __call__(self, interactions: Batch, target: Batch | None) -> Tensor:
-        """Returns the summed loss of predicting ``target`` (None: the interactions themselves): a scalar."""
-        target = interactions if target is None else target
-        return self._compare(self._logits(interactions, target), target.rows)
-
-    def _logits(self, interactions: Batch, target: Batch) -> Tensor:
-        model = self._model
-        if model.is_factorized:
-            factors_BD = model.user_factors(interactions.rows, interactions.users, interactions.items)
-            return dot_scores(factors_BD, *model.item_factors(target.items))
-        logits_BI = model(
-            interactions.rows.to_dense(),
-            input_users=interactions.users,
-            input_items=interactions.items,
-            target_users=target.users,
-            target_items=target.items,
+        self._dtype = dtype
+        self._space = Workspace()
+        self._fused = fused_form(loss) if model.is_factorized else None
+        self._compare = dense_form(loss)
+        self._tables = _item_tables(model) if self._fused is not None else None
+        self._dense_gradients = self._tables is not None and self._tables.weight not in tables_with_sparse_gradients(
+            model
         )
-        return checked_scores(model, logits_BI, target.size[0], target.size[1])
+
+    def prepared(self, pair: tuple[Batch, Batch | None]) -> tuple[Batch, Batch | None]:
+        """Returns the batches, once what is derived from them alone is: it needs no device, and can be done ahead."""
+        if self._fused is not None:
+            for batch in pair:
+                if batch is not None:
+                    batch.rows.prepare()
+        return pair
+
+    @torch.no_grad()
+    def value(self, interactions: Batch, target: Batch | None) -> Tensor:
+        """Returns the loss of predicting ``target`` (None: the interactions), summed over users and items: a scalar."""
+        target = interactions if target is None else target
+        if self._fused is None:
+            return self._compare(self._scores(interactions, target), target.rows)
+        factors_BD, items = self._factors_and_items(interactions, target)
+        return self._loss_of_factors(factors_BD, items, target.rows, scale=None)[0]
+
+    def backward(self, interactions: Batch, target: Batch | None) -> Tensor:
+        """Returns the mean loss per user plus the model's penalty, and adds their gradients to the parameters'."""
+        target = interactions if target is None else target
+        if self._fused is None:
+            mean = self._compare(self._scores(interactions, target), target.rows) / len(interactions)
+            whole = _with_penalty(mean, self._model.penalty())
+            whole.backward()  # type: ignore[no-untyped-call]  # unannotated in torch 2.13
+            return whole.detach()
+        if self._tables is not None and any(_has_gradient(t) for t in (self._tables.weight, self._tables.bias)):
+            self._space = Workspace()  # the gradient that is there may lie in the old one
+        factors_BD, items = self._factors_and_items(interactions, target)
+        penalty = self._model.penalty()
+        summed, gradients = self._loss_of_factors(factors_BD, items, target.rows, scale=1 / len(interactions))
+        assert gradients is not None  # there is a scale
+        roots = [(factors_BD, gradients.factors)]
+        if self._tables is None:
+            roots.append((items.weight, gradients.weight))
+            if items.bias is not None and gradients.bias is not None:
+                roots.append((items.bias, gradients.bias))
+        if penalty is not None:
+            roots.append((penalty, torch.ones_like(penalty)))
+        roots = [(tensor, gradient) for tensor, gradient in roots if tensor.requires_grad]
+        if roots:
+            torch.autograd.backward([tensor for tensor, _ in roots], [gradient for _, gradient in roots])
+        if self._tables is not None:
+            self._add_to_tables(items, gradients)
+        mean = summed / len(interactions)
+        return _with_penalty(mean, penalty).detach()
+
+    def _loss_of_factors(
+        self, factors_BD: Tensor, items: ItemRows, target: SparseRows, *, scale: float | None
+    ) -> tuple[Tensor, Gradients | None]:
+        loss = self._fused
+        assert loss is not None  # the caller has looked
+        if isinstance(loss, SquaredError) and gram_is_cheaper(*factors_BD.shape):
+            return gram_squared_error(
+                loss, factors_BD, items, target, scale=scale, dense=self._dense_gradients, space=self._space
+            )
+        return fused_loss(
+            loss,
+            factors_BD,
+            items,
+            target,
+            scale=scale,
+            dtype=self._dtype,
+            dense=self._dense_gradients,
+            space=self._space,
+        )
+
+    def _factors_and_items(self, interactions: Batch, target: Batch) -> tuple[Tensor, ItemRows]:
+        model = self._model
+        with self._autocast(interactions):
+            factors_BD = model.user_factors(interactions.rows, interactions.users, interactions.items)
+            if self._tables is None:
+                weight, bias = model.item_factors(target.items)
+                items = ItemRows(self._widened(weight), None if bias is None else self._widened(bias), None)
+            else:
+                items = ItemRows(self._tables.weight, self._tables.bias, target.items)
+        num_items = None if self._tables is not None or target.items is None else len(target.items)
+        check_factors(model, factors_BD, items.weight, items.bias, num_users=len(target), num_items=num_items)
+        return factors_BD.to(items.weight.dtype), items
+
+    def _add_to_tables(self, items: ItemRows, gradients: Gradients) -> None:
+        for table, rows in ((items.weight, gradients.weight), (items.bias, gradients.bias)):
+            if table is not None and rows is not None and table.requires_grad:
+                add_table_gradient(table, None if self._dense_gradients else items.ids, rows)
+
+    def _scores(self, interactions: Batch, target: Batch) -> Tensor:
+        model = self._model
+        with self._autocast(interactions):
+            if model.is_factorized:
+                factors_BD = model.user_factors(interactions.rows, interactions.users, interactions.items)
+                weight, bias = model.item_factors(target.items)
+                num_items = None if target.items is None else len(target.items)
+                check_factors(model, factors_BD, weight, bias, num_users=len(target), num_items=num_items)
+                return self._widened(dot_scores(factors_BD, weight, bias))
+            scores_BI = model(
+                interactions.rows.to_dense(),
+                input_users=interactions.users,
+                input_items=interactions.items,
+                target_users=target.users,
+                target_items=target.items,
+            )
+        return self._widened(checked_scores(model, scores_BI, target.size[0], target.size[1]))
+
+    def _widened(self, computed: Tensor) -> Tensor:
+        """Returns what a model computed, in float32 where products were rounded."""
+        return computed if self._dtype is None else computed.float()
+
+    def _autocast(self, interactions: Batch) -> torch.autocast:
+        return torch.autocast(interactions.users.device.type, dtype=self._dtype, enabled=self._dtype is not None)
+
+
+def _item_tables(model: FactorizationModel) -> ItemRows | None:
+    """Returns the model's item factors and biases if these are its parameters themselves, which need not be computed.
+
+    Rows of parameters can be read, and their gradients written, a block at a time.
+    """
+    with torch.no_grad():
+        weight, bias = model.item_factors()
+    are_parameters = isinstance(weight, nn.Parameter) and (bias is None or isinstance(bias, nn.Parameter))
+    return ItemRows(weight, bias, None) if are_parameters else None
+
+
+def _has_gradient(table: Tensor | None) -> bool:
+    return table is not None and table.grad is not None
+
+
+def _with_penalty(mean: Tensor, penalty: Tensor | None) -> Tensor:
+    return mean if penalty is None else mean + penalty

@@ -1,0 +1,129 @@
+"""The command line of the speed benchmark."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.speed.data import FULL, QUICK, DataFolder
+from benchmarks.speed.lines import line_of, plot_points
+from benchmarks.speed.machine import BF16_FLAGS, describe_machine, has_bf16
+from benchmarks.speed.measure import measured
+from benchmarks.speed.page import render_page, table_text
+from benchmarks.speed.plots import draw
+from benchmarks.speed.sides import Starter, starter
+from benchmarks.speed.store import Store, source_hash
+from benchmarks.speed.table import Table, make_table
+from benchmarks.speed.works import Measurement, Side
+from recoder._files import atomic_write
+
+__all__ = ["main"]
+
+PROJECT = Path(__file__).parents[2]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measures what is missing, prints the table, writes the page, and returns the exit status."""
+    options = _parser().parse_args(arguments)
+    sizes = QUICK if options.quick else FULL
+    table = make_table(sizes)
+    chosen = _chosen(table, options.only)
+    if not chosen:
+        names = ", ".join(measurement.name for measurement in table.measurements)
+        print(f"--only {' '.join(options.only)} names no measurement; there are {names}", file=sys.stderr)
+        return 2
+    out = options.out / "quick" if options.quick else options.out
+    machine = describe_machine()
+    store = Store(out / "speed.json", machine=machine, source=source_hash(), threads=options.threads)
+    if options.fresh:
+        store.forget()
+    start = starter(out, DataFolder(out / "data", sizes), environments=options.out / "envs", threads=options.threads)
+    try:
+        for number, measurement in enumerate(chosen, start=1):
+            label = f"[{number}/{len(chosen)}] {measurement.name}"
+            if options.only or store.find(measurement) is None:
+                _measure(measurement, store, start, options, label)
+            else:
+                _progress(f"{label}: kept\n")
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on with the first measurement that is missing", file=sys.stderr)
+        return 130
+    results = {item.name: sides for item in chosen if (sides := store.find(item)) is not None}
+    print(table_text(table.rows, results))
+    if options.only:
+        return 0
+    page, images = (out / "RESULTS.md", out) if options.quick else (options.page, options.images)
+    for plot in table.plots:
+        points = plot_points(plot, results)
+        if points:
+            draw(plot, points, images / f"{plot.name}.png")
+    text = render_page(
+        table,
+        results,
+        machine=machine,
+        threads=options.threads,
+        sizes=sizes,
+        rounds=options.repeats,
+        images=os.path.relpath(images, page.parent),
+    )
+    with atomic_write(page) as path:
+        path.write_text(text, encoding="utf-8")
+    print(f"wrote {page}")
+    missed = [row.work for row in table.rows if line_of(row, results[row.measurement]).is_reached is False]
+    for work in missed:
+        print(f"not reached: {work}", file=sys.stderr)
+    return 0
+
+
+def _measure(measurement: Measurement, store: Store, start: Starter, options: argparse.Namespace, label: str) -> None:
+    has_products = has_bf16(describe_machine())
+
+    def why_not(side: Side) -> str | None:
+        if getattr(side.task, "precision", "fp32") == "bf16" and not has_products:
+            return f"this processor has none of {', '.join(BF16_FLAGS)}"
+        return None
+
+    rounds = max(options.repeats - 5 + measurement.rounds, 1)
+    sides = measured(
+        measurement, start, rounds=rounds, why_not=why_not, report=lambda text: _progress(f"{label}: {text}")
+    )
+    store.keep(measurement, sides)
+    _progress(f"{label}: done\n")
+
+
+def _chosen(table: Table, only: Sequence[str]) -> list[Measurement]:
+    """Returns the measurements of these names, or whose name starts with one and a dash; all if there are none."""
+    return [
+        measurement
+        for measurement in table.measurements
+        if not only or any(f"{measurement.name}-".startswith(f"{name}-") for name in only)
+    ]
+
+
+def _progress(text: str) -> None:
+    """Overwrites the line of progress; where that cannot be, only what ends in a line break is printed."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+    elif text.endswith("\n"):
+        print(text, end="", file=sys.stderr, flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks speed", description="Measures speed beside the rivals.")
+    parser.add_argument(
+        "--only", nargs="+", default=[], metavar="NAME", help="measure only these, anew, and print their lines"
+    )
+    parser.add_argument("--repeats", type=int, default=5, help="rounds; slow works have 2 less (default: %(default)s)")
+    parser.add_argument("--quick", action="store_true", help="tiny data, to try the program; the numbers mean nothing")
+    parser.add_argument("--fresh", action="store_true", help="forget the results of an earlier run")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of each side")
+    for name, default, what in (
+        ("--out", PROJECT / "benchmarks" / "out", "folder of results, data and environments"),
+        ("--page", PROJECT / "benchmarks" / "RESULTS.md", "page to write, after a whole run"),
+        ("--images", PROJECT / "docs" / "images", "folder of its pictures"),
+    ):
+        parser.add_argument(name, type=Path, default=default, help=what)
+    return parser

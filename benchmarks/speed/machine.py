@@ -1,0 +1,46 @@
+"""What the numbers were measured on."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+__all__ = ["BF16_FLAGS", "describe_machine", "has_bf16"]
+
+BF16_FLAGS = ("avx512_bf16", "amx_bf16")
+
+_TOLD_FLAGS = ("avx2", "avx512f", "avx512_vnni", *BF16_FLAGS, "amx_tile")
+
+
+def describe_machine() -> dict[str, Any]:
+    """Returns processor, cores, memory and system as JSON values; nothing that names the machine."""
+    cpu = _cpu_info()
+    flags = cpu.get("flags", "").split()
+    return {
+        "processor": cpu.get("model name", platform.machine()),
+        "family, model": f"{cpu.get('cpu family', '?')}, {cpu.get('model', '?')}",
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "flags": [flag for flag in _TOLD_FLAGS if flag in flags],
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+    }
+
+
+def has_bf16(machine: dict[str, Any]) -> bool:
+    """Whether the processor multiplies bfloat16 matrices by itself."""
+    return any(flag in machine["flags"] for flag in BF16_FLAGS)
+
+
+def _cpu_info() -> dict[str, str]:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return {}
+    pairs = (line.split(":", 1) for line in lines if ":" in line)
+    first: dict[str, str] = {}
+    for key, value in pairs:
+        first.setdefault(key.strip(), value.strip())
+    return first

@@ -1,0 +1,87 @@
+"""What bfloat16 products cost in quality: the same training in both precisions, and the same model recommending."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.real_data_runner import DATA_SETS, read_data_set
+from recoder.data import RecommendationDataset, strong_generalization
+from recoder.metrics import NDCG
+from recoder.model import Recoder
+from recoder.nn import DynamicAutoencoder
+
+__all__ = ["PrecisionRun", "measure", "same_lists"]
+
+METRIC = NDCG(k=100)
+
+
+@dataclass(frozen=True)
+class PrecisionRun:
+    """How the autoencoder is trained.
+
+    Attributes:
+        num_epochs: passes over the users.
+        num_eval_users: held-out users that are judged, at most.
+        seed: of the split and of training.
+    """
+
+    num_epochs: int = 10
+    num_eval_users: int = 5000
+    seed: int = 1
+    factors: int = 200
+    batch_size: int = 500
+    lr: float = 2e-3
+
+
+def measure(folder: Path, run: PrecisionRun | None = None) -> dict[str, dict[str, Any]]:
+    """Returns, by data set, the NDCG of both precisions, their paired difference, and the share of equal lists.
+
+    Args:
+        folder: of the data sets.
+        run: how to train.
+    """
+    return {name: _measure_one(folder, name, run or PrecisionRun()) for name in DATA_SETS}
+
+
+def _measure_one(folder: Path, name: str, run: PrecisionRun) -> dict[str, Any]:
+    train, held_out = _split(folder, name, run)
+    trained = {precision: _trained(train, run, precision) for precision in ("fp32", "bf16")}
+    results = {
+        precision: recoder.evaluate(held_out, METRIC.k, [METRIC], num_users=run.num_eval_users)
+        for precision, recoder in trained.items()
+    }
+    paired = results["bf16"].compare(results["fp32"])[METRIC]
+    return {
+        "ndcg": {precision: [result.mean[METRIC], result.stderr[METRIC]] for precision, result in results.items()},
+        "difference": [paired.difference, paired.stderr],
+        "same_lists": same_lists(trained["fp32"], held_out, METRIC.k),
+    }
+
+
+def same_lists(recoder: Recoder, users: RecommendationDataset, k: int) -> float:
+    """Returns the share of users to whom a model recommends the same items in the same order in both precisions."""
+    history, _ = users[:]
+    exact = recoder.ranked(history, k)
+    recoder.precision = "bf16"
+    rounded = recoder.ranked(history, k)
+    recoder.precision = "fp32"
+    return float(np.mean((exact == rounded).all(axis=1)))
+
+
+def _trained(train: RecommendationDataset, run: PrecisionRun, precision: str) -> Recoder:
+    recoder = Recoder(
+        DynamicAutoencoder([run.factors]), optimizer_type="adam", loss="logloss", seed=run.seed, precision=precision
+    )
+    recoder.train(train, lr=run.lr, num_epochs=run.num_epochs, batch_size=run.batch_size, negative_sampling=True)
+    return recoder
+
+
+def _split(folder: Path, name: str, run: PrecisionRun) -> tuple[RecommendationDataset, RecommendationDataset]:
+    split = strong_generalization(
+        read_data_set(folder, name), num_valid_users=1, num_test_users=run.num_eval_users, seed=run.seed
+    )
+    return RecommendationDataset(split.train.matrix), split.test.dataset

@@ -1,0 +1,66 @@
+"""The JSON file that results are kept in as they come, so that an interrupted run goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from benchmarks.speed.works import Measurement
+from recoder._files import atomic_write
+
+__all__ = ["Store", "source_hash"]
+
+FORMAT = 1
+PROJECT = Path(__file__).parents[2]
+MEASURED_FILES = ("src/recoder/**/*.py", "benchmarks/speed/workers/*.py")
+
+
+class Store:
+    """Results by the measurement's name.
+
+    Args:
+        path: the file; a missing one is an empty store.
+        machine: what runs: results of another machine are not kept.
+        source: hash of the measured code: results of other code are not kept.
+        threads: of each process.
+    """
+
+    def __init__(self, path: Path, *, machine: dict[str, Any], source: str, threads: int) -> None:
+        self._path = path
+        self._measured_by = {"machine": machine, "source": source, "threads": threads}
+        self._results: dict[str, Any] = {}
+        if path.exists():
+            held = json.loads(path.read_text(encoding="utf-8"))
+            if held.get("format") == FORMAT and held.get("measured by") == self._measured_by:
+                self._results = held["measurements"]
+
+    def find(self, measurement: Measurement) -> dict[str, Any] | None:
+        """Returns the sides' results, if they were measured with these settings, by this code and on this machine."""
+        result = self._results.get(measurement.name)
+        if result is None or result["settings"] != json.loads(json.dumps(measurement.settings())):
+            return None
+        sides: dict[str, Any] = result["sides"]
+        return sides
+
+    def keep(self, measurement: Measurement, sides: dict[str, Any]) -> None:
+        """Writes the sides' results into the file at once."""
+        self._results[measurement.name] = {"settings": measurement.settings(), "sides": sides}
+        content = {"format": FORMAT, "measured by": self._measured_by, "measurements": self._results}
+        with atomic_write(self._path) as path:
+            path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+    def forget(self) -> None:
+        """Leaves out all that was there; the file changes with the next result."""
+        self._results = {}
+
+
+def source_hash() -> str:
+    """Returns a hash of the code that is measured, and of what measures it."""
+    digest = hashlib.sha256()
+    for pattern in MEASURED_FILES:
+        for path in sorted(PROJECT.glob(pattern)):
+            digest.update(path.relative_to(PROJECT).as_posix().encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recoder.ops import item_blocks as module
+from recoder.ops.item_blocks import ItemRows, TargetEntries, item_blocks
+from recoder.ops.rows import SparseRows
+from recoder.ops.workspace import Workspace
+
+SMALLEST = module._SMALLEST_BLOCK
+
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+MOST_SCORES = {CPU: module.BLOCK_SCORES, GPU: module.DEVICE_BLOCK_SCORES}
+BOTH_DEVICES = pytest.mark.parametrize("device", [CPU, GPU], ids=str)
+
+
+@BOTH_DEVICES
+@given(st.integers(0, 600), st.integers(0, 100_000))
+@settings(max_examples=200)
+def test_blocks_cover_the_items_once_in_order_and_hold_few_scores(device, num_users, num_items):
+    blocks = item_blocks(num_users, num_items, device)
+    covered = [number for block in blocks for number in (block.start, block.stop)]
+    assert covered[1:-1:2] == covered[2::2]
+    assert (covered[0], covered[-1]) == (0, num_items) if num_items else not blocks
+    sizes = [block.stop - block.start for block in blocks]
+    assert len(set(sizes[:-1])) <= 1
+    assert all(sizes[-1] <= size for size in sizes)
+    assert len(sizes) < 3 or sizes[0] < 64 or sizes[0] % 64 == 0
+    assert all(size <= SMALLEST or num_users * size <= MOST_SCORES[device] for size in sizes)
+
+
+@BOTH_DEVICES
+@pytest.mark.parametrize(("num_items", "number"), [(0, 0), (1, 1), (SMALLEST, 1), (SMALLEST + 1, 2), (20_000, 2)])
+def test_one_block_would_hold_all_scores_so_there_are_two_where_it_pays(num_items, number, device):
+    blocks = item_blocks(1, num_items, device)
+    # a rest that is too narrow to count
+    assert len([block for block in blocks if block.stop - block.start >= 64 or len(blocks) == 1]) == number
+
+
+@BOTH_DEVICES
+@pytest.mark.parametrize("times", [1, 10])
+def test_blocks_do_not_shrink_to_nothing_for_many_users(times, device):
+    assert len(item_blocks(times * MOST_SCORES[device], 4 * SMALLEST, device)) == 4  # a multiple: no rest
+
+
+WEIGHT, BIAS = torch.arange(24.0).reshape(8, 3), torch.arange(8.0) * 100
+
+
+@pytest.mark.parametrize("ids", [None, [6, 0, 3, 7, 1]])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_a_cut_holds_the_rows_and_biases_of_its_items(ids, dtype):
+    items = ItemRows(WEIGHT, BIAS, None if ids is None else torch.tensor(ids))
+    expected = WEIGHT if ids is None else WEIGHT[ids]
+    biases = BIAS if ids is None else BIAS[ids]
+    assert len(items) == len(expected)
+    space = Workspace()
+    for block in (slice(0, 2), slice(2, 5), slice(5, 5), slice(0, 5)):
+        weight, bias = items.cut(block, dtype, space)
+        assert torch.equal(weight, expected[block].to(dtype))
+        assert torch.equal(bias, biases[block].to(dtype))
+
+
+def test_items_without_biases_have_none_in_a_cut():
+    assert ItemRows(WEIGHT, None, None).cut(slice(0, 2), torch.float32, Workspace())[1] is None
+
+
+@given(
+    num_users=st.integers(0, 6),
+    num_cols=st.integers(0, 9),
+    num_missing=st.integers(0, 4),
+    width=st.integers(1, 5),
+    seed=st.integers(0, 100),
+)
+@settings(max_examples=100)
+def test_cuts_of_a_target_are_the_columns_of_the_dense_one(num_users, num_cols, num_missing, width, seed):
+    generator = torch.Generator().manual_seed(seed)
+    dense = torch.randint(0, 3, (num_users, num_cols), generator=generator).float()
+    whole = torch.cat([dense, torch.zeros(num_users, num_missing)], dim=1)
+    entries = TargetEntries.of(SparseRows.from_dense(dense), torch.float64)
+    for start in range(0, whole.shape[1], width):
+        block = slice(start, min(start + width, whole.shape[1]))
+        expected = whole[:, block].double()
+        rows, at, values = entries.cut(block)
+        flat = torch.zeros(expected.numel(), dtype=torch.float64).index_add(0, at, values)
+        assert torch.equal(flat.view_as(expected), expected)
+        assert torch.equal(rows, at // max(1, expected.shape[1]))
+
+
+def test_repeated_entries_of_a_target_all_come():
+    target = SparseRows.from_coordinates(torch.tensor([[0, 0], [1, 1]]), torch.tensor([2.0, 3.0]), (1, 2))
+    rows, at, values = TargetEntries.of(target, torch.float32).cut(slice(1, 2))
+    assert (rows.tolist(), at.tolist(), sorted(values.tolist())) == ([0, 0], [0, 0], [2, 3])
