@@ -5,7 +5,12 @@ from __future__ import annotations
 import importlib
 import sys
 
-MAINS = {"speed": "benchmarks.speed.cli", "real_data": "benchmarks.real_data"}
+MAINS = {
+    "speed": "benchmarks.speed.cli",
+    "phases": "benchmarks.speed.phases",
+    "precision": "benchmarks.speed.precision",
+    "real_data": "benchmarks.real_data",
+}
 
 
 def main(arguments: list[str]) -> int:

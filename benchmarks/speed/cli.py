@@ -26,7 +26,7 @@ PROJECT = Path(__file__).parents[2]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measures what is missing, prints the table, writes the page, and returns the exit status."""
+    """Measures what is missing, prints the table, writes the page of what there is, and returns the exit status."""
     options = _parser().parse_args(arguments)
     sizes = QUICK if options.quick else FULL
     table = make_table(sizes)
@@ -41,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.fresh:
         store.forget()
     start = starter(out, DataFolder(out / "data", sizes), environments=options.out / "envs", threads=options.threads)
+    stopped = False
     try:
         for number, measurement in enumerate(chosen, start=1):
             label = f"[{number}/{len(chosen)}] {measurement.name}"
@@ -50,11 +51,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 _progress(f"{label}: kept\n")
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on with the first measurement that is missing", file=sys.stderr)
-        return 130
+        stopped = True
     results = {item.name: sides for item in chosen if (sides := store.find(item)) is not None}
     print(table_text(table.rows, results))
     if options.only:
-        return 0
+        return 130 if stopped else 0
     page, images = (out / "RESULTS.md", out) if options.quick else (options.page, options.images)
     for plot in table.plots:
         points = plot_points(plot, results)
@@ -72,10 +73,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with atomic_write(page) as path:
         path.write_text(text, encoding="utf-8")
     print(f"wrote {page}")
-    missed = [row.work for row in table.rows if line_of(row, results[row.measurement]).is_reached is False]
-    for work in missed:
-        print(f"not reached: {work}", file=sys.stderr)
-    return 0
+    for row in table.rows:
+        if row.measurement in results and line_of(row, results[row.measurement]).is_reached is False:
+            print(f"not reached: {row.work}", file=sys.stderr)
+    return 130 if stopped else 0
 
 
 def _measure(measurement: Measurement, store: Store, start: Starter, options: argparse.Namespace, label: str) -> None:

@@ -1,4 +1,4 @@
-"""Where a training step's time goes: ``python -m benchmarks.speed.phases`` prints a Markdown table.
+"""Where a training step's time goes: ``python -m benchmarks phases`` prints a Markdown table.
 
 The stages are timed by wrapping the functions that a step consists of, in one run each; the products are what
 ``torch.profiler`` counts for them in a second one.
@@ -6,10 +6,11 @@ The stages are timed by wrapping the functions that a step consists of, in one r
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
@@ -59,14 +60,18 @@ RUNS: dict[str, tuple[Callable[[], FactorizationModel], str, bool, str]] = {
 }
 
 
-def main() -> None:
-    """Prints the table."""
+def main(arguments: Sequence[str] = ()) -> int:
+    """Prints the table and returns the exit status; there are no arguments."""
+    argparse.ArgumentParser(prog="python -m benchmarks phases", description="Times the stages of a step.").parse_args(
+        arguments
+    )
     dataset = RecommendationDataset(make_interactions())
     print("| work |", " | ".join(STAGES), "| matrix products |\n|---|" + "--:|" * (len(STAGES) + 1))
     for work, (make, loss, sampled, precision) in RUNS.items():
         times = stage_times(dataset, make(), loss, sampled, precision)
         cells = [f"{times[stage]:.1f}" for stage in (*STAGES, "matrix products")]
         print(f"| {work.strip()} | {' | '.join(cells)} |", flush=True)
+    return 0
 
 
 def stage_times(
@@ -106,7 +111,3 @@ def _timed(function: Callable[..., Any], times: list[float]) -> Callable[..., An
             times.append((time.perf_counter() - started) * 1e3)
 
     return timed
-
-
-if __name__ == "__main__":
-    main()

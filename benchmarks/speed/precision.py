@@ -1,7 +1,14 @@
-"""What bfloat16 products cost in quality: the same training in both precisions, and the same model recommending."""
+"""What bfloat16 products cost in quality: ``python -m benchmarks precision --data DIR`` prints a Markdown table.
+
+The same training in both precisions, and the same model recommending in both. Exits with 1 if the NDCG@100 of the two
+differs by more than one standard error, or if fewer than 99 % of the users get the same list.
+"""
 
 from __future__ import annotations
 
+import argparse
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,14 +16,16 @@ from typing import Any
 import numpy as np
 
 from benchmarks.real_data_runner import DATA_SETS, read_data_set
+from benchmarks.speed.lines import markdown_table
 from recoder.data import RecommendationDataset, strong_generalization
 from recoder.metrics import NDCG
 from recoder.model import Recoder
 from recoder.nn import DynamicAutoencoder
 
-__all__ = ["PrecisionRun", "measure", "same_lists"]
+__all__ = ["PrecisionRun", "is_close", "main", "measure", "same_lists", "table_text"]
 
 METRIC = NDCG(k=100)
+LEAST_SAME_LISTS = 0.99
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,38 @@ class PrecisionRun:
     factors: int = 200
     batch_size: int = 500
     lr: float = 2e-3
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measures, prints the table and returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks precision", description="Compares bf16 with fp32.")
+    parser.add_argument("--data", type=Path, default=os.environ.get("RECODER_DATA_DIR"), help="folder of the data sets")
+    folder = parser.parse_args(arguments).data
+    if folder is None or not Path(folder).is_dir():
+        parser.error(f"--data (default: RECODER_DATA_DIR) is {folder}; name the folder of the data sets")
+    results = measure(Path(folder))
+    print(table_text(results))
+    return 0 if all(map(is_close, results.values())) else 1
+
+
+def is_close(result: Mapping[str, Any]) -> bool:
+    """Returns True if a data set's result is what bf16 promises."""
+    difference, _ = result["difference"]
+    return bool(abs(difference) <= result["ndcg"]["fp32"][1] and result["same_lists"] >= LEAST_SAME_LISTS)
+
+
+def table_text(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """Returns the Markdown table of the results."""
+    rows = [
+        (
+            name,
+            *("{:.4f} ± {:.4f}".format(*result["ndcg"][precision]) for precision in ("fp32", "bf16")),
+            "{:+.4f} ± {:.4f}".format(*result["difference"]),
+            f"{result['same_lists']:.1%}",
+        )
+        for name, result in results.items()
+    ]
+    return markdown_table(("data set", f"{METRIC}, fp32", "bf16", "paired difference", "same 100 items"), rows)
 
 
 def measure(folder: Path, run: PrecisionRun | None = None) -> dict[str, dict[str, Any]]:

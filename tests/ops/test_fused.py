@@ -165,6 +165,32 @@ def test_entries_that_repeat_are_added_up(name):
     assert_same(computed(LOSSES[name], given), dense_reference(LOSSES[name], given))
 
 
+def in_their_rows(of_items, items):
+    """Gradients of the items to score as those of the whole table."""
+    places = slice(None) if items.ids is None else items.ids
+    whole = of_items.new_zeros(len(items.weight), *of_items.shape[1:])
+    whole[places] = of_items
+    return whole
+
+
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16])
+@pytest.mark.parametrize("blocks", [WHOLE, MANY_BLOCKS])
+@pytest.mark.parametrize("ids", ["all", "shuffled"])
+@pytest.mark.parametrize("bias", [False, True])
+@EVERY_LOSS
+def test_dense_gradients_hold_those_of_the_scored_items_in_their_rows_and_zeros(
+    name, bias, ids, blocks, dtype, monkeypatch
+):
+    set_blocks(monkeypatch, blocks)
+    space = Workspace()
+    for num_users, num_items in [(6, 9), (4, 5), (6, 9), (3, 0)]:
+        given = problem(num_users, num_items, bias=bias, ids=ids).to(torch.float32)
+        value, (of_factors, *of_items) = computed(LOSSES[name], given, dtype=dtype)
+        expected = value, [of_factors, *(in_their_rows(part, given.items) for part in of_items)]
+        ours = computed(LOSSES[name], given, dtype=dtype, dense=True, space=space)
+        torch.testing.assert_close(ours, expected)
+
+
 @pytest.mark.parametrize("blocks", [WHOLE, MANY_BLOCKS, MANY_BLOCKS_KEEPING_NOTHING])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @EVERY_LOSS

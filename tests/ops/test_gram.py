@@ -91,13 +91,14 @@ def test_they_are_those_of_the_documented_loss_on_dense_scores(confidence):
     assert_same(by_gram(confidence, factors, items, target), [loss.detach(), *gradients])
 
 
-@CONFIDENCES
-def test_entries_that_repeat_count_as_in_the_scores(confidence):
-    factors, items, _ = problem(3, 6)
-    indices, values = torch.tensor([[1, 0, 1, 1], [4, 0, 2, 4]]), torch.tensor([0.25, 2.0, 1.0, 0.5])
-    target = SparseRows.from_coordinates(indices, values.double(), (3, 6))
-    given = factors, items, target
-    assert_same(by_gram(confidence, *given), by_blocks_of_scores(confidence, *given))
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("ids", ["all", "ascending", "shuffled"])
+def test_dense_gradients_hold_those_of_the_scored_items_in_their_rows_and_zeros(ids, bias):
+    space = Workspace()
+    for num_users, num_items in [(6, 9), (4, 5), (6, 9), (3, 0)]:
+        given = problem(num_users, num_items, ids=ids, bias=bias)
+        expected = by_blocks_of_scores(2.5, *given, dense=True)
+        assert_same(by_gram(2.5, *given, dense=True, space=space), expected)
 
 
 def test_value_alone_is_the_same():

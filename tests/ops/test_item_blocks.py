@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recoder.ops import item_blocks as module
-from recoder.ops.item_blocks import ItemRows, TargetEntries, item_blocks
+from recoder.ops.item_blocks import ItemGradients, ItemRows, TargetEntries, item_blocks
 from recoder.ops.rows import SparseRows
 from recoder.ops.workspace import Workspace
 
@@ -66,6 +66,30 @@ def test_a_cut_holds_the_rows_and_biases_of_its_items(ids, dtype):
 
 def test_items_without_biases_have_none_in_a_cut():
     assert ItemRows(WEIGHT, None, None).cut(slice(0, 2), torch.float32, Workspace())[1] is None
+
+
+@pytest.mark.parametrize("dense", [False, True])
+@pytest.mark.parametrize("ids", [None, [6, 0, 3, 7, 1], []])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_gradients_are_those_that_were_written_and_zero_elsewhere(dtype, ids, dense):
+    items = ItemRows(WEIGHT, BIAS, None if ids is None else torch.tensor(ids, dtype=torch.int64))
+    places = torch.arange(len(items)) if ids is None or not dense else items.ids
+    num_rows = len(WEIGHT) if dense else len(items)
+    space = Workspace()
+    for factor in (1, 2):  # the second time in memory that was written before
+        written, biases = factor * WEIGHT[: len(items)], factor * BIAS[: len(items)]
+        gradients = ItemGradients(items, dense=dense, like=WEIGHT, space=space)
+        for block in (slice(0, 2), slice(2, len(items))):
+            gradients.write(block, written[block].to(dtype), biases[block])
+        expected_weight, expected_bias = torch.zeros(num_rows, 3), torch.zeros(num_rows)
+        expected_weight[places], expected_bias[places] = written, biases
+        assert torch.equal(gradients.weight, expected_weight)
+        assert torch.equal(gradients.bias, expected_bias)
+
+
+def test_items_without_biases_have_no_gradients_of_them():
+    items = ItemRows(WEIGHT, None, None)
+    assert ItemGradients(items, dense=True, like=WEIGHT, space=Workspace()).bias is None
 
 
 @given(

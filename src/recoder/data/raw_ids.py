@@ -64,7 +64,11 @@ def number_ids(column: pa.ChunkedArray, name: str) -> tuple[Codes, pa.Array]:
     Raises:
         DataTypeError, DataError: as ``plain_ids``.
     """
-    return _number(column.chunk(0) if column.num_chunks == 1 else column.combine_chunks(), name)
+    if column.num_chunks == 1:
+        return _number(column.chunk(0), name)
+    if pa.types.is_string(column.type):
+        column = column.cast(pa.large_string())  # one chunk of the other type ends at 2 GiB
+    return _number(column.combine_chunks(), name)
 
 
 def _number(column: pa.Array, name: str) -> tuple[Codes, pa.Array]:
