@@ -19,8 +19,7 @@ from narwhals.typing import IntoFrame
 from scipy import sparse
 
 from recoder.data.matrices import canonical_csr
-from recoder.data.numbering import Codes
-from recoder.data.raw_ids import RawId, arrow_from_objects, number_ids, numbers_of
+from recoder.data.raw_ids import Codes, RawId, number_ids, numbers_of
 from recoder.errors import ConfigError, DataError, DataTypeError, EmptyDataError, UnknownIdError
 
 __all__ = ["csr_from_pairs", "dataframe_to_csr_matrix", "number_columns", "read_columns", "read_weights", "sum_pairs"]
@@ -141,8 +140,6 @@ def _arrow(column: nw.Series[Any], name: str) -> pa.ChunkedArray:
         library = column.implementation
         if library.is_pyarrow() or (library.is_polars() and column.dtype == nw.String):
             return pa.chunked_array(column)  # as it is: to_arrow joins the chunks of pyarrow, converts polars' strings
-        if library.is_pandas() and column.to_native().dtype == object:
-            return pa.chunked_array([arrow_from_objects(column.to_numpy())])
         array = column.to_arrow()
     except (pa.ArrowException, OverflowError, UnicodeError) as error:
         raise DataTypeError(f"column {name!r} does not hold values of one type ({error}); cast it to one") from error

@@ -17,8 +17,7 @@ from scipy import sparse
 from recoder.data.frames import csr_from_pairs, number_columns, read_columns, read_weights, sum_pairs
 from recoder.data.id_map import IdMap
 from recoder.data.matrices import canonical_csr
-from recoder.data.numbering import Codes, number_integers
-from recoder.data.raw_ids import plain_ids
+from recoder.data.raw_ids import Codes, plain_ids
 from recoder.errors import DataTypeError, EmptyDataError, ShapeError, UnknownIdError
 
 __all__ = ["Interactions"]
@@ -217,7 +216,9 @@ def _presence(users: Codes, items: Codes, shape: tuple[int, int]) -> sparse.csr_
 
 
 def _first_titles(column: pa.ChunkedArray, name: str, items: Codes, item_ids: pa.Array) -> tuple[str, ...]:
-    _, first = number_integers(items)
+    first = np.empty(len(item_ids), np.int64)
+    backwards = np.arange(len(items))[::-1]
+    first[items[backwards]] = backwards  # the last one written is an item's first row
     if pa.types.is_string_view(column.type):  # Arrow cannot take from one
         column = column.cast(pa.large_string())
     titles = column.take(pa.array(first))
