@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from importlib.metadata import version
+from importlib.metadata import distribution, version
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +14,9 @@ import scipy.sparse as sparse
 from recoder.data import RecommendationDataset, UsersInteractions
 from recoder.model import Recoder
 from recoder.nn import DynamicAutoencoder
+from recoder.ops.kernels import library
 
-OPTIONAL = ("annoy", "voyager", "numba", "matplotlib", "typer", "rich", "pandas", "polars")
+OPTIONAL = ("annoy", "voyager", "matplotlib", "typer", "rich", "pandas", "polars")
 
 
 def taste_by_parity(num_users: int = 60, num_items: int = 40) -> sparse.csr_matrix:
@@ -50,6 +51,12 @@ def check_that_nothing_optional_was_needed() -> None:
     assert not imported, f"imported: {imported}"
 
 
+def check_that_the_kernels_are_there() -> None:
+    """Raises AssertionError if a wheel that is not pure Python lacks what makes it so."""
+    is_pure = "Root-Is-Purelib: true" in (distribution("recsys-recoder").read_text("WHEEL") or "")
+    assert (library() is None) == is_pure, f"kernels: {library()}, pure Python: {is_pure}"
+
+
 def check_that_the_command_line_says_what_it_needs() -> None:
     """Raises AssertionError if `python -m recoder` without the extra `cli` fails in an unfriendly way."""
     result = subprocess.run([sys.executable, "-m", "recoder"], capture_output=True, text=True, check=False)
@@ -62,6 +69,7 @@ def main() -> None:
     """Runs every check."""
     check_that_a_saved_model_recommends_the_same()
     check_that_nothing_optional_was_needed()
+    check_that_the_kernels_are_there()
     check_that_the_command_line_says_what_it_needs()
     print(f"recsys-recoder {version('recsys-recoder')} works in an environment without extras")
 

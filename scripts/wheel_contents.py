@@ -1,7 +1,8 @@
-"""Checks that a wheel is pure Python, typed, and holds the package and nothing else."""
+"""Checks that a wheel is typed, says what is compiled in it, and holds the package and nothing else."""
 
 from __future__ import annotations
 
+import shutil
 import sys
 import zipfile
 from pathlib import Path
@@ -11,12 +12,18 @@ with zipfile.ZipFile(wheel) as archive:
     names = archive.namelist()
     metadata = archive.read(next(name for name in names if name.endswith(".dist-info/METADATA"))).decode()
 
+KERNELS = "recoder/ops/kernels/kernels.so"
+is_pure = wheel.name.endswith("-py3-none-any.whl")
 foreign = [name for name in names if not name.startswith(("recoder/", "recsys_recoder-"))]
 problems = {
-    "it is not a py3-none-any wheel": not wheel.name.endswith("-py3-none-any.whl"),
+    "it is tied to a version of Python": "-py3-none-" not in wheel.name,
+    f"its name and {KERNELS} do not agree": is_pure == (KERNELS in names),
+    "GCC is here, but nothing is compiled": is_pure and sys.platform == "linux" and shutil.which("gcc") is not None,
     "recoder/py.typed is missing": "recoder/py.typed" not in names,
     f"it holds files from outside the package: {foreign}": bool(foreign),
-    "it holds compiled or cached files": any(name.endswith((".pyc", ".so")) for name in names),
+    "it holds cached or other compiled files": any(
+        name.endswith((".pyc", ".so", ".o")) for name in {*names} - {KERNELS}
+    ),
     "the licence is missing": not any(name.endswith("/licenses/LICENSE") for name in names),
     "the README is not its description": len(metadata.partition("\n\n")[2].strip()) < 200,
 }

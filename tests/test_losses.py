@@ -18,8 +18,8 @@ from recoder.losses import (
     fused_form,
     make_loss,
 )
-from recoder.ops.fused import Logistic, Multinomial, SquaredError
 from recoder.ops.rows import SparseRows
+from recoder.ops.score_losses import Logistic, Multinomial, SquaredError
 
 X = torch.tensor([[0.5, -1.0, 2.0], [0.0, 3.0, -0.25]], dtype=torch.float64)
 Y = torch.tensor([[1.0, 0.0, 0.5], [0.0, 1.0, 0.25]], dtype=torch.float64)

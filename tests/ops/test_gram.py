@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 
 from recoder.losses import MSELoss
 from recoder.ops import gram
-from recoder.ops.fused import SquaredError, fused_loss
+from recoder.ops.fused import fused_loss
 from recoder.ops.gram import gram_is_cheaper, gram_squared_error
 from recoder.ops.item_blocks import ItemRows
 from recoder.ops.rows import SparseRows
+from recoder.ops.score_losses import SquaredError
 from recoder.ops.workspace import Workspace
 
 SCALE = 0.37

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -52,20 +53,19 @@ WEIGHT, BIAS = torch.arange(24.0).reshape(8, 3), torch.arange(8.0) * 100
 
 @pytest.mark.parametrize("ids", [None, [6, 0, 3, 7, 1]])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_a_cut_holds_the_rows_and_biases_of_its_items(ids, dtype):
+def test_rows_and_biases_of_a_block_are_those_of_its_items(ids, dtype):
     items = ItemRows(WEIGHT, BIAS, None if ids is None else torch.tensor(ids))
     expected = WEIGHT if ids is None else WEIGHT[ids]
     biases = BIAS if ids is None else BIAS[ids]
     assert len(items) == len(expected)
     space = Workspace()
     for block in (slice(0, 2), slice(2, 5), slice(5, 5), slice(0, 5)):
-        weight, bias = items.cut(block, dtype, space)
-        assert torch.equal(weight, expected[block].to(dtype))
-        assert torch.equal(bias, biases[block].to(dtype))
+        assert torch.equal(items.weight_of(block, dtype, space), expected[block].to(dtype))
+        assert torch.equal(items.bias_of(block), biases[block])
 
 
-def test_items_without_biases_have_none_in_a_cut():
-    assert ItemRows(WEIGHT, None, None).cut(slice(0, 2), torch.float32, Workspace())[1] is None
+def test_items_without_biases_have_none_in_a_block():
+    assert ItemRows(WEIGHT, None, None).bias_of(slice(0, 2)) is None
 
 
 @pytest.mark.parametrize("dense", [False, True])
@@ -108,13 +108,15 @@ def test_cuts_of_a_target_are_the_columns_of_the_dense_one(num_users, num_cols, 
     for start in range(0, whole.shape[1], width):
         block = slice(start, min(start + width, whole.shape[1]))
         expected = whole[:, block].double()
-        rows, at, values = entries.cut(block)
-        flat = torch.zeros(expected.numel(), dtype=torch.float64).index_add(0, at, values)
+        cut = entries.cut(block)
+        flat = torch.zeros(expected.numel(), dtype=torch.float64).index_add(0, cut.at, cut.values)
         assert torch.equal(flat.view_as(expected), expected)
-        assert torch.equal(rows, at // max(1, expected.shape[1]))
+        assert torch.equal(cut.rows, cut.at // max(1, expected.shape[1]))
+        counts = torch.bincount(cut.cols, minlength=expected.shape[1])
+        assert np.array_equal(np.diff(cut.offsets), counts)
 
 
 def test_repeated_entries_of_a_target_all_come():
     target = SparseRows.from_coordinates(torch.tensor([[0, 0], [1, 1]]), torch.tensor([2.0, 3.0]), (1, 2))
-    rows, at, values = TargetEntries.of(target, torch.float32).cut(slice(1, 2))
-    assert (rows.tolist(), at.tolist(), sorted(values.tolist())) == ([0, 0], [0, 0], [2, 3])
+    cut = TargetEntries.of(target, torch.float32).cut(slice(1, 2))
+    assert (cut.rows.tolist(), cut.at.tolist(), sorted(cut.values.tolist())) == ([0, 0], [0, 0], [2, 3])

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from recoder.ops import adam_rows
+from recoder.ops.kernels import library
 from recoder.training.row_adam import RowAdam
 
 NUM_ROWS, SIZE = 9, 3
@@ -15,9 +16,10 @@ SHAPES = [(NUM_ROWS, SIZE), (NUM_ROWS,)]
 def way(request, monkeypatch):
     """How rows are updated."""
     if request.param == "compiled":
-        pytest.importorskip("numba")
+        if library() is None:
+            pytest.skip("no kernels are compiled")
     else:
-        monkeypatch.setattr(adam_rows, "_compiled", lambda: None)
+        monkeypatch.setattr(adam_rows, "serve", lambda *tensors, **dtypes: False)
 
 
 def parameters(shape, count):
@@ -118,7 +120,7 @@ def test_updating_a_few_rows_at_a_time_changes_nothing(shape, weight_decay, rows
         ours.grad, theirs.grad = (sparse_gradient(table, rows, values) for table in (ours, theirs))
         with monkeypatch.context() as context:
             context.setattr(adam_rows, "_ROWS_AT_ONCE", rows_at_once)
-            context.setattr(adam_rows, "_compiled", lambda: None)
+            context.setattr(adam_rows, "serve", lambda *tensors, **dtypes: False)
             few.step()
         all_at_once.step()
     torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-14)

@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from recoder.ops.encode import sums_by_column
-from recoder.ops.fused import SquaredError
 from recoder.ops.item_blocks import Gradients, ItemGradients, ItemRows
 from recoder.ops.rows import SparseRows
+from recoder.ops.score_losses import SquaredError
 from recoder.ops.workspace import Workspace
 
 __all__ = ["gram_is_cheaper", "gram_squared_error"]
@@ -83,7 +83,8 @@ def gram_squared_error(
         with_bias_iE = _with_biases(items, block, factors_BD.dtype, space)
         of_both_iE = torch.mm(with_bias_iE, users_EE, out=space.take("both", *with_bias_iE.shape, like=factors_BD))
         of_weight = of_both_iE[:, :num_factors].add_(sums_by_column(target, by_column_Z, factors_BD, block))
-        of_items.write(block, of_weight, None if of_bias_I is None else of_both_iE[:, num_factors] + of_bias_I[block])
+        of_bias = of_both_iE[:, -1] if of_bias_I is None else of_both_iE[:, num_factors] + of_bias_I[block]
+        of_items.write(block, of_weight, of_bias)
     return value, Gradients(of_factors, of_items.weight, of_items.bias)
 
 
@@ -94,7 +95,7 @@ def _sums(target: SparseRows, entries_Z: Tensor, num_items: int) -> Tensor:
 
 def _with_biases(items: ItemRows, block: slice, dtype: torch.dtype, space: Workspace) -> Tensor:
     """Returns the factors of a block of items with their biases appended: ``[i, E]``."""
-    weight_iD, bias_i = items.cut(block, dtype, space)
+    weight_iD, bias_i = items.weight_of(block, dtype, space), items.bias_of(block)
     if bias_i is None:
         return weight_iD
     joined = space.take("rows with biases", len(weight_iD), weight_iD.shape[1] + 1, like=weight_iD)

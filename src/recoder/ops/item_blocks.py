@@ -6,14 +6,19 @@ Sizes: B users, N items of the table, I items to score, i of them in a block, D 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from recoder.ops.rows import SparseRows
+from recoder.ops.kernels import serve
+from recoder.ops.kernels.losses import Entries
+from recoder.ops.kernels.tables import gather_rounded
+from recoder.ops.rows import Offsets, SparseRows
 from recoder.ops.workspace import Workspace
 
-__all__ = ["Gradients", "ItemGradients", "ItemRows", "TargetEntries", "item_blocks"]
+__all__ = ["Gradients", "ItemGradients", "ItemRows", "TargetBlock", "TargetEntries", "item_blocks"]
 
 BLOCK_SCORES = 1 << 20
 """Scores of a block: 4 MiB in float32, so that a block stays in the processor's cache."""
@@ -42,18 +47,25 @@ class ItemRows:
     def __len__(self) -> int:
         return len(self.weight if self.ids is None else self.ids)
 
-    def cut(self, block: slice, dtype: torch.dtype, space: Workspace) -> tuple[Tensor, Tensor | None]:
-        """Returns the factors ``[i, D]`` and biases ``[i]`` of some of the items to score, as ``dtype``."""
+    def weight_of(self, block: slice, dtype: torch.dtype, space: Workspace) -> Tensor:
+        """Returns the factors of some of the items to score as ``dtype``: ``[i, D]``."""
         if self.ids is None:
-            weight, bias = self.weight[block], None if self.bias is None else self.bias[block]
+            weight = self.weight[block]
         else:
             ids = self.ids[block]
-            gathered = space.take("rows", len(ids), self.weight.shape[1], like=self.weight)
-            weight = torch.index_select(self.weight, 0, ids, out=gathered)
-            bias = None if self.bias is None else self.bias.index_select(0, ids)
-        if weight.dtype != dtype:
-            weight = space.take("converted rows", *weight.shape, like=weight, dtype=dtype).copy_(weight)
-        return weight, None if bias is None else bias.to(dtype)
+            shape = len(ids), self.weight.shape[1]
+            if dtype == torch.bfloat16 and serve(self.weight):
+                return gather_rounded(self.weight, ids, space.take("converted rows", *shape, like=ids, dtype=dtype))
+            weight = torch.index_select(self.weight, 0, ids, out=space.take("rows", *shape, like=self.weight))
+        if weight.dtype == dtype:
+            return weight
+        return space.take("converted rows", *weight.shape, like=weight, dtype=dtype).copy_(weight)
+
+    def bias_of(self, block: slice) -> Tensor | None:
+        """Returns the biases of some of the items to score: ``[i]``, or None."""
+        if self.bias is None:
+            return None
+        return self.bias[block] if self.ids is None else self.bias.index_select(0, self.ids[block])
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +93,7 @@ class ItemGradients:
 
     def __init__(self, items: ItemRows, *, dense: bool, like: Tensor, space: Workspace) -> None:
         self._ids = items.ids if dense else None
+        self._space = space
         num_rows = len(items.weight) if dense else len(items)
         self.weight = space.take("weight gradient", num_rows, items.weight.shape[1], like=like)
         self.bias = None if items.bias is None else space.take("bias gradient", num_rows, like=like)
@@ -89,15 +102,49 @@ class ItemGradients:
             if self.bias is not None:
                 self.bias.zero_()
 
-    def write(self, block: slice, weight_iD: Tensor, bias_i: Tensor | None) -> None:
-        """Writes the gradients of a block of the items to score; biases come where the items have some."""
+    def place(self, block: slice, dtype: torch.dtype) -> Tensor:
+        """Returns where to compute the gradients of a block of the factors: ``[i, D]``, contiguous, as ``dtype``."""
+        if self._ids is None and dtype == self.weight.dtype:
+            return self.weight[block]
+        shape = block.stop - block.start, self.weight.shape[1]
+        return self._space.take("block gradient", *shape, like=self.weight, dtype=dtype)
+
+    def write(self, block: slice, weight_iD: Tensor, bias_i: Tensor) -> None:
+        """Writes the gradients of a block of the items to score; those of biases that there are not, nowhere."""
         for gradient, rows in ((self.weight, weight_iD), (self.bias, bias_i)):
-            if gradient is None or rows is None:
+            if gradient is None:
                 continue
-            if self._ids is None:
-                gradient[block] = rows
-            else:
+            if self._ids is not None:
                 gradient.index_add_(0, self._ids[block], rows.to(gradient.dtype))
+            elif rows.data_ptr() != gradient[block].data_ptr():
+                gradient[block] = rows
+
+
+@dataclass(frozen=True, eq=False)
+class TargetBlock:
+    """The stored entries of a target in some columns, ``i`` of them, in the order of the columns.
+
+    Attributes:
+        offsets: int64 ``[i + 1]`` in host memory: column ``c`` has the entries ``offsets[c]`` to ``offsets[c + 1]``.
+        rows: int64 ``[Z]``: the row of each entry.
+        cols: int64 ``[Z]``: its column, counted from the first of these.
+        values: ``[Z]``.
+    """
+
+    offsets: Offsets
+    rows: Tensor
+    cols: Tensor
+    values: Tensor
+
+    @cached_property
+    def at(self) -> Tensor:
+        """Where the entries lie in a contiguous ``[B, i]``: int64 ``[Z]``."""
+        return self.rows * (len(self.offsets) - 1) + self.cols
+
+    @cached_property
+    def entries(self) -> Entries:
+        """The same for the compiled kernels."""
+        return Entries(self.offsets, self.rows, self.values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,13 +162,20 @@ class TargetEntries:
         order = target.columns
         return TargetEntries(target, order.rows, target.cols[order.entries], target.values.to(dtype)[order.entries])
 
-    def cut(self, block: slice) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns the rows, the places in a contiguous ``[B, i]`` and the values of the entries of some columns."""
-        offsets = self.target.columns.host_offsets
-        last = len(offsets) - 1  # a target may be narrower than the catalogue
-        entries = slice(int(offsets[min(block.start, last)]), int(offsets[min(block.stop, last)]))
-        rows = self.rows[entries]
-        return rows, rows * (block.stop - block.start) + (self.cols[entries] - block.start), self.values[entries]
+    def sums_of_rows(self) -> Tensor:
+        """Returns the sum of each row's values: ``[B]``."""
+        return self.target.sum_rows(self.target.values.to(self.values.dtype))
+
+    def cut(self, block: slice) -> TargetBlock:
+        """Returns the entries of some columns."""
+        of_target = self.target.columns.host_offsets
+        # a target may be narrower than the catalogue: columns that are missing begin and end where the last one ends
+        columns = np.minimum(np.arange(block.start, block.stop + 1), len(of_target) - 1)
+        offsets = of_target[columns]
+        entries = slice(int(offsets[0]), int(offsets[-1]))
+        return TargetBlock(
+            offsets - offsets[0], self.rows[entries], self.cols[entries] - block.start, self.values[entries]
+        )
 
 
 def item_blocks(num_users: int, num_items: int, device: torch.device) -> list[slice]:

@@ -15,7 +15,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-__all__ = ["ColumnOrder", "SparseRows"]
+__all__ = ["ColumnOrder", "Offsets", "SparseRows"]
 
 Offsets = npt.NDArray[np.int64]
 

@@ -12,11 +12,12 @@ from recoder.data.batches import Batch
 from recoder.losses import dense_form, fused_form
 from recoder.nn.base import FactorizationModel, check_factors, checked_scores, dot_scores
 from recoder.nn.tables import tables_with_sparse_gradients
-from recoder.ops.fused import SquaredError, fused_loss
+from recoder.ops.fused import fused_loss
 from recoder.ops.gather import add_table_gradient
 from recoder.ops.gram import gram_is_cheaper, gram_squared_error
 from recoder.ops.item_blocks import Gradients, ItemRows
 from recoder.ops.rows import SparseRows
+from recoder.ops.score_losses import SquaredError
 from recoder.ops.workspace import Workspace
 
 __all__ = ["BatchLoss"]

@@ -1,0 +1,51 @@
+/* Rows of tables [N, D]. */
+#include "numbers.h"
+
+/* What a step of Adam is told; see AdamStep. */
+struct adam {
+    float rate, root, new1, beta2, new2, eps, weight_decay;
+};
+
+static inline void adam_row(
+    float *restrict table, float *restrict first, float *restrict second, const float *restrict gradient,
+    int64_t size, struct adam step)
+{
+#pragma omp simd
+    for (int64_t d = 0; d < size; d++) {
+        float slope = gradient[d] + step.weight_decay * table[d];
+        float mean = first[d] + (slope - first[d]) * step.new1;
+        float square = second[d] * step.beta2 + slope * slope * step.new2;
+        first[d] = mean;
+        second[d] = square;
+        table[d] -= step.rate * mean / (sqrtf(square) * step.root + step.eps);
+    }
+}
+
+/* Updates the rows of a table and of its moments whose gradients these are, [R, D]; none repeats. */
+EVERY_LEVEL void adam_rows(
+    float *table, float *first, float *second, const int64_t *rows, const float *gradient, int64_t count, int64_t size,
+    struct adam step)
+{
+#pragma omp parallel for schedule(static) if (count * size > WORTH_THREADS)
+    for (int64_t r = 0; r < count; r++) {
+        int64_t at = rows[r] * size;
+        adam_row(table + at, first + at, second + at, gradient + r * size, size, step);
+    }
+}
+
+/* Writes rows of a table, rounded: [R, D]. */
+EVERY_LEVEL void gather_bf16(
+    const float *restrict table, const int64_t *restrict rows, int64_t count, int64_t size, uint16_t *restrict gathered)
+{
+#pragma omp parallel for schedule(static) if (count * size > WORTH_THREADS)
+    for (int64_t r = 0; r < count; r++) {
+        const float *restrict from = table + rows[r] * size;
+        uint16_t *restrict to = gathered + r * size;
+#pragma omp simd
+        for (int64_t d = 0; d < size; d++)
+            to[d] = to_bf16(from[d]);
+    }
+}
+
+/* What the library was compiled from. */
+const char *sources(void) { return RECODER_SOURCES; }

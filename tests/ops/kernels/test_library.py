@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from recoder.ops import kernels
+from recoder.ops.kernels import library, serve
+
+FOLDER = Path(kernels.__file__).parent
+
+
+def test_kernels_are_compiled_where_they_can_be():
+    if platform.system() != "Linux" or shutil.which("gcc") is None:
+        pytest.skip("needs GCC on Linux")
+    assert library() is not None
+
+
+def test_they_are_compiled_from_the_sources_beside_them():
+    if library() is None:
+        pytest.skip("no kernels are compiled")
+    digest = hashlib.sha256()
+    for path in sorted(FOLDER.glob("*.[ch]")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    sources = library().sources
+    sources.restype = ctypes.c_char_p
+    assert sources().decode() == digest.hexdigest()[:16], "install the project again: pip install -e ."
+
+
+def test_a_library_that_cannot_be_loaded_is_as_none_at_all(monkeypatch, tmp_path):
+    foreign = tmp_path / "kernels.so"
+    foreign.write_text("no library")
+    for path in (foreign, tmp_path / "missing.so"):
+        monkeypatch.setattr(kernels, "_LIBRARY", path)
+        assert library.__wrapped__() is None
+
+
+@pytest.mark.parametrize(
+    ("tensor", "expected"),
+    [
+        (torch.zeros(3, 2), True),
+        (torch.zeros(0, 2), True),
+        (torch.zeros(2, 3).T, False),
+        (torch.zeros(3, dtype=torch.float64), False),
+        (torch.zeros(3, device="meta"), False),
+    ],
+)
+def test_contiguous_tensors_in_host_memory_of_the_right_dtype_are_served(tensor, expected, monkeypatch):
+    monkeypatch.setattr(kernels, "library", lambda: "some")
+    assert serve(tensor) is expected
+    monkeypatch.setattr(kernels, "library", lambda: None)
+    assert not serve(tensor)
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_they_compute_in_as_many_threads_as_torch(number):
+    if library() is None:
+        pytest.skip("no kernels are compiled")
+    code = f"""
+import torch
+torch.set_num_threads({number})
+from recoder.ops.kernels.tables import AdamNumbers, adam_rows_
+def count():
+    return sum(1 for _ in __import__('pathlib').Path('/proc/self/task').iterdir())
+before = count()
+table = torch.zeros(1000, 200)
+adam_rows_(table, table.clone(), table.clone(), torch.arange(1000), table.clone(), AdamNumbers(1, 1, 1, 1, 1, 1, 0))
+print(count() - before)
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(result.stdout) == number - 1
