@@ -5,9 +5,10 @@ import math
 import pytest
 import torch
 from scipy import stats
+from torch import nn
 
 from recoder._random import derive_seed
-from recoder.nn.tables import FactorTable
+from recoder.nn.tables import FactorTable, factor_tables, row_gradients, tables_with_row_gradients
 
 
 def test_weights_are_uniform_within_the_xavier_bound_of_the_whole_table():
@@ -79,3 +80,35 @@ def test_gradients_hold_the_rows_that_were_asked_for(sparse):
 
 def test_repr_tells_sizes_and_gradients():
     assert repr(FactorTable(6, 2, name="items", seed=1, sparse=True)) == "FactorTable(6, 2, bias=False, sparse=True)"
+
+
+def test_tables_give_gradients_by_rows_for_a_while_and_then_as_before():
+    dense, sparse = (FactorTable(6, 2, name="items", seed=1, bias=True, sparse=sparse) for sparse in (False, True))
+    model = nn.ModuleList([dense, sparse])
+    ids = torch.tensor([4, 1])
+
+    def layouts():
+        model.zero_grad()
+        for table in (dense, sparse):
+            (table.rows(ids).sum() + table.biases(ids).sum()).backward()
+        gradients = {table: table.weight.grad.is_sparse and table.bias.grad.is_sparse for table in (dense, sparse)}
+        assert tables_with_row_gradients(model) == {
+            p for table, by_rows in gradients.items() for p in table.parameters() if by_rows
+        }
+        return list(gradients.values())
+
+    assert layouts() == [False, True]
+
+    def interrupted():
+        with row_gradients(factor_tables(model)):
+            assert layouts() == [True, True]
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert layouts() == [False, True]
+
+
+def test_modules_of_torch_say_themselves_whether_their_gradients_are_by_rows():
+    model = nn.ModuleList([nn.Embedding(3, 2, sparse=True), nn.EmbeddingBag(3, 2), nn.Linear(3, 2)])
+    assert tables_with_row_gradients(model) == {model[0].weight}

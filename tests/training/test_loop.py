@@ -15,6 +15,8 @@ from recoder.errors import DivergedError
 from recoder.losses import make_loss
 from recoder.nn import DynamicAutoencoder, FactorizationModel, MatrixFactorization, Popularity
 from recoder.nn.noise import FactorDropout
+from recoder.ops.kernels import library
+from recoder.training import optimizers
 from recoder.training.events import Callback
 from recoder.training.loop import Progress, solve, train_epochs
 from recoder.training.optimizers import ModelOptimizer
@@ -467,3 +469,34 @@ def test_a_solved_model_is_trained_as_one_last_epoch():
     (report,) = events.reports
     assert report.is_last
     assert np.isnan(report.loss)
+
+
+class AfterSteps(Callback):
+    def __init__(self, look):
+        self.on_step_end = look
+
+
+@pytest.mark.parametrize("negative_sampling", [False, True])
+@pytest.mark.parametrize("is_constrained", [False, True])
+def test_gradients_by_rows_and_dense_ones_train_alike(is_constrained, negative_sampling, monkeypatch):
+    def trained():
+        model = DynamicAutoencoder([4], is_constrained=is_constrained)
+        torch.manual_seed(1)
+        model.init_model(num_items=NUM_ITEMS)
+        run = Run(model, loss="logistic")
+        layouts = set()
+        run.train(
+            AfterSteps(lambda: layouts.add(model.item_sum.table.weight.grad.is_sparse)),
+            num_epochs=3,
+            negative_sampling=negative_sampling,
+        )
+        return run.weights(), layouts
+
+    by_rows, layouts = trained()
+    assert layouts == {library() is not None and not (is_constrained and not negative_sampling)}
+    monkeypatch.setattr(optimizers, "serve", lambda *tensors: False)
+    dense, layouts = trained()
+    assert layouts == {False}
+    assert all(not value.equal(torch.zeros_like(value)) for value in dense.values())
+    for name, value in dense.items():
+        torch.testing.assert_close(by_rows[name], value, rtol=1e-4, atol=1e-6)

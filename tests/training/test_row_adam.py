@@ -87,6 +87,23 @@ def test_untouched_rows_and_their_moments_stay_as_they_are(weight_decay):
         assert (part[[2, 5]] != old[[2, 5]]).all()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_with_every_row_updated_it_equals_adam_of_torch_on_the_dense_gradient(shape, weight_decay, dtype):
+    ours, theirs = (nn.Parameter(table.detach().to(dtype)) for table in parameters(shape, 2))
+    options = {"lr": 0.05, "betas": (0.8, 0.95), "eps": 1e-6, "weight_decay": weight_decay}
+    optimizer, reference = RowAdam([ours], every_row=True, **options), torch.optim.Adam([theirs], **options)
+    for step, rows in enumerate([[0, 3], [3, 8, 1], [], None, [3, 3, 0], list(range(NUM_ROWS))]):
+        gradient = random_gradient(shape, step).to(dtype)
+        ours.grad = gradient if rows is None else rows_of(gradient, rows)
+        theirs.grad = ours.grad.to_dense()
+        optimizer.step()
+        reference.step()
+        tolerance = 1e-12 if dtype == torch.float64 else 1e-5
+        torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
+
+
 def test_rows_of_zeros_in_a_sparse_gradient_are_touched():
     ours, theirs = parameters((NUM_ROWS, SIZE), 2)
     optimizer, reference = RowAdam([ours], weight_decay=0.1), torch.optim.Adam([theirs], lr=1e-3, weight_decay=0.1)

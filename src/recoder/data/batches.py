@@ -6,7 +6,6 @@ Sizes: B users in a batch, I candidate items, N items of the catalogue, Z stored
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +17,9 @@ from recoder.data.datasets import UsersInteractions
 from recoder.ops.rows import SparseRows
 
 __all__ = ["Batch", "BatchCollator"]
+
+_FEW_PER_ID = 32
+"""Marking ids among all that there could be is quicker than sorting them, if there are only so many for each."""
 
 
 class Batch:
@@ -110,30 +112,33 @@ def _tensors(
     """Returns the users, the candidate items and the rows; copies, as the matrix is not ours to change."""
     matrix = users_interactions.interactions_matrix
     num_cols = matrix.shape[1]
-    cols: npt.NDArray[np.integer[Any]] = matrix.indices
+    cols = matrix.indices.astype(np.int64)  # a copy; and numpy looks up by no other type without one
     items = None
     if negative_sampling:
-        candidates, cols = _unique(matrix.indices, num_cols)
+        candidates, cols = _unique(cols, num_cols)
         num_cols = len(candidates)
-        items = torch.from_numpy(candidates.astype(np.int64))
+        items = torch.from_numpy(candidates)
     rows = SparseRows(
         offsets=torch.from_numpy(matrix.indptr.astype(np.int64)),
-        cols=torch.from_numpy(cols.astype(np.int64)),
+        cols=torch.from_numpy(cols),
         values=torch.tensor(matrix.data),
         num_cols=num_cols,
     )
     return torch.tensor(users_interactions.users), items, rows
 
 
-def _unique(ids: npt.NDArray[np.integer[Any]], limit: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Returns the different ids, ascending, and where each id stands among them; all lie in [0, ``limit``).
-
-    By a table of places that is read only where it was written before, so that its size costs nothing.
-    """
+def _unique(ids: npt.NDArray[np.int64], limit: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Returns the different ids, ascending, and where each id stands among them; all lie in [0, ``limit``)."""
+    # never read where nothing was written, so its size costs nothing
     place = np.empty(limit, dtype=np.int64)
-    numbers = np.arange(len(ids))
-    place[ids] = numbers
-    unique = np.sort(ids[place[ids] == numbers])
+    if limit < _FEW_PER_ID * len(ids):
+        is_there = np.zeros(limit, dtype=np.bool_)
+        is_there[ids] = True
+        unique = np.flatnonzero(is_there)
+    else:
+        numbers = np.arange(len(ids))
+        place[ids] = numbers
+        unique = np.sort(ids[place[ids] == numbers])
     place[unique] = np.arange(len(unique))
     return unique, place[ids]
 

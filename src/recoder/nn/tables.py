@@ -5,7 +5,9 @@ Sizes: N rows of a table, D factors, I rows that are asked for.
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +15,7 @@ from torch import Tensor, nn
 from recoder._random import derive_seed
 from recoder.ops.gather import gather_rows
 
-__all__ = ["FactorTable", "tables_with_sparse_gradients"]
+__all__ = ["FactorTable", "factor_tables", "row_gradients", "tables_with_row_gradients"]
 
 BLOCK_ROWS = 4096
 
@@ -31,7 +33,10 @@ class FactorTable(nn.Module):
         name: names the stream of random numbers; different for each table of a model.
         seed: of the draw.
         bias: whether rows have a bias.
-        sparse: give gradients as sparse tensors that hold only the rows which were asked for.
+        sparse: train only the rows that were asked for: gradients are sparse tensors that hold these.
+
+    Attributes:
+        row_gradients: whether gradients are such tensors now; an optimizer may want that of any table.
     """
 
     bias: nn.Parameter | None
@@ -48,6 +53,7 @@ class FactorTable(nn.Module):
     ) -> None:
         super().__init__()
         self.sparse = sparse
+        self.row_gradients = sparse
         self.weight = nn.Parameter(torch.empty(num_rows, num_factors))
         self.register_parameter("bias", nn.Parameter(torch.zeros(num_rows)) if bias else None)
         _fill_xavier_uniform(self.weight.data, name, seed)
@@ -56,13 +62,13 @@ class FactorTable(nn.Module):
         """Returns the rows of ``ids`` (int64 ``[I]``), ``[I, D]``; the whole table for None."""
         if ids is None:
             return self.weight
-        return gather_rows(self.weight, ids, sparse=self.sparse)
+        return gather_rows(self.weight, ids, sparse=self.row_gradients)
 
     def biases(self, ids: Tensor | None = None) -> Tensor | None:
         """Returns the biases of ``ids`` (int64 ``[I]``), ``[I]``; all for None; None where the table has none."""
         if self.bias is None or ids is None:
             return self.bias
-        return gather_rows(self.bias, ids, sparse=self.sparse)
+        return gather_rows(self.bias, ids, sparse=self.row_gradients)
 
     def extra_repr(self) -> str:
         """Returns what ``repr`` shows."""
@@ -70,14 +76,33 @@ class FactorTable(nn.Module):
         return f"{rows}, {factors}, bias={self.bias is not None}, sparse={self.sparse}"
 
 
-def tables_with_sparse_gradients(model: nn.Module) -> set[nn.Parameter]:
-    """Returns the parameters of modules that say ``sparse``: torch's embedding layers do, and so do our tables."""
+def tables_with_row_gradients(model: nn.Module) -> set[nn.Parameter]:
+    """Returns the parameters of modules whose gradients are by rows: of torch's embedding layers, and of our tables."""
     return {
         parameter
         for module in model.modules()
-        if isinstance(module, nn.Embedding | nn.EmbeddingBag | FactorTable) and module.sparse
+        if (isinstance(module, FactorTable) and module.row_gradients)
+        or (isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.sparse)
         for parameter in module.parameters(recurse=False)
     }
+
+
+def factor_tables(model: nn.Module) -> list[FactorTable]:
+    """Returns the tables of a model."""
+    return [module for module in model.modules() if isinstance(module, FactorTable)]
+
+
+@contextlib.contextmanager
+def row_gradients(tables: Iterable[FactorTable]) -> Iterator[None]:
+    """Lets some tables give their gradients by rows for a while."""
+    before = [(table, table.row_gradients) for table in tables]
+    for table, _ in before:
+        table.row_gradients = True
+    try:
+        yield
+    finally:
+        for table, was in before:
+            table.row_gradients = was
 
 
 def _fill_xavier_uniform(weight_ND: Tensor, name: str, seed: int) -> None:

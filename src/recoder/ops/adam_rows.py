@@ -1,4 +1,4 @@
-"""One step of Adam for some rows of a table.
+"""One step of Adam for a table of which some rows have gradients.
 
 Sizes: N rows of the table, R of them touched, D factors.
 """
@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 from torch.optim.adam import adam
 
+from recoder.ops.gather import table_gradient
 from recoder.ops.kernels import serve
-from recoder.ops.kernels.tables import AdamNumbers, adam_rows_
+from recoder.ops.kernels.tables import AdamNumbers, adam_every_row_, adam_rows_
 
-__all__ = ["AdamStep", "adam_all", "adam_rows"]
+__all__ = ["AdamStep", "adam_all", "adam_every_row", "adam_rows"]
 
 _ROWS_AT_ONCE = 2048
 """Whose copies stay in the processor's cache between being read, updated and written."""
@@ -56,16 +57,7 @@ def adam_rows(table: Tensor, first: Tensor, second: Tensor, rows_R: Tensor, grad
     if not (serve(table, first, second, gradient) and serve(rows_R, dtypes=(torch.int64,))):
         _by_copies(table, first, second, rows_R, gradient, step)
         return
-    numbers = AdamNumbers(
-        rate=step.lr / (1 - step.beta1**step.number),
-        root=(1 - step.beta2**step.number) ** -0.5,
-        new1=1 - step.beta1,
-        beta2=step.beta2,
-        new2=1 - step.beta2,
-        eps=step.eps,
-        weight_decay=step.weight_decay,
-    )
-    adam_rows_(table, first, second, rows_R, gradient, numbers)
+    adam_rows_(table, first, second, rows_R, gradient, _numbers(step))
 
 
 def _by_copies(table: Tensor, first: Tensor, second: Tensor, rows_R: Tensor, gradient: Tensor, step: AdamStep) -> None:
@@ -76,6 +68,19 @@ def _by_copies(table: Tensor, first: Tensor, second: Tensor, rows_R: Tensor, gra
         adam_all(some, some_first, some_second, gradient[start : start + _ROWS_AT_ONCE], step)
         for tensor, updated in zip(tensors, (some, some_first, some_second), strict=True):
             tensor.index_copy_(0, rows, updated)
+
+
+def adam_every_row(
+    table: Tensor, first: Tensor, second: Tensor, rows_R: Tensor, gradient: Tensor, step: AdamStep
+) -> None:
+    """Updates all rows of a table and of its two moments from the gradients of some; those of the others are zero.
+
+    Without a dense gradient, where the compiled kernels serve. The arguments are those of ``adam_rows``.
+    """
+    if serve(table, first, second, gradient) and serve(rows_R, dtypes=(torch.int64,)):
+        adam_every_row_(table, first, second, rows_R, gradient, _numbers(step))
+        return
+    adam_all(table, first, second, table_gradient(table.shape, rows_R, gradient, sparse=False), step)
 
 
 def adam_all(table: Tensor, first: Tensor, second: Tensor, gradient: Tensor, step: AdamStep) -> None:
@@ -96,4 +101,16 @@ def adam_all(table: Tensor, first: Tensor, second: Tensor, gradient: Tensor, ste
         weight_decay=step.weight_decay,
         eps=step.eps,
         maximize=False,
+    )
+
+
+def _numbers(step: AdamStep) -> AdamNumbers:
+    return AdamNumbers(
+        rate=step.lr / (1 - step.beta1**step.number),
+        root=(1 - step.beta2**step.number) ** -0.5,
+        new1=1 - step.beta1,
+        beta2=step.beta2,
+        new2=1 - step.beta2,
+        eps=step.eps,
+        weight_decay=step.weight_decay,
     )

@@ -20,8 +20,8 @@ from recoder.ops.workspace import Workspace
 
 __all__ = ["Gradients", "ItemGradients", "ItemRows", "TargetBlock", "TargetEntries", "item_blocks"]
 
-BLOCK_SCORES = 1 << 20
-"""Scores of a block: 4 MiB in float32, so that a block stays in the processor's cache."""
+BLOCK_SCORES = 1 << 21
+"""Scores of a block: 8 MiB in float32, so that a block stays in the processor's cache."""
 
 DEVICE_BLOCK_SCORES = 1 << 22
 """The same on another device, where starting an operation costs more than memory does."""

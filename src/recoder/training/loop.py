@@ -66,10 +66,15 @@ def train_epochs(
     Raises:
         DivergedError: if an epoch's loss is not finite.
     """
-    batch_loss = BatchLoss(model, loss, dtype)
     steps_per_epoch = config.iters_per_epoch or len(loader)
     model.train()
-    with _own_random_state(model, device), finish_step_on_interrupt() as raise_if_interrupted, _events(callbacks):
+    with (
+        optimizer.row_gradients(),
+        _own_random_state(model, device),
+        finish_step_on_interrupt() as raise_if_interrupted,
+        _events(callbacks),
+    ):
+        batch_loss = BatchLoss(model, loss, dtype)
         done = progress.epoch * steps_per_epoch + progress.step
         for callback in callbacks:
             callback.on_train_start(done, config.num_epochs * steps_per_epoch)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -10,7 +12,8 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adagrad, Adam, Optimizer, RMSprop
 
 from recoder.errors import ConfigError, FileFormatError
-from recoder.nn.tables import tables_with_sparse_gradients
+from recoder.nn.tables import FactorTable, factor_tables, row_gradients, tables_with_row_gradients
+from recoder.ops.kernels import serve
 from recoder.training.row_adam import RowAdam
 
 __all__ = ["OPTIMIZER_TYPES", "ModelOptimizer", "OptimizerState"]
@@ -51,12 +54,20 @@ class ModelOptimizer:
         self._names = {parameter: name for name, parameter in model.named_parameters() if parameter.requires_grad}
         if not self._names:
             raise ConfigError(f"{type(model).__name__} has no parameters to train; create them in init_model")
-        by_rows = tables_with_sparse_gradients(model) & self._names.keys()
+        by_rows = tables_with_row_gradients(model) & self._names.keys()
         self._check_sparse(by_rows)
+        # of which the gradients are needed by rows, though every row is updated
+        self._tables = [table for table in factor_tables(model) if not table.sparse and self._reads_rows(table)]
+        whole = {p for table in self._tables for p in table.parameters(recurse=False)} & self._names.keys()
         self._optimizers: list[Optimizer] = [
-            *self._make(self._dense_optimizer, [p for p in self._names if p not in by_rows]),
+            *self._make(self._dense_optimizer, [p for p in self._names if p not in by_rows | whole]),
             *self._make(RowAdam, [p for p in self._names if p in by_rows]),
+            *self._make(partial(RowAdam, every_row=True), [p for p in self._names if p in whole]),
         ]
+
+    def row_gradients(self) -> AbstractContextManager[None]:
+        """Returns a context in which the model's tables give gradients as they are read fastest here."""
+        return row_gradients(self._tables)
 
     def zero_grad(self) -> None:
         """Forgets the gradients."""
@@ -113,6 +124,9 @@ class ModelOptimizer:
         ]
         groups = [group for group in groups if group["params"]]
         return [kind(groups)] if groups else []
+
+    def _reads_rows(self, table: FactorTable) -> bool:
+        return self._type == "adam" and serve(*(p.detach() for p in table.parameters(recurse=False)))
 
     def _dense_optimizer(self, groups: list[dict[str, Any]]) -> Optimizer:
         on_cpu = all(p.device.type == "cpu" for group in groups for p in group["params"])

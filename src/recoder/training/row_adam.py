@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from recoder.ops.adam_rows import AdamStep, adam_all, adam_rows
+from recoder.ops.adam_rows import AdamStep, adam_all, adam_every_row, adam_rows
 from recoder.ops.gather import may_repeat
 
 __all__ = ["RowAdam"]
@@ -34,6 +34,7 @@ class RowAdam(Optimizer):
         betas: decay of the two moments.
         eps: keeps the division finite.
         weight_decay: L2 penalty, added to the gradient of touched rows.
+        every_row: take a sparse gradient for a dense one that is zero elsewhere, which touches every row.
     """
 
     def __init__(
@@ -43,8 +44,11 @@ class RowAdam(Optimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
+        *,
+        every_row: bool = False,
     ) -> None:
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+        self._update = adam_every_row if every_row else adam_rows
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -71,7 +75,7 @@ class RowAdam(Optimizer):
         step = AdamStep(state["step"], group["lr"], beta1, beta2, group["eps"], group["weight_decay"])
         moments = state["exp_avg"], state["exp_avg_sq"]
         if gradient.is_sparse:
-            adam_rows(table, *moments, *_without_repeats(gradient), step)
+            self._update(table, *moments, *_without_repeats(gradient), step)
         else:
             adam_all(table, *moments, gradient, step)
 

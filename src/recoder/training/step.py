@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from recoder.data.batches import Batch
 from recoder.losses import dense_form, fused_form
 from recoder.nn.base import FactorizationModel, check_factors, checked_scores, dot_scores
-from recoder.nn.tables import tables_with_sparse_gradients
+from recoder.nn.tables import tables_with_row_gradients
 from recoder.ops.fused import fused_loss
 from recoder.ops.gather import add_table_gradient
 from recoder.ops.gram import gram_is_cheaper, gram_squared_error
@@ -42,9 +42,7 @@ class BatchLoss:
         self._fused = fused_form(loss) if model.is_factorized else None
         self._compare = dense_form(loss)
         self._tables = _item_tables(model) if self._fused is not None else None
-        self._dense_gradients = self._tables is not None and self._tables.weight not in tables_with_sparse_gradients(
-            model
-        )
+        self._dense_gradients = self._tables is not None and self._tables.weight not in tables_with_row_gradients(model)
 
     def prepared(self, pair: tuple[Batch, Batch | None]) -> tuple[Batch, Batch | None]:
         """Returns the batches, once what is derived from them alone is: it needs no device, and can be done ahead."""

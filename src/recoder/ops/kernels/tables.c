@@ -6,13 +6,14 @@ struct adam {
     float rate, root, new1, beta2, new2, eps, weight_decay;
 };
 
+/* No gradient: zeros. */
 static inline void adam_row(
     float *restrict table, float *restrict first, float *restrict second, const float *restrict gradient,
     int64_t size, struct adam step)
 {
 #pragma omp simd
     for (int64_t d = 0; d < size; d++) {
-        float slope = gradient[d] + step.weight_decay * table[d];
+        float slope = (gradient ? gradient[d] : 0) + step.weight_decay * table[d];
         float mean = first[d] + (slope - first[d]) * step.new1;
         float square = second[d] * step.beta2 + slope * slope * step.new2;
         first[d] = mean;
@@ -30,6 +31,21 @@ EVERY_LEVEL void adam_rows(
     for (int64_t r = 0; r < count; r++) {
         int64_t at = rows[r] * size;
         adam_row(table + at, first + at, second + at, gradient + r * size, size, step);
+    }
+}
+
+/* Updates all rows; places[r] is where the gradient of row r is, or below 0 where it is zero. */
+EVERY_LEVEL void adam_every_row(
+    float *table, float *first, float *second, const int32_t *places, const float *gradient, int64_t count, int64_t size,
+    struct adam step)
+{
+#pragma omp parallel for schedule(static) if (count * size > WORTH_THREADS)
+    for (int64_t r = 0; r < count; r++) {
+        int64_t at = r * size;
+        if (places[r] < 0)
+            adam_row(table + at, first + at, second + at, NULL, size, step);
+        else
+            adam_row(table + at, first + at, second + at, gradient + places[r] * size, size, step);
     }
 }
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from recoder.ops.kernels import library
 
-__all__ = ["AdamNumbers", "adam_rows_", "gather_rounded"]
+__all__ = ["AdamNumbers", "adam_every_row_", "adam_rows_", "gather_rounded"]
 
 
 class AdamNumbers(ctypes.Structure):
@@ -33,6 +33,19 @@ def adam_rows_(
     tensors = (ctypes.c_void_p(t.data_ptr()) for t in (table, first, second, rows_R, gradient))
     size = math.prod(table.shape[1:])
     kernels.adam_rows(*tensors, ctypes.c_int64(len(rows_R)), ctypes.c_int64(size), numbers)
+
+
+def adam_every_row_(
+    table: Tensor, first: Tensor, second: Tensor, rows_R: Tensor, gradient: Tensor, numbers: AdamNumbers
+) -> None:
+    """Updates all rows; the gradients of those that ``rows`` does not name are zero."""
+    kernels = library()
+    assert kernels is not None  # the caller has asked `serve`
+    places_N = torch.full((len(table),), -1, dtype=torch.int32)
+    places_N[rows_R] = torch.arange(len(rows_R), dtype=torch.int32)
+    tensors = (ctypes.c_void_p(t.data_ptr()) for t in (table, first, second, places_N, gradient))
+    size = math.prod(table.shape[1:])
+    kernels.adam_every_row(*tensors, ctypes.c_int64(len(table)), ctypes.c_int64(size), numbers)
 
 
 def gather_rounded(table_ND: Tensor, rows_R: Tensor, gathered_RD: Tensor) -> Tensor:
