@@ -5,6 +5,9 @@ Sizes: B users in the batch, I target items, D factors.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -75,20 +78,19 @@ class BatchLoss:
         penalty = self._model.penalty()
         summed, gradients = self._loss_of_factors(factors_BD, items, target.rows, scale=1 / len(interactions))
         assert gradients is not None  # there is a scale
-        roots = [(factors_BD, gradients.factors)]
+        known = [(factors_BD, gradients.factors)]
         if self._tables is None:
-            roots.append((items.weight, gradients.weight))
+            known.append((items.weight, gradients.weight))
             if items.bias is not None and gradients.bias is not None:
-                roots.append((items.bias, gradients.bias))
-        if penalty is not None:
-            roots.append((penalty, torch.ones_like(penalty)))
-        roots = [(tensor, gradient) for tensor, gradient in roots if tensor.requires_grad]
-        if roots:
-            torch.autograd.backward([tensor for tensor, _ in roots], [gradient for _, gradient in roots])
+                known.append((items.bias, gradients.bias))
+        tensors, of_tensors = zip(*known, strict=True)
+        loss: Tensor = _Known.apply(summed / len(interactions), of_tensors, *tensors)  # type: ignore[no-untyped-call]  # in torch 2.13
+        whole = _with_penalty(loss, penalty)
+        if whole.requires_grad:
+            whole.backward()  # type: ignore[no-untyped-call]  # unannotated in torch 2.13
         if self._tables is not None:
             self._add_to_tables(items, gradients)
-        mean = summed / len(interactions)
-        return _with_penalty(mean, penalty).detach()
+        return whole.detach()
 
     def _loss_of_factors(
         self, factors_BD: Tensor, items: ItemRows, target: SparseRows, *, scale: float | None
@@ -152,6 +154,22 @@ class BatchLoss:
 
     def _autocast(self, interactions: Batch) -> torch.autocast:
         return torch.autocast(interactions.users.device.type, dtype=self._dtype, enabled=self._dtype is not None)
+
+
+class _Known(torch.autograd.Function):
+    """A number whose gradients in some tensors are known; it may only be added to.
+
+    ``torch.autograd.backward`` would take the gradients too, but imports torch's symbolic shapes, which costs 34 MiB.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, gradients: Sequence[Tensor], *tensors: Tensor) -> Tensor:
+        ctx.gradients = gradients
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *ones: Tensor) -> tuple[Tensor | None, ...]:
+        return None, None, *ctx.gradients
 
 
 def _item_tables(model: FactorizationModel) -> ItemRows | None:

@@ -1,0 +1,165 @@
+"""What a step of each type of optimizer does to one parameter and its state: by the functions behind torch's classes.
+
+The classes themselves import torch's compiler, which costs 70 MiB and most of a second at their first use.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.optim.adagrad import adagrad
+from torch.optim.rmsprop import rmsprop
+from torch.optim.sgd import sgd
+
+from recoder.ops.adam_rows import AdamStep, adam_all, adam_every_row, adam_rows
+from recoder.ops.gather import may_repeat
+
+__all__ = ["STATE_KEYS", "UPDATES", "State", "Update", "update_by_adam"]
+
+MOMENTUM = 0.9
+
+State = dict[str, Any]
+"""Tensors of a parameter's shape, and ``step``, an int: reading a tensor would wait for a device."""
+
+
+class Update(Protocol):
+    """One step for one parameter."""
+
+    def __call__(
+        self, parameter: Tensor, gradient: Tensor, state: State, *, lr: float, weight_decay: float, every_row: bool
+    ) -> None:
+        """Changes the parameter and its state in place.
+
+        Args:
+            parameter: the parameter.
+            gradient: of it.
+            state: empty before the first step.
+            lr: learning rate.
+            weight_decay: L2 penalty, added to the gradient.
+            every_row: take a sparse gradient for a dense one that is zero elsewhere.
+        """
+        ...
+
+
+def update_by_adam(
+    parameter: Tensor,
+    gradient: Tensor,
+    state: State,
+    *,
+    lr: float,
+    weight_decay: float = 0.0,
+    every_row: bool = False,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+) -> None:
+    """Adam (Kingma & Ba 2015, arXiv:1412.6980), by rows where the gradient is sparse.
+
+    A row is touched if the step's gradient holds it, even with zeros; a dense gradient touches every row, and so does
+    ``every_row``. Untouched rows and their moments stay as they are, so a step costs what it touches, whatever the size
+    of the table. The price: the moments of a rare row decay per visit, not per step, and so does its weight decay. With
+    every row touched it equals ``torch.optim.Adam``; without weight decay it equals ``torch.optim.SparseAdam``, but
+    for where the tiny ``eps`` is added.
+    """
+    if not state:
+        state.update(step=0, exp_avg=torch.zeros_like(parameter), exp_avg_sq=torch.zeros_like(parameter))
+    state["step"] += 1
+    step = AdamStep(state["step"], lr, *betas, eps, weight_decay)
+    moments = state["exp_avg"], state["exp_avg_sq"]
+    if not gradient.is_sparse:
+        adam_all(parameter, *moments, gradient, step)
+        return
+    update = adam_every_row if every_row else adam_rows
+    update(parameter, *moments, *_without_repeats(gradient), step)
+
+
+def _update_by_sgd(
+    parameter: Tensor, gradient: Tensor, state: State, *, lr: float, weight_decay: float, every_row: bool
+) -> None:
+    momenta = [state.get("momentum_buffer")]
+    sgd(
+        [parameter],
+        [gradient.contiguous()],
+        momenta,
+        fused=True,
+        weight_decay=weight_decay,
+        momentum=MOMENTUM,
+        lr=lr,
+        dampening=0.0,
+        nesterov=False,
+        maximize=False,
+    )
+    state["momentum_buffer"] = momenta[0]
+
+
+def _update_by_adagrad(
+    parameter: Tensor, gradient: Tensor, state: State, *, lr: float, weight_decay: float, every_row: bool
+) -> None:
+    if not state:
+        state.update(step=0, sum=torch.zeros_like(parameter))
+    adagrad(
+        [parameter],
+        [gradient.contiguous()],
+        [state["sum"]],
+        [torch.tensor(float(state["step"]))],
+        fused=parameter.device.type == "cpu",  # torch 2.13 has no fused Adagrad for CUDA
+        lr=lr,
+        weight_decay=weight_decay,
+        lr_decay=0.0,
+        eps=1e-10,
+        maximize=False,
+    )
+    state["step"] += 1
+
+
+def _update_by_rmsprop(
+    parameter: Tensor, gradient: Tensor, state: State, *, lr: float, weight_decay: float, every_row: bool
+) -> None:
+    if not state:
+        state.update(step=0, square_avg=torch.zeros_like(parameter), momentum_buffer=torch.zeros_like(parameter))
+    rmsprop(
+        [parameter],
+        [gradient],
+        [state["square_avg"]],
+        [],
+        [state["momentum_buffer"]],
+        [torch.tensor(float(state["step"]))],
+        lr=lr,
+        alpha=0.99,
+        eps=1e-8,
+        weight_decay=weight_decay,
+        momentum=MOMENTUM,
+        centered=False,
+    )
+    state["step"] += 1
+
+
+UPDATES: dict[str, Update] = {
+    "sgd": _update_by_sgd,
+    "adam": update_by_adam,
+    "adagrad": _update_by_adagrad,
+    "rmsprop": _update_by_rmsprop,
+}
+
+STATE_KEYS = {
+    "sgd": {"momentum_buffer"},
+    "adam": {"step", "exp_avg", "exp_avg_sq"},
+    "adagrad": {"step", "sum"},
+    "rmsprop": {"step", "square_avg", "momentum_buffer"},
+}
+
+
+def _without_repeats(gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the rows of a sparse gradient, int64 ``[R]``, and their values, those of repeats added up."""
+    rows, values = gradient._indices()[0], gradient._values()
+    if not may_repeat(rows):
+        return rows, values
+    if rows.device.type != "cpu":
+        gradient = gradient.coalesce()
+        return gradient.indices()[0], gradient.values()
+    # faster than coalesce, which sorts the rows' values too
+    unique, place = np.unique(rows.numpy(), return_inverse=True)
+    sums = values.new_zeros(len(unique), *values.shape[1:])
+    return torch.from_numpy(unique), sums.index_add_(0, torch.from_numpy(place.reshape(-1)), values)
