@@ -1,22 +1,21 @@
 """The squared error of all items without their scores: its cost does not grow with the number of users.
 
-Let Z be the users' factors with a one appended to each, W the items' with the bias appended, so that scores are
-``x = z w``. The sum of all x squared is then ``<W'W, Z'Z>``, and its gradients are ``2 W Z'Z`` and ``2 Z W'W``; each
-stored entry of the target corrects the part of its own score. Sizes: B users, I items, i of them in a block, D factors,
-E = D + 1 with biases and D without, Z stored entries.
+With users' factors z, items' factors w and biases b, scores are ``x = z w + b``. With ``G = W'W``, ``S = Z'Z`` and u
+the sum of the users' factors, the sum of all x squared is ``<G, S> + 2 (W'b)'u + B b'b``, and its gradients are
+``2 (Z G + 1 (W'b)')``, ``2 (W S + b u')`` and ``2 (W u + B b)``; each stored entry of the target corrects the part of
+its own score. Sizes: B users, I items, i of them in a block, D factors, Z stored entries.
 """
 
 from __future__ import annotations
 
-import warnings
-from functools import cache
-
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from recoder.ops.encode import sums_by_column
-from recoder.ops.item_blocks import Gradients, ItemGradients, ItemRows
+from recoder.ops.encode import sums_by_column, weighted_row_sums
+from recoder.ops.item_blocks import Gradients, ItemGradients, ItemRows, TargetEntries
+from recoder.ops.kernels import serve
+from recoder.ops.kernels.gram import finish_gram, squared_entries
+from recoder.ops.products_at import products_at
 from recoder.ops.rows import SparseRows
 from recoder.ops.score_losses import SquaredError
 from recoder.ops.workspace import Workspace
@@ -55,79 +54,106 @@ def gram_squared_error(
         space: where to compute. The gradients lie there too, so the next call with it overwrites them.
     """
     space = space or Workspace()
-    num_factors = factors_BD.shape[1]
-    blocks = _blocks(len(items), num_factors)
-    with_ones_BE = factors_BD if items.bias is None else F.pad(factors_BD, (0, 1), value=1.0)
-    users_EE = with_ones_BE.T @ with_ones_BE
-    items_EE = torch.zeros_like(users_EE)
-    for block in blocks:
-        with_bias_iE = _with_biases(items, block, factors_BD.dtype, space)
-        items_EE.addmm_(with_bias_iE.T, with_bias_iE)
-    target_Z = target.values.to(factors_BD.dtype)
-    correction, slope_Z = loss.correction(_scores_at(factors_BD, items, target), target_Z)
-    value = (items_EE * users_EE).sum() + correction
-    if scale is None:
+    num_users, num_factors = factors_BD.shape
+    factors_BD, target = factors_BD.contiguous(), target.with_values(target.values.to(factors_BD.dtype))
+    users_DD, users_sum_D = factors_BD.T @ factors_BD, factors_BD.sum(dim=0)
+    correction, slopes_Z, of_factors = _of_entries(loss, factors_BD, items, target, 1.0 if scale is None else scale)
+    blocks = _ItemPart(factors_BD, users_sum_D, items, target.with_values(slopes_Z), scale)
+    of_items = None if scale is None else ItemGradients(items, dense=dense, like=factors_BD, space=space)
+    items_DD, scaled_DD = torch.zeros_like(users_DD), users_DD * (0.0 if scale is None else 2 * scale)
+    for block in _blocks(len(items), num_factors):
+        weight_iD = items.weight_of(block, factors_BD.dtype, space)
+        items_DD.addmm_(weight_iD.T, weight_iD)
+        if of_items is None or scale is None:
+            blocks.add_biased(block, weight_iD)
+        else:
+            of_weight_iD = of_items.place(block, factors_BD.dtype)
+            torch.mm(weight_iD, scaled_DD, out=of_weight_iD)
+            of_items.write(block, of_weight_iD, blocks.finish(block, weight_iD, of_weight_iD))
+    value = (items_DD * users_DD).sum() + 2 * torch.dot(blocks.biased_D, users_sum_D) + correction
+    biases = items.bias if items.bias is None or items.ids is None else items.bias[items.ids]
+    if biases is not None:
+        value += num_users * biases.square().sum()
+    if of_items is None or scale is None:
         return value, None
-
-    slope_Z = slope_Z * scale
-    rows_Z = target.cols if items.ids is None else items.ids[target.cols]
-    of_factors = F.embedding_bag(
-        rows_Z, items.weight, target.offsets, mode="sum", per_sample_weights=slope_Z, include_last_offset=True
-    )
-    of_factors.addmm_(with_ones_BE, items_EE[:, :num_factors], alpha=2 * scale)
-    of_items = ItemGradients(items, dense=dense, like=factors_BD, space=space)
-    of_bias_I = None if items.bias is None else _sums(target, slope_Z, len(items))
-    users_EE *= 2 * scale
-    by_column_Z = slope_Z[target.columns.entries]
-    for block in blocks:
-        with_bias_iE = _with_biases(items, block, factors_BD.dtype, space)
-        of_both_iE = torch.mm(with_bias_iE, users_EE, out=space.take("both", *with_bias_iE.shape, like=factors_BD))
-        of_weight = of_both_iE[:, :num_factors].add_(sums_by_column(target, by_column_Z, factors_BD, block))
-        of_bias = of_both_iE[:, -1] if of_bias_I is None else of_both_iE[:, num_factors] + of_bias_I[block]
-        of_items.write(block, of_weight, of_bias)
+    of_factors.addmm_(factors_BD, items_DD, alpha=2 * scale).add_(blocks.biased_D, alpha=2 * scale)
     return value, Gradients(of_factors, of_items.weight, of_items.bias)
 
 
-def _sums(target: SparseRows, entries_Z: Tensor, num_items: int) -> Tensor:
-    """Returns the sum of the entries of each item: ``[I]``."""
-    return entries_Z.new_zeros(num_items).index_add_(0, target.cols, entries_Z)
+class _ItemPart:
+    """What is no matrix product, block by block of the items.
+
+    Args:
+        factors_BD: the users' factors.
+        users_sum_D: their sum.
+        items: what is scored.
+        slopes: of the stored entries of the target, times ``scale``.
+        scale: what to multiply gradients by; None: there are none.
+
+    Attributes:
+        biased_D: the sum of the items' factors, each times its bias, of the blocks so far.
+    """
+
+    def __init__(
+        self, factors_BD: Tensor, users_sum_D: Tensor, items: ItemRows, slopes: SparseRows, scale: float | None
+    ) -> None:
+        self.biased_D = torch.zeros_like(users_sum_D)
+        self._factors_BD, self._users_sum_D, self._items = factors_BD, users_sum_D, items
+        self._slopes, self._scale = slopes, 1.0 if scale is None else scale
+        self._by_column = TargetEntries.of(slopes, factors_BD.dtype)
+
+    def add_biased(self, block: slice, weight_iD: Tensor) -> None:
+        """Adds to ``biased_D``, where there are no gradients to finish."""
+        bias_i = self._items.bias_of(block)
+        if bias_i is not None:
+            self.biased_D += weight_iD.T @ bias_i
+
+    def finish(self, block: slice, weight_iD: Tensor, of_weight_iD: Tensor) -> Tensor:
+        """Adds what biases and stored entries add to a block's gradients and to ``biased_D``.
+
+        Returns the gradients of the biases: ``[i]``, zero where there are none.
+        """
+        bias_i = self._items.bias_of(block)
+        bias_i = weight_iD.new_zeros(len(weight_iD)) if bias_i is None else bias_i
+        entries = self._by_column.cut(block)
+        if serve(self._factors_BD, weight_iD, bias_i, of_weight_iD):
+            return finish_gram(
+                weight_iD,
+                bias_i,
+                self._factors_BD,
+                self._users_sum_D,
+                entries.offsets,
+                entries.rows,
+                entries.values,
+                self._scale,
+                of_weight_iD,
+                self.biased_D,
+            )
+        self.biased_D += weight_iD.T @ bias_i
+        of_weight_iD.addr_(bias_i, self._users_sum_D, alpha=2 * self._scale)
+        of_weight_iD += sums_by_column(self._slopes, self._by_column.values, self._factors_BD, block)
+        of_squares_i = weight_iD @ self._users_sum_D + len(self._factors_BD) * bias_i
+        return (2 * self._scale * of_squares_i).index_add_(0, entries.cols, entries.values)
 
 
-def _with_biases(items: ItemRows, block: slice, dtype: torch.dtype, space: Workspace) -> Tensor:
-    """Returns the factors of a block of items with their biases appended: ``[i, E]``."""
-    weight_iD, bias_i = items.weight_of(block, dtype, space), items.bias_of(block)
-    if bias_i is None:
-        return weight_iD
-    joined = space.take("rows with biases", len(weight_iD), weight_iD.shape[1] + 1, like=weight_iD)
-    joined[:, :-1] = weight_iD
-    joined[:, -1] = bias_i
-    return joined
+def _of_entries(
+    loss: SquaredError, factors_BD: Tensor, items: ItemRows, target: SparseRows, scale: float
+) -> tuple[Tensor | float, Tensor, Tensor]:
+    """Returns what the stored entries add to the loss of a target of zeros, and the gradients of that times ``scale``.
+
+    These are the slope of each entry, ``[Z]``, and the users' part ``[B, D]``.
+    """
+    table_ND, bias_N, values_Z = items.weight, items.bias, target.values
+    items_Z = target.cols if items.ids is None else items.ids[target.cols]
+    if serve(factors_BD, table_ND, values_Z, *([] if bias_N is None else [bias_N])):
+        return squared_entries(factors_BD, table_ND, bias_N, target.offsets, items_Z, values_Z, loss.confidence, scale)
+    scores_Z = products_at(factors_BD, table_ND, target.offsets, items_Z)
+    correction, slopes_Z = loss.correction(scores_Z if bias_N is None else scores_Z + bias_N[items_Z], values_Z)
+    slopes_Z *= scale
+    of_factors = weighted_row_sums(table_ND, target.with_values(slopes_Z), items.ids, sparse=False)
+    return correction, slopes_Z, of_factors
 
 
 def _blocks(num_items: int, num_factors: int) -> list[slice]:
     height = max(1, _BLOCK_NUMBERS // num_factors)
     return [slice(start, min(start + height, num_items)) for start in range(0, num_items, height)]
-
-
-def _scores_at(factors_BD: Tensor, items: ItemRows, target: SparseRows) -> Tensor:
-    """Returns the scores at the stored entries of the target: ``[Z]``."""
-    ids_Z = target.cols if items.ids is None else items.ids[target.cols]
-    weight_ND = items.weight
-    _hear_the_beta_warning()
-    pattern = torch.sparse_csr_tensor(
-        target.offsets,
-        ids_Z,
-        torch.zeros_like(target.values, dtype=factors_BD.dtype),
-        (target.num_rows, len(weight_ND)),
-        check_invariants=False,
-    )
-    scores_Z: Tensor = torch.sparse.sampled_addmm(pattern, factors_BD, weight_ND.T, beta=0.0).values()
-    return scores_Z if items.bias is None else scores_Z + items.bias[ids_Z]
-
-
-@cache
-def _hear_the_beta_warning() -> None:
-    """Makes a CSR tensor, since torch 2.13 warns at the first one of a process that their support is in beta."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.sparse_csr_tensor([0, 0], [], torch.zeros(0), (1, 1), check_invariants=False)

@@ -1,0 +1,94 @@
+/* Parts of the squared error over all items that are not matrix products. B users, i items of a block, D factors. */
+#include "numbers.h"
+
+static inline float dot(const float *restrict a, const float *restrict b, int64_t size)
+{
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t d = 0; d < size; d++)
+        sum += a[d] * b[d];
+    return sum;
+}
+
+static inline void add(float *restrict to, float weight, const float *restrict row, int64_t size)
+{
+#pragma omp simd
+    for (int64_t d = 0; d < size; d++)
+        to[d] += weight * row[d];
+}
+
+/* Lets the processor read a row from memory meanwhile. */
+static inline void fetch(const float *row, int64_t size)
+{
+    for (int64_t d = 0; d < size; d += 16)
+        __builtin_prefetch(row + d);
+}
+
+/* Entries that are computed in the meantime. */
+#define AHEAD 4
+
+/*
+ * Returns what the stored entries of the target add to the squared error of a target of zeros, each weighted by
+ * 1 + confidence * value.
+ *
+ * User b has the entries offsets[b] to offsets[b + 1], of the items that `items` names by their rows of the table.
+ * Writes each entry's slope times `scale`, and the sums of these times the items' factors: [B, D].
+ */
+EVERY_LEVEL double squared_entries(
+    const float *restrict factors, const float *restrict table, const float *restrict bias,
+    const int64_t *restrict offsets, const int64_t *restrict items, const float *restrict values, int64_t users,
+    int64_t size, float confidence, float scale, float *restrict slopes, float *restrict of_factors)
+{
+    double total = 0;
+    int64_t entries = offsets[users];
+#pragma omp parallel for schedule(dynamic, 16) reduction(+ : total) if ((users + entries) * size > WORTH_THREADS)
+    for (int64_t b = 0; b < users; b++) {
+        float *restrict sum = of_factors + b * size;
+        memset(sum, 0, size * sizeof *sum);
+        for (int64_t z = offsets[b]; z < offsets[b + 1]; z++) {
+            const float *restrict row = table + items[z] * size;
+            if (z + AHEAD < entries)
+                fetch(table + items[z + AHEAD] * size, size);
+            float x = dot(factors + b * size, row, size) + (bias ? bias[items[z]] : 0);
+            float weight = 1 + confidence * values[z], missed = values[z] - x;
+            total += weight * missed * missed - x * x;
+            slopes[z] = -2 * scale * (weight * missed + x);
+            add(sum, slopes[z], row, size);
+        }
+    }
+    return total;
+}
+
+/*
+ * Adds to the gradients of a block of items, [i, D], what comes from biases and from stored entries: for each item
+ * twice `scale` times its bias times the users' sum [D], and each entry's slope times its user's factors. Writes the
+ * gradients of the biases, [i], and adds the items' factors times their biases to `biased`, [D].
+ */
+EVERY_LEVEL void finish_gram(
+    const float *restrict weight, const float *restrict bias, int64_t items, const float *restrict factors,
+    const float *restrict users_sum, int64_t users, int64_t size, const int64_t *restrict offsets,
+    const int64_t *restrict rows, const float *restrict slopes, float scale, float *restrict of_weight,
+    float *restrict of_bias, float *restrict biased)
+{
+#pragma omp parallel if (items * size > WORTH_THREADS)
+    {
+        int64_t first, last;
+        float own[size];
+        memset(own, 0, sizeof own);
+        own_part(items, 1, &first, &last);
+        for (int64_t i = first; i < last; i++) {
+            const float *restrict from = weight + i * size;
+            float *restrict to = of_weight + i * size;
+            float slope = 2 * scale * (dot(from, users_sum, size) + users * bias[i]);
+            add(to, 2 * scale * bias[i], users_sum, size);
+            add(own, bias[i], from, size);
+            for (int64_t z = offsets[i]; z < offsets[i + 1]; z++) {
+                add(to, slopes[z], factors + rows[z] * size, size);
+                slope += slopes[z];
+            }
+            of_bias[i] = slope;
+        }
+#pragma omp critical
+        add(biased, 1, own, size);
+    }
+}

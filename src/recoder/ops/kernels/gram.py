@@ -1,0 +1,87 @@
+"""Parts of the squared error over all items by the compiled kernels.
+
+Sizes: B users, N items of the table, i items of a block, D factors, Z stored entries of the target.
+"""
+
+from __future__ import annotations
+
+import ctypes
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from recoder.ops.kernels import library
+
+__all__ = ["finish_gram", "squared_entries"]
+
+
+def squared_entries(
+    factors_BD: Tensor,
+    table_ND: Tensor,
+    bias_N: Tensor | None,
+    offsets: Tensor,
+    items_Z: Tensor,
+    values_Z: Tensor,
+    confidence: float,
+    scale: float,
+) -> tuple[float, Tensor, Tensor]:
+    """Returns what the stored entries add to the squared error of a target of zeros, and the gradients of that.
+
+    These are the slope of each entry, ``[Z]``, and the users' part ``[B, D]``, both times ``scale``.
+    """
+    kernels = library()
+    assert kernels is not None  # the caller has asked `serve`
+    slopes_Z, of_factors_BD = torch.empty_like(values_Z), torch.empty_like(factors_BD)
+    kernels.squared_entries.restype = ctypes.c_double
+    total: float = kernels.squared_entries(
+        *map(_at, (factors_BD, table_ND, bias_N, offsets, items_Z, values_Z)),
+        *map(ctypes.c_int64, factors_BD.shape),
+        ctypes.c_float(confidence),
+        ctypes.c_float(scale),
+        _at(slopes_Z),
+        _at(of_factors_BD),
+    )
+    return total, slopes_Z, of_factors_BD
+
+
+def finish_gram(
+    weight_iD: Tensor,
+    bias_i: Tensor,
+    factors_BD: Tensor,
+    users_sum_D: Tensor,
+    offsets: npt.NDArray[np.int64],
+    rows_Z: Tensor,
+    slopes_Z: Tensor,
+    scale: float,
+    of_weight_iD: Tensor,
+    biased_D: Tensor,
+) -> Tensor:
+    """Adds to the gradients of a block of items what is no matrix product, and to the items times their biases.
+
+    Returns the gradients of the biases: ``[i]``.
+    """
+    kernels = library()
+    assert kernels is not None  # the caller has asked `serve`
+    of_bias_i = torch.empty_like(bias_i)
+    kernels.finish_gram(
+        _at(weight_iD),
+        _at(bias_i),
+        ctypes.c_int64(len(bias_i)),
+        _at(factors_BD),
+        _at(users_sum_D),
+        *map(ctypes.c_int64, factors_BD.shape),
+        ctypes.c_void_p(offsets.ctypes.data),
+        _at(rows_Z),
+        _at(slopes_Z),
+        ctypes.c_float(scale),
+        _at(of_weight_iD),
+        _at(of_bias_i),
+        _at(biased_D),
+    )
+    return of_bias_i
+
+
+def _at(tensor: Tensor | None) -> ctypes.c_void_p:
+    return ctypes.c_void_p(None if tensor is None else tensor.data_ptr())
