@@ -12,6 +12,7 @@ from recoder.ops.rows import SparseRows
 from recoder.ops.search import FactorSearch, Precision
 from recoder.ops.topk import top_k
 
+pytestmark = pytest.mark.usefixtures("way_of_top_k")
 PRECISIONS: list[Precision] = ["fp32", "bf16"]
 
 

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from recoder.errors import ConfigError, DivergedError, ShapeError
 from recoder.ops import topk as module
 from recoder.ops.rows import SparseRows
-from recoder.ops.topk import largest, top_k
+from recoder.ops.topk import candidates, largest, top_k
 
+pytestmark = pytest.mark.usefixtures("way_of_top_k")
 INF = float("inf")
 
 
@@ -191,3 +192,43 @@ def test_nan_of_a_seen_item_does_not_matter() -> None:
 def test_seen_of_another_shape_is_an_error() -> None:
     with pytest.raises(ShapeError, match=r"\(2, 3\).*\(2, 4\)"):
         top_k(torch.zeros(2, 3), 1, seen_rows(torch.zeros(2, 4)))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("k", [1, 7, 100, 600])
+@pytest.mark.parametrize("order", ["random", "ascending", "descending", "equal", "two levels"])
+def test_wide_rows_in_any_order(dtype: torch.dtype, k: int, order: str) -> None:
+    generator = torch.Generator().manual_seed(k)
+    scores = {
+        "random": torch.randn(5, 700, generator=generator),
+        "ascending": torch.arange(3500.0).reshape(5, 700),
+        "descending": torch.arange(3500.0).reshape(5, 700).flip(1),
+        "equal": torch.full((5, 700), -2.5),
+        "two levels": torch.randint(0, 2, (5, 700), generator=generator).float(),
+    }[order].to(dtype)
+    seen = torch.rand(5, 700, generator=generator) < 0.3
+    ids, values = brute_force(scores, k, seen)
+    our_ids, our_values = top_k(scores, k, seen_rows(seen))
+    assert our_ids.tolist() == ids
+    assert our_values.tolist() == values
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_candidates_are_the_best_in_some_order_and_excluded_ones_fill_up(dtype: torch.dtype) -> None:
+    scores = torch.randn(4, 90, generator=torch.Generator().manual_seed(0)).to(dtype)
+    seen = torch.zeros(4, 90, dtype=torch.bool)
+    seen[1, 5:] = True
+    seen[2] = True
+    expected_ids, _ = brute_force(scores, 10, seen)
+    ids, values = candidates(scores, 10, seen_rows(seen))
+    assert torch.equal(values, scores.gather(1, ids).where(values > -INF, values))
+    for row in range(4):
+        assert set(ids[row, values[row] > -INF].tolist()) == {item for item in expected_ids[row] if item >= 0}
+
+
+def test_candidates_hold_what_is_not_a_number() -> None:
+    scores = torch.zeros(2, 50)
+    scores[1, 30] = float("nan")
+    ids, values = candidates(scores, 3)
+    assert values.isnan().sum(dim=1).tolist() == [0, 1]
+    assert 30 in ids[1].tolist()

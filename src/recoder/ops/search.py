@@ -13,7 +13,7 @@ from torch import Tensor
 
 from recoder.ops.products_at import products_at
 from recoder.ops.rows import SparseRows
-from recoder.ops.topk import EXCLUDED, check_k, exclude, largest, top_k
+from recoder.ops.topk import EXCLUDED, candidates, check_k, top_k
 from recoder.ops.workspace import Workspace
 
 __all__ = ["FactorSearch", "Precision"]
@@ -104,12 +104,10 @@ class FactorSearch:
         self, rounded: _RoundedProducts, factors_BD: Tensor, start: int, stop: int, seen: SparseRows | None
     ) -> tuple[Tensor, Tensor]:
         rough_BN = rounded(factors_BD, start, stop)
-        if seen is not None:
-            exclude(rough_BN, seen)
-        _, candidates_BM = largest(rough_BN, self._num_candidates, in_order=False)
+        candidates_BM, rough_BM = candidates(rough_BN, self._num_candidates, seen)
         # ascending, so that places among them have the order of ids
-        candidates_BM, _ = torch.sort(candidates_BM, dim=1)
-        rough_BM = rough_BN.gather(1, candidates_BM)
+        candidates_BM, order_BM = torch.sort(candidates_BM, dim=1)
+        rough_BM = rough_BM.gather(1, order_BM)
         scores_BM = self._products.at(factors_BD, candidates_BM + start)
         places_BK, scores_BK = top_k(scores_BM.masked_fill_(rough_BM == EXCLUDED, EXCLUDED), self._k)
         ids_BK = _taken(candidates_BM, places_BK)

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from recoder.errors import ConfigError, DivergedError, ShapeError
+from recoder.ops.kernels import serve
+from recoder.ops.kernels.top_k import DTYPES, best_columns
 from recoder.ops.rows import SparseRows
 
-__all__ = ["EXCLUDED", "check_k", "exclude", "largest", "top_k"]
+__all__ = ["EXCLUDED", "candidates", "check_k", "largest", "top_k"]
 
 EXCLUDED = float("-inf")
 """The score of an item that must not be recommended."""
@@ -44,26 +46,48 @@ def top_k(scores_BN: Tensor, k: int, seen: SparseRows | None = None) -> tuple[Te
         DivergedError: if a score that is not excluded is NaN.
     """
     check_k(k)
-    if seen is not None:
-        exclude(scores_BN, seen)
     num_items = scores_BN.shape[1]
     width = min(k, num_items)
+    if seen is not None:
+        check_seen(scores_BN, seen)
+    if width > 0 and serve(scores_BN, dtypes=DTYPES):
+        ids_BK, values_BK, has_nan = best_columns(scores_BN, width, seen, in_order=True)
+        if has_nan:
+            raise _diverged()
+        return ids_BK, values_BK
+    if seen is not None:
+        exclude(scores_BN, seen)
     # one more than asked for shows whether the cut falls inside a tie
     values_BM, ids_BM = largest(scores_BN, min(width + 1, num_items))
     tied_B = ((values_BM[:, 1:] == values_BM[:, :-1]) & (values_BM[:, 1:] > EXCLUDED)).any(dim=1)
     # NaN ranks above every number; both questions in one transfer, since each makes the host wait for the device
     has_nan, has_ties = torch.stack([values_BM[:, :1].isnan().any(), tied_B.any()]).tolist()
     if has_nan:
-        raise DivergedError(
-            "a score is NaN, so its row has no order; the model has diverged: train it again with a lower "
-            "learning rate, or load an earlier checkpoint"
-        )
+        raise _diverged()
     ids_BK, values_BK = ids_BM[:, :width], values_BM[:, :width]
     if has_ties:
         tied_R = tied_B.nonzero().squeeze(1)
         ids_RK = _with_ties_in_order(scores_BN, tied_R, ids_BM[tied_R], values_BM[tied_R], width)
         ids_BK = ids_BK.index_copy(0, tied_R, ids_RK)
     return ids_BK.masked_fill(values_BK == EXCLUDED, -1), values_BK
+
+
+def candidates(scores_BN: Tensor, num_cols: int, seen: SparseRows | None = None) -> tuple[Tensor, Tensor]:
+    """Returns ``num_cols`` of the best items of each row in any order, and their scores: ``[B, M]``.
+
+    As ``top_k``, but which of equal ones are there is left open, NaN counts as larger than every number, and items that
+    are excluded may stand in for those that are missing.
+    """
+    if seen is not None:
+        check_seen(scores_BN, seen)
+    if serve(scores_BN, dtypes=DTYPES):
+        ids_BM, values_BM, has_nan = best_columns(scores_BN, num_cols, seen, in_order=False)
+        if not has_nan:
+            return ids_BM.clamp_min_(0), values_BM
+    if seen is not None:
+        exclude(scores_BN, seen)
+    values_BM, ids_BM = largest(scores_BN, num_cols, in_order=False)
+    return ids_BM, values_BM
 
 
 def check_k(k: int) -> None:
@@ -76,8 +100,8 @@ def check_k(k: int) -> None:
         raise ConfigError(f"k is {k}; ask for at least 1 item")
 
 
-def exclude(scores_BN: Tensor, seen: SparseRows) -> None:
-    """Overwrites the scores of the items that each row has seen by -inf.
+def check_seen(scores_BN: Tensor, seen: SparseRows) -> None:
+    """Checks the shape of what has been seen.
 
     Raises:
         ShapeError: if ``seen`` has other rows or columns than the scores.
@@ -88,7 +112,18 @@ def exclude(scores_BN: Tensor, seen: SparseRows) -> None:
             f"the scores have shape {tuple(scores_BN.shape)} but the seen items have {expected}; "
             "both describe the same users and items"
         )
+
+
+def exclude(scores_BN: Tensor, seen: SparseRows) -> None:
+    """Overwrites the scores of the items that each row has seen by -inf."""
     scores_BN[seen.row_ids, seen.cols] = EXCLUDED
+
+
+def _diverged() -> DivergedError:
+    return DivergedError(
+        "a score is NaN, so its row has no order; the model has diverged: train it again with a lower "
+        "learning rate, or load an earlier checkpoint"
+    )
 
 
 def largest(scores_BN: Tensor, num_cols: int, *, in_order: bool = True) -> tuple[Tensor, Tensor]:

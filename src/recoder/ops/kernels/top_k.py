@@ -1,0 +1,58 @@
+"""The best columns of each row by the compiled kernels. Sizes: B rows, N columns, K of them to select."""
+
+from __future__ import annotations
+
+import ctypes
+
+import torch
+from torch import Tensor
+
+from recoder.ops.kernels import library
+from recoder.ops.rows import SparseRows
+
+__all__ = ["DTYPES", "best_columns"]
+
+DTYPES = (torch.float32, torch.bfloat16)
+"""Of scores."""
+
+
+def best_columns(
+    scores_BN: Tensor, num_columns: int, seen: SparseRows | None, *, in_order: bool
+) -> tuple[Tensor, Tensor, bool]:
+    """Returns the columns and scores of the largest scores, and whether a score is not a number.
+
+    Args:
+        scores_BN: at most 2^31 columns. **Overwritten** by -inf where ``seen`` has an entry.
+        num_columns: K, 1 to N.
+        seen: ``[B, N]``, or None.
+        in_order: largest first, equal ones in the order of their columns; False: in any order.
+
+    Returns:
+        int64 and the dtype of the scores, ``[B, K]``; a row with fewer than K scores above -inf ends in column -1 with
+        score -inf. Nothing of use if a score is not a number.
+    """
+    kernels = library()
+    assert kernels is not None  # the caller has asked `serve`
+    num_rows, num_all = scores_BN.shape
+    ids_BK = torch.empty(num_rows, num_columns, dtype=torch.int64)
+    best_BK = scores_BN.new_empty(num_rows, num_columns)
+    function = kernels.top_k_f32 if scores_BN.dtype == torch.float32 else kernels.top_k_bf16
+    function.restype = ctypes.c_int64
+    result: int = function(
+        _at(scores_BN),
+        ctypes.c_int64(num_rows),
+        ctypes.c_int64(num_all),
+        _at(None if seen is None else seen.offsets),
+        _at(None if seen is None else seen.cols),
+        ctypes.c_int64(num_columns),
+        ctypes.c_int64(in_order),
+        _at(ids_BK),
+        _at(best_BK),
+    )
+    if result < 0:
+        raise MemoryError(f"no memory to select {num_columns} columns")
+    return ids_BK, best_BK, bool(result)
+
+
+def _at(tensor: Tensor | None) -> ctypes.c_void_p:
+    return ctypes.c_void_p(None if tensor is None else tensor.data_ptr())
