@@ -22,6 +22,51 @@ struct entries {
     float *scores; /* of each: to be filled and used here */
 };
 
+/* The part of the logistic loss that a few neighbouring scores have, and their slopes in their place. */
+static inline void logistic_lanes(
+    float *restrict scores, const float *restrict bias, float *restrict sums, int lanes, float scale,
+    float *restrict positive, float *restrict product)
+{
+#pragma omp simd
+    for (int lane = 0; lane < lanes; lane++) {
+        float x = scores[lane] + bias[lane];
+        float small = exponential(x > 0 ? -x : x);
+        float rest = 1 / (1 + small);
+        float slope = (x > 0 ? rest : small * rest) * scale;
+        positive[lane] += x > 0 ? x : 0;
+        product[lane] *= 1 + small;
+        scores[lane] = slope;
+        sums[lane] += slope;
+    }
+}
+
+/* Scores of a row in float32: where they are, or converted into some room; and back. */
+static inline float *widened_f32(float *scores, int64_t count, float *room)
+{
+    (void)count, (void)room;
+    return scores;
+}
+
+static inline void narrow_f32(const float *slopes, int64_t count, float *scores)
+{
+    (void)slopes, (void)count, (void)scores;
+}
+
+static inline float *widened_bf16(const uint16_t *restrict scores, int64_t count, float *restrict room)
+{
+#pragma omp simd
+    for (int64_t c = 0; c < count; c++)
+        room[c] = from_bf16(scores[c]);
+    return room;
+}
+
+static inline void narrow_bf16(const float *restrict slopes, int64_t count, uint16_t *restrict scores)
+{
+#pragma omp simd
+    for (int64_t c = 0; c < count; c++)
+        scores[c] = to_bf16(slopes[c]);
+}
+
 #define SCORE float
 #define NAME(name) name##_f32
 #define READ(x) (x)

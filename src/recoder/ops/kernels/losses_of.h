@@ -30,24 +30,6 @@ static inline void NAME(subtract)(
         }
 }
 
-/* The part of the logistic loss below that a few neighbouring scores have. */
-static inline void NAME(logistic_lanes)(
-    SCORE *restrict scores, const float *restrict bias, float *restrict sums, int lanes, float scale,
-    float *restrict positive, float *restrict product)
-{
-#pragma omp simd
-    for (int lane = 0; lane < lanes; lane++) {
-        float x = READ(scores[lane]) + bias[lane];
-        float small = exponential(x > 0 ? -x : x);
-        float rest = 1 / (1 + small);
-        float slope = (x > 0 ? rest : small * rest) * scale;
-        positive[lane] += x > 0 ? x : 0;
-        product[lane] *= 1 + small;
-        scores[lane] = WRITE(slope);
-        sums[lane] += slope;
-    }
-}
-
 /*
  * Returns the sum of -y log s(x) - (1 - y) log(1 - s(x)) = log(1 + exp(x)) - x y, s the logistic function.
  *
@@ -72,10 +54,12 @@ EVERY_LEVEL double NAME(logistic)(
                 if (user % TILE_ROWS == 0)
                     for (int lane = 0; lane < LANES; lane++)
                         positive[lane] = 0, product[lane] = 1;
+                float room[TILE], *scores_of = NAME(widened)(row + start, stop - start, room);
                 int64_t at = start;
                 for (; at + LANES <= stop; at += LANES)
-                    NAME(logistic_lanes)(row + at, bias + at, sums + at, LANES, scale, positive, product);
-                NAME(logistic_lanes)(row + at, bias + at, sums + at, stop - at, scale, positive, product);
+                    logistic_lanes(scores_of + at - start, bias + at, sums + at, LANES, scale, positive, product);
+                logistic_lanes(scores_of + at - start, bias + at, sums + at, stop - at, scale, positive, product);
+                NAME(narrow)(scores_of, stop - start, row + start);
                 if (user % TILE_ROWS == TILE_ROWS - 1 || user == users - 1)
                     for (int lane = 0; lane < LANES; lane++)
                         loss += positive[lane] + logf(product[lane]);
