@@ -14,7 +14,7 @@ __all__ = ["Store", "source_hash"]
 
 FORMAT = 1
 PROJECT = Path(__file__).parents[2]
-MEASURED_FILES = ("src/recoder/**/*.py", "benchmarks/speed/workers/*.py")
+MEASURED_FILES = ("src/recoder/**/*.py", "src/recoder/**/*.[ch]", "hatch_build.py", "benchmarks/speed/workers/*.py")
 
 
 class Store:

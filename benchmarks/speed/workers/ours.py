@@ -16,6 +16,13 @@ def lazily(name):  # type: ignore[no-untyped-def]
     return prepare
 
 
+def kernels():  # type: ignore[no-untyped-def]
+    """Returns whether the compiled kernels are there."""
+    from recoder.ops.kernels import library
+
+    return {"kernels": "none" if library() is None else "compiled"}
+
+
 if __name__ == "__main__":
     serve(
         SHARED_TASKS
@@ -25,4 +32,5 @@ if __name__ == "__main__":
             "epochs": lazily("prepare_epochs"),
         },
         packages=("recsys-recoder", "torch", "numpy", "scipy", "pandas", "pyarrow", "polars"),
+        more=kernels,
     )

@@ -23,8 +23,13 @@ Prepare = Callable[[dict[str, Any]], Measure]
 """Makes everything ready for a task, given as JSON values."""
 
 
-def serve(tasks: dict[str, Prepare], packages: tuple[str, ...]) -> None:
-    """Answers commands until the input ends; ``packages`` are those whose versions the first answer tells."""
+def serve(
+    tasks: dict[str, Prepare], packages: tuple[str, ...], more: Callable[[], dict[str, str]] = lambda: {}
+) -> None:
+    """Answers commands until the input ends.
+
+    The first answer tells the versions of ``packages``, and what ``more`` returns beside them.
+    """
     # libraries print; only answers may go to the benchmark
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)
@@ -35,7 +40,7 @@ def serve(tasks: dict[str, Prepare], packages: tuple[str, ...]) -> None:
             if "prepare" in command:
                 task = command["prepare"]
                 measure = tasks[task["task"]](task)
-                answer: dict[str, Any] = {"versions": versions(packages)}
+                answer: dict[str, Any] = {"versions": versions(packages) | more()}
                 if "torch" in sys.modules:
                     answer["torch_threads"] = sys.modules["torch"].get_num_threads()
             else:

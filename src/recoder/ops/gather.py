@@ -50,10 +50,7 @@ def table_gradient(shape: torch.Size, ids_R: Tensor, rows: Tensor, *, sparse: bo
     """
     if sparse:
         return torch.sparse_coo_tensor(ids_R.unsqueeze(0), rows, shape, check_invariants=False)
-    gradient = rows.new_zeros(shape)
-    if may_repeat(ids_R):
-        return gradient.index_add_(0, ids_R, rows)
-    return gradient.index_copy_(0, ids_R, rows)
+    return rows.new_zeros(shape).index_add_(0, ids_R, rows)
 
 
 def may_repeat(ids_R: Tensor) -> bool:

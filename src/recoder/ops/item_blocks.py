@@ -127,14 +127,19 @@ class TargetBlock:
     Attributes:
         offsets: int64 ``[i + 1]`` in host memory: column ``c`` has the entries ``offsets[c]`` to ``offsets[c + 1]``.
         rows: int64 ``[Z]``: the row of each entry.
-        cols: int64 ``[Z]``: its column, counted from the first of these.
         values: ``[Z]``.
     """
 
     offsets: Offsets
     rows: Tensor
-    cols: Tensor
     values: Tensor
+
+    @cached_property
+    def cols(self) -> Tensor:
+        """The column of each entry, counted from the first of these: int64 ``[Z]``."""
+        counts = torch.from_numpy(np.diff(self.offsets)).to(self.rows.device, non_blocking=True)
+        columns = torch.arange(len(counts), device=self.rows.device)
+        return torch.repeat_interleave(columns, counts, output_size=len(self.rows))
 
     @cached_property
     def at(self) -> Tensor:
@@ -152,15 +157,12 @@ class TargetEntries:
     """The stored entries of a target in the order of their columns; see ``ColumnOrder``."""
 
     target: SparseRows
-    rows: Tensor
-    cols: Tensor
     values: Tensor
 
     @staticmethod
     def of(target: SparseRows, dtype: torch.dtype) -> TargetEntries:
         """Returns the entries of ``target``, their values as ``dtype``."""
-        order = target.columns
-        return TargetEntries(target, order.rows, target.cols[order.entries], target.values.to(dtype)[order.entries])
+        return TargetEntries(target, target.values.to(dtype)[target.columns.entries])
 
     def sums_of_rows(self) -> Tensor:
         """Returns the sum of each row's values: ``[B]``."""
@@ -168,14 +170,14 @@ class TargetEntries:
 
     def cut(self, block: slice) -> TargetBlock:
         """Returns the entries of some columns."""
-        of_target = self.target.columns.host_offsets
+        order, last = self.target.columns, self.target.num_cols
+        offsets = order.host_offsets[min(block.start, last) : min(block.stop, last) + 1]
         # a target may be narrower than the catalogue: columns that are missing begin and end where the last one ends
-        columns = np.minimum(np.arange(block.start, block.stop + 1), len(of_target) - 1)
-        offsets = of_target[columns]
+        missing = block.stop - block.start + 1 - len(offsets)
+        if missing:
+            offsets = np.pad(offsets, (0, missing), mode="edge")
         entries = slice(int(offsets[0]), int(offsets[-1]))
-        return TargetBlock(
-            offsets - offsets[0], self.rows[entries], self.cols[entries] - block.start, self.values[entries]
-        )
+        return TargetBlock(offsets - offsets[0], order.rows[entries], self.values[entries])
 
 
 def item_blocks(num_users: int, num_items: int, device: torch.device) -> list[slice]:

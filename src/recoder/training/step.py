@@ -118,7 +118,7 @@ class BatchLoss:
             factors_BD = model.user_factors(interactions.rows, interactions.users, interactions.items)
             if self._tables is None:
                 weight, bias = model.item_factors(target.items)
-                items = ItemRows(self._widened(weight), None if bias is None else self._widened(bias), None)
+                items = ItemRows(self._in_float32(weight), None if bias is None else self._in_float32(bias), None)
             else:
                 items = ItemRows(self._tables.weight, self._tables.bias, target.items)
         num_items = None if self._tables is not None or target.items is None else len(target.items)
@@ -138,7 +138,7 @@ class BatchLoss:
                 weight, bias = model.item_factors(target.items)
                 num_items = None if target.items is None else len(target.items)
                 check_factors(model, factors_BD, weight, bias, num_users=len(target), num_items=num_items)
-                return self._widened(dot_scores(factors_BD, weight, bias))
+                return self._in_float32(dot_scores(factors_BD, weight, bias))
             scores_BI = model(
                 interactions.rows.to_dense(),
                 input_users=interactions.users,
@@ -146,9 +146,9 @@ class BatchLoss:
                 target_users=target.users,
                 target_items=target.items,
             )
-        return self._widened(checked_scores(model, scores_BI, target.size[0], target.size[1]))
+        return self._in_float32(checked_scores(model, scores_BI, target.size[0], target.size[1]))
 
-    def _widened(self, computed: Tensor) -> Tensor:
+    def _in_float32(self, computed: Tensor) -> Tensor:
         """Returns what a model computed, in float32 where products were rounded."""
         return computed if self._dtype is None else computed.float()
 
