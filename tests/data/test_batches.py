@@ -11,7 +11,7 @@ from scipy import sparse
 
 from recoder.data import Batch, BatchCollator, RecommendationDataset, UsersInteractions
 from recoder.data.batches import _unique, full_batch
-from recoder.errors import ConfigError
+from recoder.errors import ConfigError, ShapeError
 
 
 def random_interactions(num_users, num_items, density, seed=0):
@@ -167,3 +167,18 @@ def test_read_only_matrices_are_collated_without_a_warning():
 def test_batch_size_below_one_is_refused(batch_size):
     with pytest.raises(ConfigError, match=f"batch_size is {batch_size}"):
         BatchCollator(batch_size)
+
+
+@pytest.mark.parametrize(
+    ("indices", "words"),
+    [
+        ([[0, 2], [0, 1]], r"size \(2, 3\) has an interaction in row 2"),
+        ([[-1, 0], [0, 1]], "in row -1"),
+        ([[0, 1], [0, 3]], "in column 3"),
+        ([[0, 1], [-5, 0]], "in column -5"),
+    ],
+)
+def test_interactions_outside_a_batch_made_by_hand_are_an_error(indices, words):
+    batch = Batch(torch.tensor([4, 9]), None, torch.tensor(indices), torch.ones(2), torch.Size([2, 3]))
+    with pytest.raises(ShapeError, match=words):
+        _ = batch.rows

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recoder.errors import ShapeError, UnknownIdError
 from recoder.ops import item_blocks as module
 from recoder.ops.item_blocks import ItemGradients, ItemRows, TargetEntries, item_blocks
 from recoder.ops.rows import SparseRows
@@ -120,3 +121,18 @@ def test_repeated_entries_of_a_target_all_come():
     target = SparseRows.from_coordinates(torch.tensor([[0, 0], [1, 1]]), torch.tensor([2.0, 3.0]), (1, 2))
     cut = TargetEntries.of(target, torch.float32).cut(slice(1, 2))
     assert (cut.rows.tolist(), cut.at.tolist(), sorted(cut.values.tolist())) == ([0, 0], [0, 0], [2, 3])
+
+
+@pytest.mark.parametrize("ids", [[0, 8], [-1, 3], [2**40]])
+def test_ids_outside_the_table_are_an_error(ids):
+    items = ItemRows(WEIGHT, BIAS, torch.tensor(ids))
+    with pytest.raises(UnknownIdError, match=f"item id ({min(ids)}|{max(ids)}) is outside this model's 8 items"):
+        items.check(SparseRows.from_dense(torch.zeros(1, len(ids))))
+
+
+@pytest.mark.parametrize("ids", [None, [3, 1]])
+def test_a_target_that_is_wider_than_the_items_is_an_error(ids):
+    items = ItemRows(WEIGHT, BIAS, None if ids is None else torch.tensor(ids))
+    items.check(SparseRows.from_dense(torch.zeros(1, len(items))))
+    with pytest.raises(ShapeError, match=f"has {len(items) + 1} columns, but there are {len(items)} items"):
+        items.check(SparseRows.from_dense(torch.zeros(1, len(items) + 1)))

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from recoder._checks import whole_number
 from recoder.data.datasets import UsersInteractions
+from recoder.errors import ShapeError
 from recoder.ops.rows import SparseRows
 
 __all__ = ["Batch", "BatchCollator"]
@@ -48,7 +49,17 @@ class Batch:
 
     @cached_property
     def rows(self) -> SparseRows:
-        """The interactions in compressed form; derived once and kept."""
+        """The interactions in compressed form; derived once and kept.
+
+        Raises:
+            ShapeError: if an interaction lies outside ``size``.
+        """
+        for name, ids, limit in zip(("row", "column"), self.indices, self.size, strict=True):
+            if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < limit:
+                raise ShapeError(
+                    f"a batch of size {tuple(self.size)} has an interaction in {name} "
+                    f"{int(ids.min()) if ids.min() < 0 else int(ids.max())}; {name}s are counted from 0 in the batch"
+                )
         return SparseRows.from_coordinates(self.indices, self.values.to(torch.float32), (self.size[0], self.size[1]))
 
     def to(self, device: torch.device) -> Batch:

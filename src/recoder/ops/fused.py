@@ -43,8 +43,12 @@ def fused_loss(
         dtype: of the inputs of matrix products; None: that of the factors.
         dense: give gradients for all N items, not only for those that are scored.
         space: where to compute. The gradients lie there too, so the next call with it overwrites them.
+
+    Raises:
+        ShapeError, UnknownIdError: see ``ItemRows.check``.
     """
     space = space or Workspace()
+    items.check(target)
     entries = TargetEntries.of(target, factors_BD.dtype)
     products = _Products(factors_BD, items, entries, dtype or factors_BD.dtype, space)
     if scale is not None:

@@ -52,8 +52,12 @@ def gram_squared_error(
         scale: what to multiply gradients by; None: there are none to compute.
         dense: give gradients for all N items, not only for those that are scored.
         space: where to compute. The gradients lie there too, so the next call with it overwrites them.
+
+    Raises:
+        ShapeError, UnknownIdError: see ``ItemRows.check``.
     """
     space = space or Workspace()
+    items.check(target)
     num_users, num_factors = factors_BD.shape
     factors_BD, target = factors_BD.contiguous(), target.with_values(target.values.to(factors_BD.dtype))
     users_DD, users_sum_D = factors_BD.T @ factors_BD, factors_BD.sum(dim=0)

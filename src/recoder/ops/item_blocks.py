@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recoder.errors import ShapeError, UnknownIdError
 from recoder.ops.kernels import serve
 from recoder.ops.kernels.losses import Entries
 from recoder.ops.kernels.tables import gather_rounded
@@ -46,6 +47,25 @@ class ItemRows:
 
     def __len__(self) -> int:
         return len(self.weight if self.ids is None else self.ids)
+
+    def check(self, target: SparseRows) -> None:
+        """Checks what compiled kernels would not: the width of a target, and the ids unless a device holds them.
+
+        Raises:
+            ShapeError: if the target has more columns than there are items.
+            UnknownIdError: if an id is no row of the table.
+        """
+        if target.num_cols > len(self):
+            raise ShapeError(f"the target has {target.num_cols} columns, but there are {len(self)} items to score")
+        ids = self.ids
+        if ids is None or ids.device.type != "cpu" or not len(ids):
+            return
+        lowest, highest = (int(bound) for bound in torch.aminmax(ids))
+        if lowest < 0 or highest >= len(self.weight):
+            raise UnknownIdError(
+                f"item id {lowest if lowest < 0 else highest} is outside this model's {len(self.weight)} items; "
+                "make the batches from the data set that the model is trained on"
+            )
 
     def weight_of(self, block: slice, dtype: torch.dtype, space: Workspace) -> Tensor:
         """Returns the factors of some of the items to score as ``dtype``: ``[i, D]``."""
