@@ -17,7 +17,7 @@ from recoder.ops.workspace import Workspace
 __all__ = ["fused_loss"]
 
 KEPT_BYTES = 32 << 20
-"""Of the multinomial's scores; where they need more, they are computed twice."""
+"""Of the multinomial's scores; where they need more, these and the items' rows are made twice."""
 
 
 @torch.no_grad()
@@ -117,11 +117,14 @@ class _Products:
         self._entries = entries
         self._inputs_BD = factors_BD.to(dtype)
         self._space = space
-        self._cut: tuple[slice, Tensor] | None = None
+        self._weights: dict[int, Tensor] = {}
 
     def block(self, place: slice, *, keep: bool = False) -> ScoreBlock:
-        """Returns the scores of a block of items; those of the block before are overwritten unless it was kept."""
-        weight_iD = self._weight(place)
+        """Returns the scores of a block of items; those of the block before are overwritten unless both are kept."""
+        weight_iD = self._items.weight_of(place, self._inputs_BD.dtype, self._space, keep=keep)
+        if not keep:
+            self._weights.clear()
+        self._weights[place.start] = weight_iD
         name = f"products {place.start}" if keep else "products"
         products_Bi = self._space.take(name, len(self._inputs_BD), len(weight_iD), like=self._inputs_BD)
         torch.mm(self._inputs_BD, weight_iD.T, out=products_Bi)
@@ -130,7 +133,7 @@ class _Products:
     def add_gradients(self, place: slice, slopes: Slopes) -> None:
         """Adds the gradients of a block."""
         slopes_Bi = slopes.slopes_Bi.to(self._inputs_BD.dtype)
-        weight_iD = self._weight(place)
+        weight_iD = self._weights[place.start]
         if slopes_Bi.dtype == self._of_factors.dtype:
             self._of_factors.addmm_(slopes_Bi, weight_iD)
         else:
@@ -145,8 +148,3 @@ class _Products:
         if self.of_items is None:
             return None
         return Gradients(self._of_factors, self.of_items.weight, self.of_items.bias)
-
-    def _weight(self, place: slice) -> Tensor:
-        if self._cut is None or self._cut[0] != place:
-            self._cut = place, self._items.weight_of(place, self._inputs_BD.dtype, self._space)
-        return self._cut[1]

@@ -60,26 +60,34 @@ class ItemRows:
         ids = self.ids
         if ids is None or ids.device.type != "cpu" or not len(ids):
             return
-        lowest, highest = (int(bound) for bound in torch.aminmax(ids))
+        lowest, highest = ids.numpy().min(), ids.numpy().max()
         if lowest < 0 or highest >= len(self.weight):
             raise UnknownIdError(
                 f"item id {lowest if lowest < 0 else highest} is outside this model's {len(self.weight)} items; "
                 "make the batches from the data set that the model is trained on"
             )
 
-    def weight_of(self, block: slice, dtype: torch.dtype, space: Workspace) -> Tensor:
-        """Returns the factors of some of the items to score as ``dtype``: ``[i, D]``."""
+    def weight_of(self, block: slice, dtype: torch.dtype, space: Workspace, *, keep: bool = False) -> Tensor:
+        """Returns the factors of some of the items to score as ``dtype``: ``[i, D]``.
+
+        They are overwritten by those of the next block, unless both have memory of their own because of ``keep``.
+        """
+        of_block = f" {block.start}" if keep else ""
         if self.ids is None:
             weight = self.weight[block]
         else:
             ids = self.ids[block]
             shape = len(ids), self.weight.shape[1]
             if dtype == torch.bfloat16 and serve(self.weight):
-                return gather_rounded(self.weight, ids, space.take("converted rows", *shape, like=ids, dtype=dtype))
-            weight = torch.index_select(self.weight, 0, ids, out=space.take("rows", *shape, like=self.weight))
+                return gather_rounded(
+                    self.weight, ids, space.take("converted rows" + of_block, *shape, like=ids, dtype=dtype)
+                )
+            weight = torch.index_select(
+                self.weight, 0, ids, out=space.take("rows" + of_block, *shape, like=self.weight)
+            )
         if weight.dtype == dtype:
             return weight
-        return space.take("converted rows", *weight.shape, like=weight, dtype=dtype).copy_(weight)
+        return space.take("converted rows" + of_block, *weight.shape, like=weight, dtype=dtype).copy_(weight)
 
     def bias_of(self, block: slice) -> Tensor | None:
         """Returns the biases of some of the items to score: ``[i]``, or None."""
