@@ -46,7 +46,7 @@ class Worker:
                 stderr=file,
                 text=True,
                 env=variables,
-                cwd=PROJECT,
+                cwd=log.parent,  # some libraries write where they run
                 start_new_session=True,  # so that an interrupt of the benchmark reaches it through us alone
             )
 

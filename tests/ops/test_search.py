@@ -16,6 +16,14 @@ pytestmark = pytest.mark.usefixtures("way_of_top_k")
 PRECISIONS: list[Precision] = ["fp32", "bf16"]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def rounding_for_small_catalogues():
+    """As few items as here would not be worth it."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(module, "_CANDIDATES_SHARE", 24)
+        yield
+
+
 def reference(factors: Tensor, weight: Tensor, bias: Tensor | None, k: int, seen: Tensor | None) -> Tensor:
     scores = factors @ weight.T
     if bias is not None:

@@ -27,8 +27,8 @@ _RANGE_ITEMS = 1 << 16  # more than this at once, and a block of users is too sm
 _PRODUCT_ITEMS = 512  # MKL multiplies many users by a whole catalogue at two thirds of the speed of such parts
 _FEWEST_USERS = 128  # for which that holds
 _MOST_USERS = 1 << 12  # beyond, their factors would outgrow their scores
-_FEWEST_SPARE = 32
-_CANDIDATES_SHARE = 48  # where candidates are more than this part of the items, selecting them takes too long
+_FEWEST_SPARE = 64
+_CANDIDATES_SHARE = 56  # where candidates are more than this part of the items, selecting them takes too long
 _CAST_ITEMS = 1 << 10
 
 
@@ -48,7 +48,7 @@ class FactorSearch:
         bias_N: ``[N]``, or None.
         k: the length of the lists, at least 1.
         precision: ``"fp32"`` or ``"bf16"``; the latter has no effect where it would not be quicker, because ``k``
-            is more than about a sixtieth of N, or possible, because the weights are not float32.
+            is more than about an eightieth of N, or possible, because the weights are not float32.
 
     Attributes:
         users_per_block: B, how many users to hand over at a time: the scores then take at most 32 MiB, whatever
@@ -67,7 +67,7 @@ class FactorSearch:
         self._width = max(1, -(-num_items // num_ranges))
         self._num_items = num_items
         self._products = _Products(weight_ND, bias_N)
-        self._num_candidates = k + max(k // 4, _FEWEST_SPARE)
+        self._num_candidates = k + max(k // 2, _FEWEST_SPARE)
         self._rounded: _RoundedProducts | None = None
         are_few = self._num_candidates * _CANDIDATES_SHARE < self._width
         if precision == "bf16" and weight_ND.dtype == torch.float32 and are_few:
