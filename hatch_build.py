@@ -6,8 +6,11 @@ import hashlib
 import os
 import platform
 import shlex
+import shutil
 import subprocess
+import sys
 import sysconfig
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -26,44 +29,64 @@ class CompiledKernels(BuildHookInterface[Any]):
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compiles; a failure leaves a package that computes everything in PyTorch."""
-        if self.target_name != "wheel":
-            return
-        folder = Path(self.root) / KERNELS
-        (folder / LIBRARY).unlink(missing_ok=True)
-        if platform.system() != "Linux":
+        if self.target_name != "wheel" or platform.system() != "Linux":
             return  # elsewhere the compiler at hand has no OpenMP that PyTorch's threads would serve
-        problem = compile_kernels(folder)
-        if problem:
+        folder = Path(self.root) / KERNELS
+        self._work = tempfile.TemporaryDirectory(prefix="recoder-kernels-")
+        compiled = Path(self._work.name) / LIBRARY
+        problem = compile_kernels(folder, compiled)
+        if problem is None and version == "editable":
+            problem = _put(compiled, folder / LIBRARY)
+        if problem is not None:
             self.app.display_warning(f"the kernels are not compiled, PyTorch's operations replace them: {problem}")
             return
+        if version != "editable":
+            build_data["force_include"][str(compiled)] = f"recoder/ops/kernels/{LIBRARY}"
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-{next(platform_tags())}"  # no part of Python is called
-        build_data["artifacts"].append(f"{KERNELS}/{LIBRARY}")
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+        """Removes what was compiled, which is in the wheel now."""
+        if hasattr(self, "_work"):
+            self._work.cleanup()
 
 
-def compile_kernels(folder: Path) -> str | None:
-    """Compiles the C files of a folder into a library there; returns what prevents it, or None."""
-    compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")[:1]
+def compile_kernels(folder: Path, library: Path) -> str | None:
+    """Compiles the C files of a folder into a library; returns what prevents it, or None."""
+    compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
     try:
         macros = _output([*compiler, "-dM", "-E", "-x", "c", os.devnull])
         if "__clang__" in macros or "__GNUC__" not in macros:
             return f"{compiler[0]} is not GCC, whose OpenMP PyTorch brings along"
-        partial = folder / f"{LIBRARY}.partial"
-        sources = sorted(str(path) for path in folder.glob("*.c"))
-        objects = [str(partial.with_name(Path(source).stem + ".o")) for source in sources]
-        try:
-            command = [*compiler, *FLAGS, f'-DRECODER_SOURCES="{sources_digest(folder)}"']
-            for source, compiled in zip(sources, objects, strict=True):
-                _compile_for_every_level(command, ["-c", source, "-o", compiled])
-            # not linked with OpenMP: its symbols are found in the one that PyTorch has loaded, and computes with
-            _output([*compiler, "-shared", *objects, "-o", str(partial), "-lm"])
-            partial.replace(folder / LIBRARY)
-        finally:
-            for path in (partial, *map(Path, objects)):
-                path.unlink(missing_ok=True)
+        command = [*compiler, *FLAGS, f'-DRECODER_SOURCES="{sources_digest(folder)}"']
+        sources = sorted(folder.glob("*.c"))
+        objects = [library.with_name(f"{source.stem}.o") for source in sources]
+        for source, compiled in zip(sources, objects, strict=True):
+            _compile_for_every_level(command, ["-c", str(source), "-o", str(compiled)])
+        # not linked with OpenMP: its symbols are found in the one that PyTorch has loaded, and computes with
+        _output([*compiler, "-shared", *map(str, objects), "-o", str(library), "-lm"])
+        if _machine(library) != _machine(Path(sys.executable).resolve()):
+            return f"{compiler[0]} compiles for another machine than that of {sys.executable}"
     except (OSError, subprocess.CalledProcessError) as error:
-        said = error.stderr if isinstance(error, subprocess.CalledProcessError) else str(error)
-        return (said or str(error)).strip().splitlines()[-1]
+        said = (error.stderr if isinstance(error, subprocess.CalledProcessError) else "").strip() or str(error)
+        return said.splitlines()[-1]
+    return None
+
+
+def _machine(binary: Path) -> bytes:
+    """Returns what the header of an ELF file says about its machine."""
+    header = binary.read_bytes()[:20]
+    return header[4:6] + header[18:20]
+
+
+def _put(compiled: Path, place: Path) -> str | None:
+    """Copies a file as a whole; returns what prevents it, or None."""
+    partial = place.with_name(f"{place.name}.{os.getpid()}")
+    try:
+        shutil.copyfile(compiled, partial)
+        partial.replace(place)
+    except OSError as error:
+        return str(error)
     return None
 
 

@@ -182,3 +182,10 @@ def test_interactions_outside_a_batch_made_by_hand_are_an_error(indices, words):
     batch = Batch(torch.tensor([4, 9]), None, torch.tensor(indices), torch.ones(2), torch.Size([2, 3]))
     with pytest.raises(ShapeError, match=words):
         _ = batch.rows
+
+
+def test_ids_of_a_batch_made_by_hand_may_have_another_dtype_or_layout():
+    items, indices = torch.arange(6, dtype=torch.int32)[::2], torch.tensor([[0, 1], [2, 0]], dtype=torch.int32)
+    batch = Batch(torch.tensor([4, 9]), items, indices, torch.ones(2), torch.Size([2, 3]))
+    assert (batch.items.dtype, batch.items.tolist(), batch.items.is_contiguous()) == (torch.int64, [0, 2, 4], True)
+    assert (batch.rows.cols.dtype, batch.rows.cols.tolist()) == (torch.int64, [2, 0])

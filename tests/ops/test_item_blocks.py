@@ -136,3 +136,10 @@ def test_a_target_that_is_wider_than_the_items_is_an_error(ids):
     items.check(SparseRows.from_dense(torch.zeros(1, len(items))))
     with pytest.raises(ShapeError, match=f"has {len(items) + 1} columns, but there are {len(items)} items"):
         items.check(SparseRows.from_dense(torch.zeros(1, len(items) + 1)))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("ids", [torch.tensor([6, 0, 3, 7])[::2], torch.tensor([6, 3], dtype=torch.int32)])
+def test_ids_of_another_layout_or_dtype_mean_the_same(ids, dtype):
+    rows = ItemRows(WEIGHT, BIAS, ids).weight_of(slice(0, 2), dtype, Workspace())
+    assert torch.equal(rows, WEIGHT[[6, 3]].to(dtype))

@@ -232,3 +232,15 @@ def test_candidates_hold_what_is_not_a_number() -> None:
     ids, values = candidates(scores, 3)
     assert values.isnan().sum(dim=1).tolist() == [0, 1]
     assert 30 in ids[1].tolist()
+
+
+def test_a_processor_that_flushes_small_numbers_to_zero_loses_none() -> None:
+    scores = torch.zeros(2, 1000)
+    scores[:, 7] = 1
+    if not torch.set_flush_denormal(True):
+        pytest.skip("this processor does not")
+    try:
+        ids, _ = top_k(scores, 5)
+    finally:
+        torch.set_flush_denormal(False)
+    assert ids.tolist() == [[7, 0, 1, 2, 3]] * 2

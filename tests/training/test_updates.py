@@ -197,3 +197,25 @@ def test_a_gradient_without_rows_changes_no_row():
     table.grad = rows_of(random_gradient(table.shape, 0), [])
     RowAdam([table], weight_decay=0.1).step()
     assert torch.equal(table, before)
+
+
+def test_gradients_of_single_numbers_are_those_of_the_dense_form():
+    ours, theirs = parameters((NUM_ROWS, SIZE), 2)
+    ids = torch.tensor([[0, 2, 2], [8, 0, 1]])
+    torch.gather(ours, 0, ids, sparse_grad=True).sum().backward()
+    theirs.grad = ours.grad.to_dense()
+    assert ours.grad.sparse_dim() == 2
+    for table in (ours, theirs):
+        RowAdam([table]).step()
+    assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("row", [-1, NUM_ROWS])
+def test_rows_that_the_table_does_not_have_are_an_error(row):
+    (table,) = parameters((NUM_ROWS, SIZE), 1)
+    before = table.detach().clone()
+    indices = torch.tensor([[2, row]])
+    table.grad = torch.sparse_coo_tensor(indices, torch.ones(2, SIZE).double(), table.shape, check_invariants=False)
+    with pytest.raises(IndexError, match=f"row {row} of a table with {NUM_ROWS} rows"):
+        RowAdam([table]).step()
+    assert torch.equal(table, before)

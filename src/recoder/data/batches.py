@@ -37,8 +37,8 @@ class Batch:
 
     def __init__(self, users: Tensor, items: Tensor | None, indices: Tensor, values: Tensor, size: torch.Size) -> None:
         self.users = users
-        self.items = items
-        self.__dict__["indices"] = indices
+        self.items = None if items is None else items.to(torch.int64).contiguous()
+        self.__dict__["indices"] = indices.to(torch.int64)
         self.values = values
         self.size = size
 

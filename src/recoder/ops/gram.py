@@ -119,6 +119,7 @@ class _ItemPart:
         """
         bias_i = self._items.bias_of(block)
         bias_i = weight_iD.new_zeros(len(weight_iD)) if bias_i is None else bias_i
+        self.biased_D += weight_iD.T @ bias_i
         entries = self._by_column.cut(block)
         if serve(self._factors_BD, weight_iD, bias_i, of_weight_iD):
             return finish_gram(
@@ -131,9 +132,7 @@ class _ItemPart:
                 entries.values,
                 self._scale,
                 of_weight_iD,
-                self.biased_D,
             )
-        self.biased_D += weight_iD.T @ bias_i
         of_weight_iD.addr_(bias_i, self._users_sum_D, alpha=2 * self._scale)
         of_weight_iD += sums_by_column(self._slopes, self._by_column.values, self._factors_BD, block)
         of_squares_i = weight_iD @ self._users_sum_D + len(self._factors_BD) * bias_i
@@ -149,7 +148,8 @@ def _of_entries(
     """
     table_ND, bias_N, values_Z = items.weight, items.bias, target.values
     items_Z = target.cols if items.ids is None else items.ids[target.cols]
-    if serve(factors_BD, table_ND, values_Z, *([] if bias_N is None else [bias_N])):
+    of_float32 = (factors_BD, table_ND, values_Z, *([] if bias_N is None else [bias_N]))
+    if serve(*of_float32) and serve(items_Z, target.offsets, dtypes=(torch.int64,)):
         return squared_entries(factors_BD, table_ND, bias_N, target.offsets, items_Z, values_Z, loss.confidence, scale)
     scores_Z = products_at(factors_BD, table_ND, target.offsets, items_Z)
     correction, slopes_Z = loss.correction(scores_Z if bias_N is None else scores_Z + bias_N[items_Z], values_Z)
@@ -159,5 +159,5 @@ def _of_entries(
 
 
 def _blocks(num_items: int, num_factors: int) -> list[slice]:
-    height = max(1, _BLOCK_NUMBERS // num_factors)
+    height = max(1, _BLOCK_NUMBERS // max(1, num_factors))
     return [slice(start, min(start + height, num_items)) for start in range(0, num_items, height)]

@@ -78,7 +78,7 @@ class ItemRows:
         else:
             ids = self.ids[block]
             shape = len(ids), self.weight.shape[1]
-            if dtype == torch.bfloat16 and serve(self.weight):
+            if dtype == torch.bfloat16 and serve(self.weight) and serve(ids, dtypes=(torch.int64,)):
                 return gather_rounded(
                     self.weight, ids, space.take("converted rows" + of_block, *shape, like=ids, dtype=dtype)
                 )

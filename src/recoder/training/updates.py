@@ -68,6 +68,8 @@ def update_by_adam(
     state["step"] += 1
     step = AdamStep(state["step"], lr, *betas, eps, weight_decay)
     moments = state["exp_avg"], state["exp_avg_sq"]
+    if gradient.is_sparse and gradient.sparse_dim() != 1:
+        gradient = gradient.to_dense()  # of single numbers, not of rows
     if not gradient.is_sparse:
         adam_all(parameter, *moments, gradient, step)
         return
@@ -154,6 +156,11 @@ STATE_KEYS = {
 def _without_repeats(gradient: Tensor) -> tuple[Tensor, Tensor]:
     """Returns the rows of a sparse gradient, int64 ``[R]``, and their values, those of repeats added up."""
     rows, values = gradient._indices()[0], gradient._values()
+    if rows.device.type == "cpu" and len(rows):
+        lowest, highest = rows.numpy().min(), rows.numpy().max()
+        if lowest < 0 or highest >= len(gradient):
+            wrong = lowest if lowest < 0 else highest
+            raise IndexError(f"a sparse gradient names row {wrong} of a table with {len(gradient)} rows")
     if not may_repeat(rows):
         return rows, values
     if rows.device.type != "cpu":

@@ -1,12 +1,9 @@
 from __future__ import annotations
 
-import ctypes
-import hashlib
 import platform
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,24 +11,18 @@ import torch
 from recoder.ops import kernels
 from recoder.ops.kernels import library, serve
 
-FOLDER = Path(kernels.__file__).parent
-
 
 def test_kernels_are_compiled_where_they_can_be():
     if platform.system() != "Linux" or shutil.which("gcc") is None:
         pytest.skip("needs GCC on Linux")
-    assert library() is not None
+    assert library() is not None, "install the project again: pip install -e ."
 
 
-def test_they_are_compiled_from_the_sources_beside_them():
+def test_a_library_of_other_sources_is_as_none_at_all(monkeypatch):
     if library() is None:
         pytest.skip("no kernels are compiled")
-    digest = hashlib.sha256()
-    for path in sorted(FOLDER.glob("*.[ch]")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    sources = library().sources
-    sources.restype = ctypes.c_char_p
-    assert sources().decode() == digest.hexdigest()[:16], "install the project again: pip install -e ."
+    monkeypatch.setattr(kernels, "_digest", lambda: "0123456789abcdef")
+    assert library.__wrapped__() is None
 
 
 def test_a_library_that_cannot_be_loaded_is_as_none_at_all(monkeypatch, tmp_path):

@@ -149,3 +149,14 @@ def test_one_thread_gives_what_many_do():
 
 def test_the_plain_form_is_taken_for_other_dtypes():
     assert not block((4, 6), torch.float64).is_served()
+
+
+@BOTH_DTYPES
+def test_users_whose_scores_in_a_block_are_all_excluded_add_nothing(dtype):
+    given = block((5, 40), dtype)
+    given.products_Bi[1] = -float("inf")
+    given.products_Bi[2, ::2] = -float("inf")
+    exact = given.products_Bi.float() + given.bias_i
+    _, log_sums = Multinomial().log_sums(given)
+    torch.testing.assert_close(log_sums, torch.logsumexp(exact, dim=1))
+    assert log_sums[1] == -float("inf")

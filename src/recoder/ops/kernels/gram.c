@@ -62,33 +62,23 @@ EVERY_LEVEL double squared_entries(
 /*
  * Adds to the gradients of a block of items, [i, D], what comes from biases and from stored entries: for each item
  * twice `scale` times its bias times the users' sum [D], and each entry's slope times its user's factors. Writes the
- * gradients of the biases, [i], and adds the items' factors times their biases to `biased`, [D].
+ * gradients of the biases, [i].
  */
 EVERY_LEVEL void finish_gram(
     const float *restrict weight, const float *restrict bias, int64_t items, const float *restrict factors,
     const float *restrict users_sum, int64_t users, int64_t size, const int64_t *restrict offsets,
     const int64_t *restrict rows, const float *restrict slopes, float scale, float *restrict of_weight,
-    float *restrict of_bias, float *restrict biased)
+    float *restrict of_bias)
 {
-#pragma omp parallel if (items * size > WORTH_THREADS)
-    {
-        int64_t first, last;
-        float own[size];
-        memset(own, 0, sizeof own);
-        own_part(items, 1, &first, &last);
-        for (int64_t i = first; i < last; i++) {
-            const float *restrict from = weight + i * size;
-            float *restrict to = of_weight + i * size;
-            float slope = 2 * scale * (dot(from, users_sum, size) + users * bias[i]);
-            add(to, 2 * scale * bias[i], users_sum, size);
-            add(own, bias[i], from, size);
-            for (int64_t z = offsets[i]; z < offsets[i + 1]; z++) {
-                add(to, slopes[z], factors + rows[z] * size, size);
-                slope += slopes[z];
-            }
-            of_bias[i] = slope;
+#pragma omp parallel for schedule(static) if (items * size > WORTH_THREADS)
+    for (int64_t i = 0; i < items; i++) {
+        float *restrict to = of_weight + i * size;
+        float slope = 2 * scale * (dot(weight + i * size, users_sum, size) + users * bias[i]);
+        add(to, 2 * scale * bias[i], users_sum, size);
+        for (int64_t z = offsets[i]; z < offsets[i + 1]; z++) {
+            add(to, slopes[z], factors + rows[z] * size, size);
+            slope += slopes[z];
         }
-#pragma omp critical
-        add(biased, 1, own, size);
+        of_bias[i] = slope;
     }
 }

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from recoder.ops.kernels import library
+from recoder.ops.kernels import address, library
 
 __all__ = ["finish_gram", "squared_entries"]
 
@@ -36,12 +36,12 @@ def squared_entries(
     slopes_Z, of_factors_BD = torch.empty_like(values_Z), torch.empty_like(factors_BD)
     kernels.squared_entries.restype = ctypes.c_double
     total: float = kernels.squared_entries(
-        *map(_at, (factors_BD, table_ND, bias_N, offsets, items_Z, values_Z)),
+        *map(address, (factors_BD, table_ND, bias_N, offsets, items_Z, values_Z)),
         *map(ctypes.c_int64, factors_BD.shape),
         ctypes.c_float(confidence),
         ctypes.c_float(scale),
-        _at(slopes_Z),
-        _at(of_factors_BD),
+        address(slopes_Z),
+        address(of_factors_BD),
     )
     return total, slopes_Z, of_factors_BD
 
@@ -56,9 +56,8 @@ def finish_gram(
     slopes_Z: Tensor,
     scale: float,
     of_weight_iD: Tensor,
-    biased_D: Tensor,
 ) -> Tensor:
-    """Adds to the gradients of a block of items what is no matrix product, and to the items times their biases.
+    """Adds to the gradients of a block of items what is no matrix product.
 
     Returns the gradients of the biases: ``[i]``.
     """
@@ -66,22 +65,17 @@ def finish_gram(
     assert kernels is not None  # the caller has asked `serve`
     of_bias_i = torch.empty_like(bias_i)
     kernels.finish_gram(
-        _at(weight_iD),
-        _at(bias_i),
+        address(weight_iD),
+        address(bias_i),
         ctypes.c_int64(len(bias_i)),
-        _at(factors_BD),
-        _at(users_sum_D),
+        address(factors_BD),
+        address(users_sum_D),
         *map(ctypes.c_int64, factors_BD.shape),
         ctypes.c_void_p(offsets.ctypes.data),
-        _at(rows_Z),
-        _at(slopes_Z),
+        address(rows_Z),
+        address(slopes_Z),
         ctypes.c_float(scale),
-        _at(of_weight_iD),
-        _at(of_bias_i),
-        _at(biased_D),
+        address(of_weight_iD),
+        address(of_bias_i),
     )
     return of_bias_i
-
-
-def _at(tensor: Tensor | None) -> ctypes.c_void_p:
-    return ctypes.c_void_p(None if tensor is None else tensor.data_ptr())

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from recoder.ops.kernels import library
+from recoder.ops.kernels import address, library
 
 __all__ = ["DTYPES", "Entries", "log_sums", "logistic_", "softmax_slopes_"]
 
@@ -42,14 +42,16 @@ class Entries(ctypes.Structure):
 def logistic_(scores_Bi: Tensor, bias_i: Tensor, entries: Entries, scale: float) -> tuple[float, Tensor]:
     """Returns the loss and the sums of its slopes over the users, ``[i]``; slopes times ``scale`` overwrite scores."""
     sums_i = torch.empty_like(bias_i)
-    loss = _call("logistic", scores_Bi, bias_i, entries, ctypes.c_float(scale), _at(sums_i), returns=ctypes.c_double)
+    loss = _call(
+        "logistic", scores_Bi, bias_i, entries, ctypes.c_float(scale), address(sums_i), returns=ctypes.c_double
+    )
     return loss, sums_i
 
 
 def log_sums(scores_Bi: Tensor, bias_i: Tensor, entries: Entries) -> tuple[float, Tensor]:
     """Returns the sum of target times score, and the logarithm of each user's sum of exponentials, ``[B]``."""
     log_sums_B = bias_i.new_empty(len(scores_Bi))
-    return _call("log_sums", scores_Bi, bias_i, entries, _at(log_sums_B), returns=ctypes.c_double), log_sums_B
+    return _call("log_sums", scores_Bi, bias_i, entries, address(log_sums_B), returns=ctypes.c_double), log_sums_B
 
 
 def softmax_slopes_(
@@ -62,10 +64,10 @@ def softmax_slopes_(
         scores_Bi,
         bias_i,
         entries,
-        _at(log_sums_B),
-        _at(weights_B),
+        address(log_sums_B),
+        address(weights_B),
         ctypes.c_float(scale),
-        _at(sums_i),
+        address(sums_i),
         returns=None,
     )
     return sums_i
@@ -78,10 +80,6 @@ def _call(name: str, scores_Bi: Tensor, bias_i: Tensor, entries: Entries, *rest:
     function.restype = returns
     num_users, num_columns = scores_Bi.shape
     returned: float = function(
-        _at(scores_Bi), _at(bias_i), ctypes.c_int64(num_users), ctypes.c_int64(num_columns), entries, *rest
+        address(scores_Bi), address(bias_i), ctypes.c_int64(num_users), ctypes.c_int64(num_columns), entries, *rest
     )
     return returned
-
-
-def _at(tensor: Tensor) -> ctypes.c_void_p:
-    return ctypes.c_void_p(tensor.data_ptr())

@@ -96,9 +96,13 @@ EVERY_LEVEL double NAME(log_sums)(
                 float x = READ(row[c]) + bias[c];
                 largest = x > largest ? x : largest;
             }
+            if (largest == -INFINITY)
+                largest = 0; /* all are minus infinity, or not a number */
 #pragma omp simd reduction(+ : mass)
-            for (int64_t c = 0; c < columns; c++)
-                mass += exponential(READ(row[c]) + bias[c] - largest);
+            for (int64_t c = 0; c < columns; c++) {
+                float x = READ(row[c]) + bias[c];
+                mass += x == -INFINITY ? 0 : exponential(x - largest);
+            }
             log_sums[user] = largest + logf(mass);
         }
     }

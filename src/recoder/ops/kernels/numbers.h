@@ -33,11 +33,11 @@ static inline uint32_t bits_of(float x)
 
 static inline float from_bf16(uint16_t x) { return of_bits((uint32_t)x << 16); }
 
-/* To the nearest, ties to even. */
+/* To the nearest, ties to even; what is not a number stays so. */
 static inline uint16_t to_bf16(float x)
 {
     uint32_t bits = bits_of(x);
-    return (uint16_t)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+    return x != x ? 0x7fc0 : (uint16_t)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 }
 
 /*

@@ -10,8 +10,9 @@ import math
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import increment_version
 
-from recoder.ops.kernels import library
+from recoder.ops.kernels import address, library
 
 __all__ = ["AdamNumbers", "adam_every_row_", "adam_rows_", "gather_rounded"]
 
@@ -30,8 +31,9 @@ def adam_rows_(
     """Updates rows of a table and of its two moments, float32 ``[N, ...]``, from their gradients ``[R, ...]``."""
     kernels = library()
     assert kernels is not None  # the caller has asked `serve`
-    tensors = (ctypes.c_void_p(t.data_ptr()) for t in (table, first, second, rows_R, gradient))
+    tensors = map(address, (table, first, second, rows_R, gradient))
     size = math.prod(table.shape[1:])
+    increment_version((table, first, second))  # autograd cannot see the change by itself
     kernels.adam_rows(*tensors, ctypes.c_int64(len(rows_R)), ctypes.c_int64(size), numbers)
 
 
@@ -43,8 +45,9 @@ def adam_every_row_(
     assert kernels is not None  # the caller has asked `serve`
     places_N = torch.full((len(table),), -1, dtype=torch.int32)
     places_N[rows_R] = torch.arange(len(rows_R), dtype=torch.int32)
-    tensors = (ctypes.c_void_p(t.data_ptr()) for t in (table, first, second, places_N, gradient))
+    tensors = map(address, (table, first, second, places_N, gradient))
     size = math.prod(table.shape[1:])
+    increment_version((table, first, second))
     kernels.adam_every_row(*tensors, ctypes.c_int64(len(table)), ctypes.c_int64(size), numbers)
 
 
@@ -53,7 +56,7 @@ def gather_rounded(table_ND: Tensor, rows_R: Tensor, gathered_RD: Tensor) -> Ten
     kernels = library()
     assert kernels is not None  # the caller has asked `serve`
     assert gathered_RD.dtype == torch.bfloat16
-    tensors = (ctypes.c_void_p(t.data_ptr()) for t in (table_ND, rows_R))
+    tensors = map(address, (table_ND, rows_R))
     sizes = map(ctypes.c_int64, gathered_RD.shape)
-    kernels.gather_bf16(*tensors, *sizes, ctypes.c_void_p(gathered_RD.data_ptr()))
+    kernels.gather_bf16(*tensors, *sizes, address(gathered_RD))
     return gathered_RD

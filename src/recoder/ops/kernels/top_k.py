@@ -7,7 +7,7 @@ import ctypes
 import torch
 from torch import Tensor
 
-from recoder.ops.kernels import library
+from recoder.ops.kernels import address, library
 from recoder.ops.rows import SparseRows
 
 __all__ = ["DTYPES", "best_columns"]
@@ -39,20 +39,16 @@ def best_columns(
     function = kernels.top_k_f32 if scores_BN.dtype == torch.float32 else kernels.top_k_bf16
     function.restype = ctypes.c_int64
     result: int = function(
-        _at(scores_BN),
+        address(scores_BN),
         ctypes.c_int64(num_rows),
         ctypes.c_int64(num_all),
-        _at(None if seen is None else seen.offsets),
-        _at(None if seen is None else seen.cols),
+        address(None if seen is None else seen.offsets),
+        address(None if seen is None else seen.cols),
         ctypes.c_int64(num_columns),
         ctypes.c_int64(in_order),
-        _at(ids_BK),
-        _at(best_BK),
+        address(ids_BK),
+        address(best_BK),
     )
     if result < 0:
         raise MemoryError(f"no memory to select {num_columns} columns")
     return ids_BK, best_BK, bool(result)
-
-
-def _at(tensor: Tensor | None) -> ctypes.c_void_p:
-    return ctypes.c_void_p(None if tensor is None else tensor.data_ptr())

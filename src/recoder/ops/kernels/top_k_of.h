@@ -33,19 +33,19 @@ static inline int64_t NAME(note_best)(
     int64_t groups = NAME(group_maxima)(row, columns, maxima), count = 0;
     if (groups < 0)
         return -1;
-    float limit = -INFINITY; /* to be exceeded */
+    float limit = -INFINITY; /* to be reached; minus infinity itself is excluded */
     if (groups > kept) {
         memcpy(maxima + groups, maxima, groups * sizeof *maxima);
         select_smallest(maxima + groups, groups, kept);
-        limit = nextafterf(noted_score(maxima[groups + kept - 1]), -INFINITY);
+        limit = noted_score(maxima[groups + kept - 1]);
     }
     for (int64_t group = 0; group < groups; group++) {
-        if (noted_score(maxima[group]) <= limit)
+        if (noted_score(maxima[group]) < limit)
             continue;
         int64_t start = group * GROUP, stop = start + GROUP < columns ? start + GROUP : columns;
         for (int64_t c = start; c < stop; c++) {
             float score = READ(row[c]);
-            if (score <= limit)
+            if (score < limit || score == -INFINITY)
                 continue;
             notes[count++] = noted(score, c);
             if (count == room) {
