@@ -91,7 +91,7 @@ def _put(compiled: Path, place: Path) -> str | None:
 
 
 def sources_digest(folder: Path) -> str:
-    """Returns what the library says it was compiled from, so that a test can tell an old one."""
+    """Returns what the library says it was compiled from, so that an old one is not used."""
     digest = hashlib.sha256()
     for path in sorted(folder.glob("*.[ch]")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")

@@ -17,7 +17,7 @@ from recoder.ops.workspace import Workspace
 __all__ = ["fused_loss"]
 
 KEPT_BYTES = 32 << 20
-"""Of the multinomial's scores; where they need more, these and the items' rows are made twice."""
+"""Of the multinomial's scores and the items' rows; where they need more, they are made twice."""
 
 
 @torch.no_grad()
@@ -110,7 +110,7 @@ class _Products:
     ) -> None:
         self.factors_BD = factors_BD
         self.places = item_blocks(len(factors_BD), len(items), factors_BD.device)
-        self.num_bytes = len(factors_BD) * len(items) * dtype.itemsize
+        self.num_bytes = (len(factors_BD) + factors_BD.shape[1]) * len(items) * dtype.itemsize
         self.of_items: ItemGradients | None = None
         self._of_factors = torch.zeros_like(factors_BD)
         self._items = items

@@ -68,9 +68,8 @@ def gram_squared_error(
     for block in _blocks(len(items), num_factors):
         weight_iD = items.weight_of(block, factors_BD.dtype, space)
         items_DD.addmm_(weight_iD.T, weight_iD)
-        if of_items is None or scale is None:
-            blocks.add_biased(block, weight_iD)
-        else:
+        blocks.add_biased(block, weight_iD)
+        if of_items is not None:
             of_weight_iD = of_items.place(block, factors_BD.dtype)
             torch.mm(weight_iD, scaled_DD, out=of_weight_iD)
             of_items.write(block, of_weight_iD, blocks.finish(block, weight_iD, of_weight_iD))
@@ -107,19 +106,18 @@ class _ItemPart:
         self._by_column = TargetEntries.of(slopes, factors_BD.dtype)
 
     def add_biased(self, block: slice, weight_iD: Tensor) -> None:
-        """Adds to ``biased_D``, where there are no gradients to finish."""
+        """Adds to ``biased_D``."""
         bias_i = self._items.bias_of(block)
         if bias_i is not None:
             self.biased_D += weight_iD.T @ bias_i
 
     def finish(self, block: slice, weight_iD: Tensor, of_weight_iD: Tensor) -> Tensor:
-        """Adds what biases and stored entries add to a block's gradients and to ``biased_D``.
+        """Adds what biases and stored entries add to a block's gradients.
 
         Returns the gradients of the biases: ``[i]``, zero where there are none.
         """
         bias_i = self._items.bias_of(block)
         bias_i = weight_iD.new_zeros(len(weight_iD)) if bias_i is None else bias_i
-        self.biased_D += weight_iD.T @ bias_i
         entries = self._by_column.cut(block)
         if serve(self._factors_BD, weight_iD, bias_i, of_weight_iD):
             return finish_gram(
