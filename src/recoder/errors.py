@@ -11,6 +11,7 @@ Every class also inherits the built-in exception that a caller would have caught
     ├── UnknownIdError (KeyError)         a user or item that the model, map or index does not hold
     ├── NotInitializedError (RuntimeError) a model or index used before it was trained, loaded or built
     ├── DivergedError (ArithmeticError)   a loss or score that is not a finite number
+    ├── NotEnoughMemoryError (MemoryError) work that would not fit into the memory that is free
     ├── MissingDependencyError (ImportError) an optional package that is not installed
     ├── FileFormatError (ValueError)      a file that is not what it should be
     │   └── UnsafeFileError               a file that asks for code to be run
@@ -56,6 +57,10 @@ class NotInitializedError(RecoderError, RuntimeError):
 
 class DivergedError(RecoderError, ArithmeticError):
     """A loss or score that is not a finite number."""
+
+
+class NotEnoughMemoryError(RecoderError, MemoryError):
+    """Work that would not fit into the memory that is free; it was not started."""
 
 
 class MissingDependencyError(RecoderError, ImportError):

@@ -26,16 +26,18 @@ from recoder.errors import ConfigError, DataTypeError, DivergedError, NotInitial
 from recoder.losses import make_loss
 from recoder.metrics import EvaluationResult, Metric, RecommenderEvaluator
 from recoder.nn.base import FactorizationModel, draw_parameters
+from recoder.nn.tables import tables_with_row_gradients
 from recoder.recommender.base import Histories, merge_histories
 from recoder.recommender.inference import InferenceRecommender
 from recoder.recommender.scoring import ModelScorer
+from recoder.training.alternating import AlternatingLeastSquares, check_alternating
 from recoder.training.callbacks import make_callbacks
 from recoder.training.checks import check_data, check_interactions, check_sizes
 from recoder.training.config import TrainConfig
 from recoder.training.devices import checked_precision, choose_device, product_dtype
 from recoder.training.differences import log_differences, warn_of_another_order
 from recoder.training.history import History
-from recoder.training.loop import Progress, solve, train_epochs
+from recoder.training.loop import Progress, alternate, solve, train_epochs
 from recoder.training.model_file import ModelFile, check_json, write_model_file
 from recoder.training.optimizers import ModelOptimizer, OptimizerState, check_optimizer_type
 from recoder.training.restore import check_fits, read_model_file, rebuild, restored_run
@@ -52,7 +54,10 @@ class Recoder:
         model: the model; it is changed in place.
         num_items: size of the catalogue. None: that of the first training data.
         num_users: number of users. None: that of the first training data.
-        optimizer_type: ``'sgd'``, ``'adam'``, ``'adagrad'`` or ``'rmsprop'`` (sgd and rmsprop with momentum 0.9).
+        optimizer_type: ``'sgd'``, ``'adam'``, ``'adagrad'`` or ``'rmsprop'`` (sgd and rmsprop with momentum 0.9); or
+            ``'als'``: alternating least squares, for a ``MatrixFactorization`` with ``loss='mse'``. An epoch is then a
+            sweep over all users and all items, ``weight_decay`` the penalty of squared factors beside the loss summed
+            over users, and the arguments of ``train`` that are about steps are not used.
         loss: ``'mse'`` (``recoder.losses.MSELoss``), ``'logistic'`` (binary cross-entropy of logits), ``'logloss'``
             (``recoder.losses.MultinomialNLLLoss``), or a module of (predictions, targets) that returns a sum.
         loss_params: keyword arguments of a loss that is given by name, such as ``{'confidence': 3}``.
@@ -226,8 +231,12 @@ class Recoder:
         check_sampling(config.batch_size, negative_sampling, config.num_sampling_users)
         if model_checkpoint_prefix is not None:
             check_writable(self._checkpoint_path(model_checkpoint_prefix))
+        if self.optimizer_type == "als":
+            check_alternating(self.model, loss)
         self._storable_params()
         self._initialize(train_dataset)
+        mean_interactions = train_dataset.interactions_matrix.nnz / len(train_dataset)
+        self.model.learns_by(loss, self._l2_of_users(config, len(train_dataset)), mean_interactions)
         train_dataset = train_dataset.widened(self._known_num_items())
         if val_dataset is not None:
             val_dataset = val_dataset.widened(self._known_num_items())
@@ -248,6 +257,12 @@ class Recoder:
         )
         if self.model.is_solved:
             solve(self.model, train_dataset, config, self._progress, callbacks)
+            return self.history
+        if self.optimizer_type == "als":
+            factorization, confidence = check_alternating(self.model, loss)
+            matrix = train_dataset.interactions_matrix
+            sweeps = AlternatingLeastSquares(factorization, confidence, config.weight_decay, matrix)
+            alternate(sweeps, config, self._progress, callbacks)
             return self.history
         loader = RecommendationDataLoader(
             train_dataset,
@@ -486,6 +501,13 @@ class Recoder:
         """Creates the model's parameters on the device."""
         draw_parameters(self.model, num_items=num_items, num_users=num_users, seed=seed)
         self.model.to(self.device)
+
+    def _l2_of_users(self, config: TrainConfig, num_users: int) -> float:
+        """Returns how the squares of a user's factors weigh beside that user's loss in an epoch."""
+        if self.optimizer_type == "als":
+            return config.weight_decay
+        # a step's loss is a mean over its users; it decays their rows alone, or those of all users
+        return config.weight_decay / 2 * (config.batch_size if tables_with_row_gradients(self.model) else num_users)
 
     def _storable_params(self) -> dict[str, Any]:
         """Returns the model's hyper-parameters, once they and those of the loss are known to fit a model file."""

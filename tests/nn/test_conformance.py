@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from recoder.nn import DynamicAutoencoder, FactorizationModel, MatrixFactorization, Popularity
+from recoder.nn import EASE, DynamicAutoencoder, FactorizationModel, MatrixFactorization, Popularity
 from recoder.testing import FactorizationModelSuite
 
 
@@ -43,9 +43,36 @@ class TestSparseMatrixFactorization(FactorizationModelSuite):
         return MatrixFactorization(6, sparse=True)
 
 
+class TestMatrixFactorizationThatFoldsUsersIn(FactorizationModelSuite):
+    loss = "logloss"
+
+    def make_model(self):
+        return MatrixFactorization(6, fold_in=True, sparse=True)
+
+
+class TestAlternatingLeastSquares(FactorizationModelSuite):
+    optimizer_type = "als"
+    loss = "mse"
+
+    def make_model(self):
+        return MatrixFactorization(6, fold_in=True, l2_power=0.5)
+
+
 class TestPopularity(FactorizationModelSuite):
     def make_model(self):
         return Popularity()
+
+
+class TestEASEOverItems(FactorizationModelSuite):
+    def make_model(self):
+        return EASE(l2=3, dropout_prob=0.2, popularity_discount=0.1)
+
+
+class TestEASEOverUsers(FactorizationModelSuite):
+    num_users = 12
+
+    def make_model(self):
+        return EASE(l2=3)
 
 
 class Own(FactorizationModel):

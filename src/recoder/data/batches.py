@@ -102,14 +102,7 @@ class BatchCollator:
 
     def _cut(self, users: Tensor, items: Tensor | None, whole: SparseRows, start: int) -> Batch:
         stop = min(start + self.batch_size, whole.num_rows)
-        first, last = whole.offsets[[start, stop]].tolist()
-        rows = SparseRows(
-            offsets=whole.offsets[start : stop + 1] - first,
-            cols=whole.cols[first:last],
-            values=whole.values[first:last],
-            num_cols=whole.num_cols,
-        )
-        return _batch_of_rows(users[start:stop], items, rows)
+        return _batch_of_rows(users[start:stop], items, whole.cut(start, stop))
 
 
 def full_batch(users_interactions: UsersInteractions) -> Batch:

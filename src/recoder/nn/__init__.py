@@ -2,12 +2,14 @@
 
 from recoder.nn.autoencoder import DynamicAutoencoder
 from recoder.nn.base import FactorizationModel
+from recoder.nn.ease import EASE
 from recoder.nn.item_sum import ItemSum
 from recoder.nn.matrix_factorization import MatrixFactorization
 from recoder.nn.popularity import Popularity
 from recoder.nn.tables import FactorTable
 
 __all__ = [
+    "EASE",
     "DynamicAutoencoder",
     "FactorTable",
     "FactorizationModel",

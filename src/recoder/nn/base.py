@@ -5,7 +5,7 @@ Sizes: B users in the batch, I items to score, N items of the catalogue, D facto
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from scipy import sparse
@@ -27,11 +27,11 @@ class FactorizationModel(nn.Module):
       from sparse interactions without dense ``B x I`` inputs; or
     - ``forward``: any other score, from a dense input, at the price of dense tensors.
 
-    Two optional hooks: ``penalty``, added to the loss of a training step, and ``solve``, for models that do not learn
-    by gradient steps.
+    Optional hooks: ``penalty``, added to the loss of a training step; ``solve``, for models that do not learn by
+    gradient steps; ``learns_by``, for those that need to know the objective when users are scored.
     """
 
-    folds_in_users: ClassVar[bool] = True
+    folds_in_users: bool = True
     """True if users are scored from their interactions, so that users never seen in training can be; a model that
     looks users up by their row sets it to False."""
 
@@ -94,6 +94,15 @@ class FactorizationModel(nn.Module):
     def solve(self, interactions: sparse.csr_matrix) -> None:
         """Computes the parameters from all interactions (float32 CSR ``[U, N]``). No gradient steps then."""
         raise NotImplementedError(f"{type(self).__name__} learns by gradient steps; it has no solve(interactions)")
+
+    def learns_by(self, loss: nn.Module, l2: float, mean_interactions: float) -> None:
+        """Is told before training what it minimises; does nothing unless a subclass says so.
+
+        Args:
+            loss: the loss module.
+            l2: how the squares of a user's factors weigh beside that user's loss.
+            mean_interactions: of the users in training.
+        """
 
     @property
     def is_factorized(self) -> bool:

@@ -5,15 +5,18 @@ Sizes: B users, N items, U users of the table, D factors.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from dataclasses import asdict
+from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from recoder._checks import non_negative, whole_number
 from recoder._random import fresh_seed
 from recoder.errors import ConfigError
+from recoder.losses import fused_form
 from recoder.nn.activations import activation
 from recoder.nn.base import FactorizationModel, not_initialized
+from recoder.nn.folding import Objective
 from recoder.nn.noise import FactorDropout
 from recoder.nn.tables import FactorTable
 from recoder.ops.rows import SparseRows
@@ -24,7 +27,7 @@ __all__ = ["MatrixFactorization"]
 class MatrixFactorization(FactorizationModel):
     """One row of factors for each user and each item, and a bias for each item (Koren, Bell & Volinsky 2009, Computer).
 
-    Only users of the training data can be scored.
+    Only users of the training data can be scored, unless ``fold_in`` is set.
 
     Args:
         embedding_size: D, the number of factors; a model file that is loaded brings its own.
@@ -33,12 +36,18 @@ class MatrixFactorization(FactorizationModel):
         dropout_prob: probability of dropping a factor of the user's row in training, after the activation.
         sparse: give both tables sparse gradients, so that a step touches only the rows it uses; for the optimizer
             ``'adam'``.
+        fold_in: score every user from the interactions that are passed, by the factors that minimise the training loss
+            over all items with the items' factors as they are: users never seen in training too, and new interactions
+            of others. The activation is left out of it.
+        l2_power: where factors are solved for, in folding in and by alternating least squares
+            (``Recoder(..., optimizer_type='als')``), the weight decay of a user or an item is multiplied by its number
+            of interactions, over the mean, to this power (after Rendle et al. 2022, RecSys, "Revisiting the
+            performance of iALS on item recommendation benchmarks", section 4.2).
 
     Raises:
         ConfigError: if an argument is out of range or unknown.
     """
 
-    folds_in_users: ClassVar[bool] = False
     items: FactorTable | None
 
     def __init__(
@@ -47,18 +56,32 @@ class MatrixFactorization(FactorizationModel):
         activation_type: str = "none",
         dropout_prob: float = 0,
         sparse: bool = False,
+        *,
+        fold_in: bool = False,
+        l2_power: float = 0.0,
     ) -> None:
         super().__init__()
         self.sparse = sparse
         self.items = None
-        self._set_params(embedding_size, activation_type, dropout_prob)
+        self._set_params(embedding_size, activation_type, dropout_prob, fold_in, l2_power)
 
-    def _set_params(self, embedding_size: int, activation_type: str, dropout_prob: float) -> None:
+    def _set_params(
+        self,
+        embedding_size: int,
+        activation_type: str,
+        dropout_prob: float,
+        fold_in: bool = False,
+        l2_power: float = 0.0,
+        objective: dict[str, Any] | None = None,
+    ) -> None:
         self.embedding_size = whole_number("embedding_size", embedding_size, 1)
         self.activation_type = activation_type
         self.dropout_prob = non_negative("dropout_prob", dropout_prob)
         self._activation = activation(activation_type)
         self._dropout = FactorDropout(self.dropout_prob, "dropout")
+        self.folds_in_users = bool(fold_in)
+        self.l2_power = non_negative("l2_power", l2_power)
+        self.objective = None if objective is None else Objective(**objective)
 
     def init_model(self, num_items: int | None = None, num_users: int | None = None) -> None:
         """Creates the parameters for ``num_items`` items and ``num_users`` users."""
@@ -77,16 +100,40 @@ class MatrixFactorization(FactorizationModel):
             "embedding_size": self.embedding_size,
             "activation_type": self.activation_type,
             "dropout_prob": self.dropout_prob,
+            "fold_in": self.folds_in_users,
+            "l2_power": self.l2_power,
+            "objective": None if self.objective is None else asdict(self.objective),
         }
 
     def load_model_params(self, model_params: dict[str, Any]) -> None:
         """Takes over hyper-parameters; ``sparse`` stays as it was given to the constructor."""
         self._set_params(**model_params)
 
+    def learns_by(self, loss: nn.Module, l2: float, mean_interactions: float) -> None:
+        """Keeps what folding in is to minimise.
+
+        Raises:
+            ConfigError: if users are to be folded in, but the loss is not one of the library's.
+        """
+        if not self.folds_in_users:
+            return
+        fused = fused_form(loss)
+        if fused is None:
+            raise ConfigError(
+                f"fold_in=True needs a loss of the library, 'mse', 'logistic' or 'logloss', not a {type(loss).__name__}"
+            )
+        confidence = getattr(fused, "confidence", 0.0)
+        self.objective = Objective(Objective.name_of(fused), confidence, l2, self.l2_power, mean_interactions)
+
     def user_factors(self, input: SparseRows, users: Tensor | None = None, items: Tensor | None = None) -> Tensor:
-        """Returns the users' rows: ``[B, D]``; the interactions are not read."""
+        """Returns the users' rows, ``[B, D]``; with ``fold_in``, but for training, what is solved for instead."""
         if self.items is None:
             raise not_initialized(self)
+        if self.folds_in_users and not self.training:
+            cols = input.cols if items is None else items[input.cols]
+            histories = SparseRows(input.offsets, cols, input.values, len(self.items.weight))
+            objective = Objective("mse") if self.objective is None else self.objective
+            return objective.minimised(self.items.weight, self.items.bias, histories)
         if users is None:
             raise ConfigError("a matrix factorization looks users up by their row; pass the users (input_users)")
         dropped: Tensor = self._dropout(self._activation(self.users.rows(users)))

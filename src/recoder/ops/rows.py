@@ -101,6 +101,13 @@ class SparseRows:
         sums_B = entries.new_zeros(self.num_rows)
         return sums_B.index_add(0, self.row_ids, entries)
 
+    def cut(self, start: int, stop: int) -> SparseRows:
+        """Returns rows ``start`` to ``stop``; they share their memory with these."""
+        first, last = self.offsets[[start, stop]].tolist()
+        return SparseRows(
+            self.offsets[start : stop + 1] - first, self.cols[first:last], self.values[first:last], self.num_cols
+        )
+
     def with_values(self, values: Tensor) -> SparseRows:
         """Returns the same pattern holding other values: ``[Z]``."""
         return self._with_orders_of(SparseRows(self.offsets, self.cols, values, self.num_cols))
@@ -127,6 +134,12 @@ class SparseRows:
         """Returns the non-zero entries of a dense ``[B, C]`` tensor; gradients flow back to it."""
         rows, cols = dense.nonzero(as_tuple=True)
         return SparseRows(_offsets(rows, dense.shape[0]), cols, dense[rows, cols], dense.shape[1])
+
+    @staticmethod
+    def from_scipy(matrix: sparse.csr_matrix) -> SparseRows:
+        """Returns the rows of a matrix, whose values they share."""
+        offsets, cols = (torch.from_numpy(part.astype(np.int64)) for part in (matrix.indptr, matrix.indices))
+        return SparseRows(offsets, cols, torch.from_numpy(matrix.data), matrix.shape[1])
 
     @staticmethod
     def from_coordinates(indices: Tensor, values: Tensor, size: tuple[int, int]) -> SparseRows:

@@ -20,6 +20,7 @@ from recoder.data.prefetch import prefetched
 from recoder.errors import DivergedError
 from recoder.nn.base import FactorizationModel
 from recoder.nn.noise import seed_step
+from recoder.training.alternating import AlternatingLeastSquares
 from recoder.training.config import TrainConfig
 from recoder.training.devices import has_idle_core
 from recoder.training.events import Callback, EpochReport
@@ -27,7 +28,7 @@ from recoder.training.interrupts import finish_step_on_interrupt
 from recoder.training.optimizers import ModelOptimizer
 from recoder.training.step import BatchLoss
 
-__all__ = ["Progress", "solve", "train_epochs"]
+__all__ = ["Progress", "alternate", "solve", "train_epochs"]
 
 Pair = tuple[Batch, Batch | None]
 
@@ -135,6 +136,33 @@ def solve(
         progress.epoch = config.num_epochs
         for callback in callbacks:
             callback.on_checkpoint(report)
+
+
+def alternate(
+    sweeps: AlternatingLeastSquares, config: TrainConfig, progress: Progress, callbacks: Sequence[Callback]
+) -> None:
+    """Trains by sweeps over all users and items, one an epoch; an interrupt takes effect between them.
+
+    Raises:
+        DivergedError: if the objective is not finite.
+    """
+    with finish_step_on_interrupt() as raise_if_interrupted, _events(callbacks):
+        for callback in callbacks:
+            callback.on_train_start(progress.epoch, config.num_epochs)
+        for epoch in range(progress.epoch + 1, config.num_epochs + 1):
+            started = time.perf_counter()
+            sweeps.sweep()
+            objective = sweeps.objective()
+            report = EpochReport(epoch, epoch == config.num_epochs, objective, 0.0, time.perf_counter() - started)
+            _check_finite(report)
+            for callback in callbacks:
+                callback.on_step_end()
+            for callback in callbacks:
+                callback.on_epoch_end(report)
+            progress.epoch = epoch
+            for callback in callbacks:
+                callback.on_checkpoint(report)
+            raise_if_interrupted()
 
 
 def _epoch_batches(loader: RecommendationDataLoader, epoch: int, skip: int, steps: int) -> Iterator[Pair]:

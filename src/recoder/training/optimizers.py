@@ -15,7 +15,7 @@ from recoder.training.updates import STATE_KEYS, UPDATES, State
 
 __all__ = ["OPTIMIZER_TYPES", "ModelOptimizer", "OptimizerState"]
 
-OPTIMIZER_TYPES = tuple(UPDATES)
+OPTIMIZER_TYPES = (*UPDATES, "als")
 
 OptimizerState = dict[str, dict[str, Tensor]]
 
@@ -144,6 +144,6 @@ def check_optimizer_state(
             dtype = torch.float32 if key == "step" else parameters[name].dtype
             if value.dtype != dtype:
                 raise FileFormatError(f"the optimizer state {key} of {name!r} holds {value.dtype}, not {dtype}")
-        missing = STATE_KEYS[optimizer_type] - entries.keys()
+        missing = STATE_KEYS.get(optimizer_type, set()) - entries.keys()
         if missing:
             raise FileFormatError(f"the optimizer state of {name!r} lacks {min(missing)}, which {optimizer_type} needs")

@@ -82,3 +82,22 @@ EVERY_LEVEL void finish_gram(
         of_bias[i] = slope;
     }
 }
+
+/*
+ * Adds to each row of `products` [B, D] the sum over its entries of weight times (its row of `directions` times the
+ * entry's row of the table) times that row: the product of a direction with the entries' part of the least squares.
+ */
+EVERY_LEVEL void add_entry_products(
+    const float *restrict directions, const float *restrict table, const int64_t *restrict offsets,
+    const int64_t *restrict items, const float *restrict weights, int64_t users, int64_t size, float *restrict products)
+{
+    int64_t entries = offsets[users];
+#pragma omp parallel for schedule(dynamic, 16) if ((users + entries - offsets[0]) * size > WORTH_THREADS)
+    for (int64_t b = 0; b < users; b++)
+        for (int64_t z = offsets[b]; z < offsets[b + 1]; z++) {
+            const float *restrict row = table + items[z] * size;
+            if (z + AHEAD < entries)
+                fetch(table + items[z + AHEAD] * size, size);
+            add(products + b * size, weights[z] * dot(directions + b * size, row, size), row, size);
+        }
+}

@@ -1,4 +1,4 @@
-"""Parts of the squared error over all items by the compiled kernels.
+"""Parts of the squared error over all items, and of its least squares, by the compiled kernels.
 
 Sizes: B users, N items of the table, i items of a block, D factors, Z stored entries of the target.
 """
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from recoder.ops.kernels import address, library
 
-__all__ = ["finish_gram", "squared_entries"]
+__all__ = ["add_entry_products", "finish_gram", "squared_entries"]
 
 
 def squared_entries(
@@ -79,3 +79,25 @@ def finish_gram(
         address(of_bias_i),
     )
     return of_bias_i
+
+
+def add_entry_products(
+    directions_BD: Tensor, table_ND: Tensor, offsets: Tensor, items_Z: Tensor, weights_Z: Tensor, products_BD: Tensor
+) -> None:
+    """Adds to each user's row of products what the user's entries add to the matrix of the least squares.
+
+    Args:
+        directions_BD: what the matrices are multiplied with.
+        table_ND: the items' factors.
+        offsets: int64 ``[B + 1]``: user ``b`` has the entries ``offsets[b]`` to ``offsets[b + 1]``.
+        items_Z: int64: the row of the table for each entry; trusted to exist.
+        weights_Z: of the entries.
+        products_BD: what is added to.
+    """
+    kernels = library()
+    assert kernels is not None  # the caller has asked `serve`
+    kernels.add_entry_products(
+        *map(address, (directions_BD, table_ND, offsets, items_Z, weights_Z)),
+        *map(ctypes.c_int64, directions_BD.shape),
+        address(products_BD),
+    )

@@ -1,0 +1,240 @@
+"""EASE: each item is predicted from the user's other items, with weights in closed form.
+
+Sizes: B users, C columns of the input, N items, U users of the training data, V of them with two interactions or more,
+Z interactions of these.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor, nn
+
+from recoder._checks import non_negative
+from recoder._memory import check_memory
+from recoder.errors import ConfigError
+from recoder.nn.base import FactorizationModel, not_initialized
+from recoder.ops.closed_form import item_weights, user_gram_inverse
+from recoder.ops.encode import weighted_row_sums
+from recoder.ops.rows import SparseRows
+
+__all__ = ["EASE"]
+
+
+class EASE(FactorizationModel):
+    """A linear autoencoder of full rank in which no item predicts itself, in closed form.
+
+    Steck 2019 ("Embarrassingly shallow autoencoders for sparse data", arXiv:1905.03375); with ``dropout_prob`` the
+    denoising autoencoder of Steck 2020 ("Autoencoders that don't overfit towards the identity", NeurIPS).
+
+    Training is one exact computation, over the items or over the users, whichever are fewer: ``min(U, N)^3``
+    multiplications and ``4 min(U, N)^2`` bytes, which the model keeps. Where users are fewer it also keeps their
+    interactions, in its file too: think of privacy before you pass that on.
+
+    Args:
+        l2: penalty of the squared weights, above 0.
+        dropout_prob: the weights are those that predict best from an input of which this part is dropped at random,
+            on average over all that may be dropped; in [0, 1).
+        popularity_discount: scores are divided by the item's number of users to this power: above 0, recommendations
+            move from popular items towards others.
+
+    Raises:
+        ConfigError: if an argument is out of range.
+    """
+
+    def __init__(self, l2: float = 100.0, dropout_prob: float = 0.0, popularity_discount: float = 0.0) -> None:
+        super().__init__()
+        self.popularity: Tensor | None
+        self.register_buffer("popularity", None)
+        self.solution: _ItemWeights | _UserWeights | None = None
+        self._set_params(l2, dropout_prob, popularity_discount, solved=None)
+
+    def _set_params(
+        self, l2: float, dropout_prob: float, popularity_discount: float, solved: dict[str, int] | None
+    ) -> None:
+        self.l2 = non_negative("l2", l2)
+        if self.l2 == 0:
+            raise ConfigError("l2 is 0; without a penalty the solution is not unique: pass for example l2=100")
+        self.dropout_prob = non_negative("dropout_prob", dropout_prob)
+        if self.dropout_prob >= 1:
+            raise ConfigError(f"dropout_prob is {dropout_prob}; it must lie in [0, 1)")
+        self.popularity_discount = non_negative("popularity_discount", popularity_discount)
+        self._solved = solved
+
+    @staticmethod
+    def bytes_needed(num_users: int, num_items: int) -> int:
+        """Returns about how much memory training takes, beside the data."""
+        size = min(num_users, num_items)
+        return 4 * size**2 + (1 << 28)  # and what products are made in
+
+    def init_model(self, num_items: int | None = None, num_users: int | None = None) -> None:
+        """Sets all scores of ``num_items`` items to zero; ``num_users`` is not used."""
+        if num_items is None or num_items < 1:
+            raise ConfigError(f"num_items is {num_items}; EASE needs at least 1 item")
+        self.popularity = torch.zeros(num_items)
+        self.solution = None
+        if self._solved is not None:  # the numbers themselves follow from a file
+            num_users, size = self._solved["users"], self._solved["interactions"]
+            self.solution = (
+                _UserWeights.empty(num_users, num_items, size) if num_users else _ItemWeights.empty(num_items)
+            )
+
+    def model_params(self) -> dict[str, Any]:
+        """Returns the hyper-parameters, and the sizes of the solution once there is one."""
+        return {
+            "l2": self.l2,
+            "dropout_prob": self.dropout_prob,
+            "popularity_discount": self.popularity_discount,
+            "solved": self._solved,
+        }
+
+    def load_model_params(self, model_params: dict[str, Any]) -> None:
+        """Takes over hyper-parameters and sizes."""
+        self._set_params(**model_params)
+
+    def solve(self, interactions: sparse.csr_matrix) -> None:
+        """Computes the weights.
+
+        Raises:
+            NotEnoughMemoryError: if they would not fit into memory; nothing was changed.
+            DivergedError: if ``l2`` is too small for these interactions.
+        """
+        if self.popularity is None:
+            raise not_initialized(self)
+        has_pairs = np.diff(interactions.indptr) > 1
+        num_users, num_items = int(has_pairs.sum()), len(self.popularity)
+        check_memory(
+            self.bytes_needed(num_users, num_items),
+            f"EASE for {num_items} items and {num_users} users with two interactions or more",
+            "leave out rare items, or train a DynamicAutoencoder or a MatrixFactorization",
+        )
+        parts = interactions.data, interactions.indices, interactions.indptr
+        matrix = sparse.csr_matrix(parts, shape=(len(has_pairs), num_items))
+        squares_N = np.asarray(matrix.multiply(matrix).sum(axis=0, dtype=np.float64)).ravel()
+        pairs = matrix[has_pairs]
+        # the interaction of a user who has no other enters the penalty alone
+        lonely_N = squares_N - np.asarray(pairs.multiply(pairs).sum(axis=0, dtype=np.float64)).ravel()
+        penalties_N = self.l2 + lonely_N + self.dropout_prob / (1 - self.dropout_prob) * squares_N
+        popularity = torch.from_numpy(matrix.getnnz(axis=0))
+        discounts_N = popularity.clamp_min(1).float() ** -self.popularity_discount
+        over_users = num_users < num_items
+        solution = (
+            _UserWeights.of(pairs, penalties_N, discounts_N)
+            if over_users
+            else _ItemWeights(item_weights(pairs, penalties_N).mul_(discounts_N))
+        )
+        self.popularity.copy_(popularity)
+        self.solution = solution.to(self.popularity.device)
+        self._solved = (
+            {"users": num_users, "interactions": pairs.nnz} if over_users else {"users": 0, "interactions": 0}
+        )
+
+    def forward(
+        self,
+        input: Tensor | None,
+        input_users: Tensor | None = None,
+        input_items: Tensor | None = None,
+        target_users: Tensor | None = None,
+        target_items: Tensor | None = None,
+    ) -> Tensor:
+        """Returns the scores ``[B, I]``; see ``FactorizationModel.forward``. The users' ids are not used."""
+        if self.popularity is None:
+            raise not_initialized(self)
+        if input is None:
+            raise ConfigError("EASE scores users by their interactions; pass them (input)")
+        rows = SparseRows.from_dense(input)
+        cols = rows.cols if input_items is None else input_items[rows.cols]
+        rows = SparseRows(rows.offsets, cols, rows.values, len(self.popularity))
+        scores_BN = input.new_zeros(len(input), rows.num_cols) if self.solution is None else self.solution(rows)
+        return scores_BN if target_items is None else scores_BN[:, target_items]
+
+
+class _ItemWeights(nn.Module):
+    """The weights, by item of the input and item of the output: ``[N, N]``."""
+
+    weights: Tensor
+
+    def __init__(self, weights_NN: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("weights", weights_NN)
+
+    @staticmethod
+    def empty(num_items: int) -> _ItemWeights:
+        """Returns one of this size."""
+        return _ItemWeights(torch.empty(num_items, num_items))
+
+    def forward(self, rows: SparseRows) -> Tensor:
+        """Returns the scores of all items: ``[B, N]``."""
+        return weighted_row_sums(self.weights, rows, None, sparse=False)
+
+
+class _UserWeights(nn.Module):
+    """The same weights as a product: ``inputs X' M X outputs``, and for each item what it would add to its own score.
+
+    Args:
+        interactions: X, ``[V, N]``.
+        inverse_VV: M; see ``recoder.ops.closed_form``.
+        inputs_N: factor of each item of the input.
+        outputs_N: factor of each item of the output.
+    """
+
+    inverse: Tensor
+    inputs: Tensor
+    outputs: Tensor
+    own: Tensor
+    offsets: Tensor
+    items: Tensor
+    values: Tensor
+
+    def __init__(
+        self, interactions: SparseRows, inverse_VV: Tensor, inputs_N: Tensor, outputs_N: Tensor, own_N: Tensor
+    ) -> None:
+        super().__init__()
+        for name, tensor in (
+            ("inverse", inverse_VV),
+            ("inputs", inputs_N),
+            ("outputs", outputs_N),
+            ("own", own_N),
+            ("offsets", interactions.offsets),
+            ("items", interactions.cols),
+            ("values", interactions.values),
+        ):
+            self.register_buffer(name, tensor)
+
+    @staticmethod
+    def of(pairs: sparse.csr_matrix, penalties_N: np.ndarray[Any, Any], discounts_N: Tensor) -> _UserWeights:
+        """Returns the solution for these interactions."""
+        inverse_VV, diagonal_N = user_gram_inverse(pairs, penalties_N)
+        shares_N = 1 / (penalties_N * diagonal_N)
+        return _UserWeights(
+            SparseRows.from_scipy(pairs),
+            inverse_VV,
+            torch.from_numpy(1 / penalties_N).float(),
+            torch.from_numpy(shares_N).float() * discounts_N,
+            torch.from_numpy(1 - shares_N).float() * discounts_N,
+        )
+
+    @staticmethod
+    def empty(num_users: int, num_items: int, num_interactions: int) -> _UserWeights:
+        """Returns one of this size."""
+        rows = SparseRows(
+            torch.empty(num_users + 1, dtype=torch.int64),
+            torch.empty(num_interactions, dtype=torch.int64),
+            torch.empty(num_interactions),
+            num_items,
+        )
+        of_items = [torch.empty(num_items) for _ in range(3)]
+        return _UserWeights(rows, torch.empty(num_users, num_users), *of_items)
+
+    def forward(self, rows: SparseRows) -> Tensor:
+        """Returns the scores of all items: ``[B, N]``."""
+        input_BN = rows.to_dense()
+        users = SparseRows(self.offsets, self.items, self.values, rows.num_cols)
+        overlaps_VB = weighted_row_sums((input_BN * self.inputs).T.contiguous(), users, None, sparse=False)
+        by_item = users.columns
+        items = SparseRows(by_item.offsets, by_item.rows, self.values[by_item.entries], users.num_rows)
+        scores_NB = weighted_row_sums(self.inverse @ overlaps_VB, items, None, sparse=False)
+        return scores_NB.T * self.outputs + input_BN * self.own

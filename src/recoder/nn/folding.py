@@ -1,0 +1,99 @@
+"""Folding in: the factors of users that a model has no row for, from their interactions.
+
+Sizes: B users, N items, D factors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from recoder._checks import non_negative
+from recoder.errors import ConfigError
+from recoder.ops.least_squares import USERS_AT_ONCE, least_squares, newton
+from recoder.ops.rows import SparseRows
+from recoder.ops.score_losses import Logistic, Multinomial, ScoreLoss, SquaredError
+
+__all__ = ["Objective"]
+
+_STEPS = 40
+"""Of conjugate gradients; enough for four digits on real data."""
+
+_SCORES_AT_ONCE = 1 << 22
+
+_LEAST_L2 = 1e-2
+"""Without any penalty a loss of logits has no least value where a plane divides the items."""
+
+_LOSSES = ("mse", "logistic", "logloss")
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a user's factors minimise: the loss over all items plus ``l2`` times their squares.
+
+    Attributes:
+        loss: ``'mse'``, ``'logistic'`` or ``'logloss'``.
+        confidence: of the squared error.
+        l2: at least 0.
+        l2_power: ``l2`` is multiplied by the user's number of interactions over ``mean_interactions`` to this power.
+        mean_interactions: of the users in training.
+
+    Raises:
+        ConfigError: if one is out of range.
+    """
+
+    loss: str
+    confidence: float = 0.0
+    l2: float = 0.0
+    l2_power: float = 0.0
+    mean_interactions: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.loss not in _LOSSES:
+            raise ConfigError(f"users cannot be folded in with the loss {self.loss!r}; choose one of {_LOSSES}")
+        for name in ("confidence", "l2", "l2_power", "mean_interactions"):
+            non_negative(name, getattr(self, name))
+
+    @staticmethod
+    def name_of(loss: ScoreLoss | Multinomial) -> str:
+        """Returns the name of a loss."""
+        if isinstance(loss, Multinomial):
+            return "logloss"
+        return "mse" if isinstance(loss, SquaredError) else "logistic"
+
+    def penalties(self, counts_B: Tensor) -> Tensor:
+        """Returns the penalty of users with so many interactions: float32 ``[B]``."""
+        return scaled_penalties(counts_B, self.l2, self.l2_power, self.mean_interactions)
+
+    def minimised(self, table_ND: Tensor, bias_N: Tensor | None, rows: SparseRows) -> Tensor:
+        """Returns the factors of users with these interactions ``[B, N]``, or narrower: ``[B, D]``."""
+        is_squared = self.loss == "mse"
+        users_at_once = USERS_AT_ONCE if is_squared else max(1, _SCORES_AT_ONCE // len(table_ND))
+        gram_DD = table_ND.T @ table_ND
+        found_BD = table_ND.new_zeros(rows.num_rows, table_ND.shape[1])
+        for start in range(0, rows.num_rows, users_at_once):
+            part = rows.cut(start, min(start + users_at_once, rows.num_rows))
+            penalties = self.penalties(part.offsets.diff())
+            if is_squared:
+                found_BD[start : start + users_at_once] = least_squares(
+                    table_ND.new_zeros(part.num_rows, table_ND.shape[1]),
+                    table_ND,
+                    gram_DD,
+                    part,
+                    confidence=self.confidence,
+                    penalties_B=penalties,
+                    steps=min(_STEPS, table_ND.shape[1]),
+                    bias_N=bias_N,
+                )
+            else:
+                loss = Logistic() if self.loss == "logistic" else Multinomial()
+                penalties = penalties.clamp_min(_LEAST_L2)
+                found_BD[start : start + users_at_once] = newton(loss, table_ND, bias_N, part, penalties_B=penalties)
+        return found_BD
+
+
+def scaled_penalties(counts: Tensor, l2: float, power: float, mean: float) -> Tensor:
+    """Returns ``l2 * (count / mean) ** power`` for each count; users and items without interactions count as one."""
+    return l2 * (counts.clamp_min(1).to(torch.float32) / max(mean, 1e-12)) ** power

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import sparse
+
+from recoder import _memory
+from recoder.data import RecommendationDataset, UsersInteractions
+from recoder.errors import ConfigError, NotEnoughMemoryError, NotInitializedError
+from recoder.model import Recoder
+from recoder.nn import EASE
+
+
+def random_interactions(num_users, num_items, seed, *, density=0.25):
+    rng = np.random.default_rng(seed)
+    values = rng.integers(1, 4, (num_users, num_items)) * (rng.random((num_users, num_items)) < density)
+    return sparse.csr_matrix(values.astype(np.float32))
+
+
+def by_the_formula(matrix, l2, dropout_prob=0.0, discount=0.0):
+    """Steck 2019, equation 8, with the penalties of Steck 2020, in float64."""
+    dense = matrix.toarray().astype(np.float64)
+    gram = dense.T @ dense
+    penalties = l2 + dropout_prob / (1 - dropout_prob) * np.diag(gram)
+    inverse = np.linalg.inv(gram + np.diag(penalties))
+    weights = -inverse / np.diag(inverse)
+    np.fill_diagonal(weights, 0)
+    return weights / np.maximum((dense > 0).sum(axis=0), 1) ** discount
+
+
+def solved(matrix, **params):
+    model = EASE(**params)
+    model.init_model(num_items=matrix.shape[1])
+    model.solve(matrix)
+    return model.eval()
+
+
+@given(
+    num_users=st.integers(1, 40),
+    num_items=st.integers(1, 40),
+    l2=st.sampled_from([3.0, 20.0, 200.0]),
+    dropout_prob=st.sampled_from([0.0, 0.3, 0.8]),
+    discount=st.sampled_from([0.0, 0.4]),
+    seed=st.integers(0, 10_000),
+)
+@settings(max_examples=100, deadline=None)
+def test_scores_are_those_of_the_formula_whichever_side_is_inverted(
+    num_users, num_items, l2, dropout_prob, discount, seed
+):
+    matrix = random_interactions(num_users, num_items, seed)
+    model = solved(matrix, l2=l2, dropout_prob=dropout_prob, popularity_discount=discount)
+    scores = model(torch.from_numpy(matrix.toarray()))
+    expected = matrix.toarray() @ by_the_formula(matrix, l2, dropout_prob, discount)
+    np.testing.assert_allclose(scores.numpy(), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_it_inverts_the_smaller_of_the_two_matrices():
+    wide, tall = random_interactions(8, 30, 0), random_interactions(60, 12, 0)
+    assert solved(wide).solution.inverse.shape[0] <= 8
+    assert solved(tall).solution.weights.shape == (12, 12)
+
+
+def test_users_with_one_interaction_make_it_no_larger():
+    several = random_interactions(6, 30, 1)
+    lonely = sparse.csr_matrix((np.ones(20), (np.arange(20), np.arange(20))), shape=(20, 30), dtype=np.float32)
+    both = sparse.vstack([several, lonely]).tocsr()
+    assert len(solved(both).solution.inverse) == (np.diff(several.indptr) > 1).sum()
+    scores = solved(both, l2=2.0)(torch.from_numpy(both.toarray()))
+    np.testing.assert_allclose(scores.numpy(), both.toarray() @ by_the_formula(both, 2.0), rtol=1e-4, atol=1e-5)
+
+
+def test_dropout_gives_the_weights_that_are_best_on_average_over_what_is_dropped():
+    """The gradient of the expected error is zero in every weight that is free to move."""
+    matrix = random_interactions(30, 6, 3)
+    prob, l2 = 0.4, 1.5
+    weights = solved(matrix, l2=l2, dropout_prob=prob).solution.weights.double().requires_grad_()
+    rng = np.random.default_rng(0)
+    dense = torch.from_numpy(matrix.toarray()).double()
+    kept = torch.from_numpy(rng.random((40_000, 1, 6)) >= prob).double()
+    # Steck 2020 scales nothing up: the input that is left is divided by 1 - prob in the end, which its penalty holds
+    mean = dense / 1.0
+    variance = prob / (1 - prob) * dense.square()
+    error = (mean - mean @ weights).square().sum() + (variance @ weights.square()).sum() + l2 * weights.square().sum()
+    error.backward()
+    free = weights.grad.clone().fill_diagonal_(0)
+    assert free.abs().max() < 1e-3 * weights.grad.abs().max()
+    # and that is what dropping gives: kept / (1 - prob) has this mean and this variance
+    noisy = kept / (1 - prob)
+    assert abs(float(noisy.mean()) - 1) < 0.01
+    assert abs(float(noisy.var()) - prob / (1 - prob)) < 0.01
+
+
+def test_a_discount_moves_recommendations_to_rarer_items():
+    matrix = random_interactions(80, 20, 5)
+    counts = matrix.getnnz(axis=0)
+
+    def mean_popularity(discount):
+        recoder = Recoder(EASE(l2=5, popularity_discount=discount), seed=0)
+        recoder.train(RecommendationDataset(matrix))
+        return counts[recoder.ranked(UsersInteractions(np.arange(80), matrix), 5)].mean()
+
+    assert mean_popularity(0.5) < mean_popularity(0.0)
+
+
+def test_a_file_brings_either_solution_back(tmp_path):
+    for matrix in (random_interactions(10, 30, 0), random_interactions(40, 12, 0)):
+        histories = UsersInteractions(np.arange(matrix.shape[0]), matrix)
+        recoder = Recoder(EASE(l2=3, dropout_prob=0.2, popularity_discount=0.1), seed=0)
+        recoder.train(RecommendationDataset(matrix))
+        loaded = Recoder(EASE(), seed=1)
+        loaded.init_from_model_file(recoder.save_state(tmp_path / "ease"))
+        assert loaded.model.model_params() == recoder.model.model_params()
+        assert torch.equal(loaded.predict(histories), recoder.predict(histories))
+
+
+def test_work_that_would_not_fit_is_refused_with_an_estimate(monkeypatch):
+    matrix = random_interactions(30, 40, 0)
+    model = EASE()
+    model.init_model(num_items=40)
+    monkeypatch.setattr(_memory, "available_bytes", lambda: 1 << 20)
+    with pytest.raises(NotEnoughMemoryError, match=r"EASE for 40 items and \d+ users .* needs about 0\.3 GiB"):
+        model.solve(matrix)
+    assert model.solution is None
+
+
+def test_what_training_needs_is_the_square_of_the_smaller_side():
+    assert EASE.bytes_needed(100_000, 200_000) == pytest.approx(4e10, rel=0.01)
+    assert EASE.bytes_needed(200_000, 100_000) == EASE.bytes_needed(100_000, 200_000)
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"l2": 0}, "without a penalty"),
+        ({"l2": -1}, "l2 is -1"),
+        ({"dropout_prob": 1.0}, r"it must lie in \[0, 1\)"),
+        ({"popularity_discount": float("nan")}, "popularity_discount is nan"),
+    ],
+)
+def test_arguments_out_of_range_are_refused(params, message):
+    with pytest.raises(ConfigError, match=message):
+        EASE(**params)
+
+
+def test_before_init_model_there_are_no_scores():
+    with pytest.raises(NotInitializedError):
+        EASE()(torch.zeros(1, 3))
+    with pytest.raises(ConfigError, match="num_items is None"):
+        EASE().init_model()
+
+
+def test_it_needs_interactions():
+    with pytest.raises(ConfigError, match="pass them"):
+        solved(random_interactions(4, 4, 0))(None, torch.arange(2))
