@@ -34,6 +34,8 @@ _NEWTON_TOLERANCE = 1e-5
 """Of the gradient, against that of factors of zero."""
 _STEPS_OF_NEWTON_STEP = 15
 _HALVINGS = 12
+_ROUNDING = 1e-6
+"""Of the objective: it is a sum of many numbers in float32."""
 
 
 @torch.no_grad()
@@ -109,8 +111,9 @@ def newton(
         # users who are there stay there, so that nobody's factors depend on who else is asked for
         step_BD = is_open_B1 * conjugate_gradients(curve, -slopes_BD, min(table_ND.shape[1], _STEPS_OF_NEWTON_STEP))
         share_B1 = torch.ones_like(values_B).unsqueeze(1)
+        highest_B = values_B + _ROUNDING * values_B.abs()
         for _ in range(_HALVINGS):  # a whole step may lead too far; each user's own share of it does not
-            too_high_B1 = (objective.values(found_BD + share_B1 * step_BD) > values_B).unsqueeze(1)
+            too_high_B1 = (objective.values(found_BD + share_B1 * step_BD) > highest_B).unsqueeze(1)
             if not bool(too_high_B1.any()):
                 break
             share_B1 = torch.where(too_high_B1, share_B1 / 2, share_B1)
