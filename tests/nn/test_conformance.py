@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from recoder.nn import EASE, DynamicAutoencoder, FactorizationModel, MatrixFactorization, Popularity
+from recoder.nn import EASE, DynamicAutoencoder, FactorizationModel, MatrixFactorization, MultVAE, Popularity
 from recoder.testing import FactorizationModelSuite
 
 
@@ -56,6 +56,13 @@ class TestAlternatingLeastSquares(FactorizationModelSuite):
 
     def make_model(self):
         return MatrixFactorization(6, fold_in=True, l2_power=0.5)
+
+
+class TestMultVAE(FactorizationModelSuite):
+    loss = "logloss"
+
+    def make_model(self):
+        return MultVAE([10, 6, 4], noise_prob=0.3, kl_steps=20)
 
 
 class TestPopularity(FactorizationModelSuite):

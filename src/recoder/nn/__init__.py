@@ -5,6 +5,7 @@ from recoder.nn.base import FactorizationModel
 from recoder.nn.ease import EASE
 from recoder.nn.item_sum import ItemSum
 from recoder.nn.matrix_factorization import MatrixFactorization
+from recoder.nn.mult_vae import MultVAE
 from recoder.nn.popularity import Popularity
 from recoder.nn.tables import FactorTable
 
@@ -15,5 +16,6 @@ __all__ = [
     "FactorizationModel",
     "ItemSum",
     "MatrixFactorization",
+    "MultVAE",
     "Popularity",
 ]

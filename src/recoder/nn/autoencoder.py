@@ -69,7 +69,7 @@ class DynamicAutoencoder(FactorizationModel):
         dropout_prob: float,
         noise_prob: float,
     ) -> None:
-        self.hidden_layers = None if hidden_layers is None else _sizes(hidden_layers)
+        self.hidden_layers = None if hidden_layers is None else checked_sizes(hidden_layers)
         self.activation_type = activation_type
         self.is_constrained = bool(is_constrained)
         self.dropout_prob = non_negative("dropout_prob", dropout_prob)
@@ -91,8 +91,8 @@ class DynamicAutoencoder(FactorizationModel):
         self.item_sum = ItemSum(table, self.noise_prob)
         self.input_bias = nn.Parameter(table.weight.new_zeros(first))
         pairs = list(zip(self.hidden_layers, self.hidden_layers[1:], strict=False))
-        self.encoder = nn.ModuleList(_dense_layer(above, below) for above, below in pairs)
-        self.decoder = nn.ModuleList(_dense_layer(below, above) for above, below in reversed(pairs))
+        self.encoder = nn.ModuleList(dense_layer(above, below) for above, below in pairs)
+        self.decoder = nn.ModuleList(dense_layer(below, above) for above, below in reversed(pairs))
         self.items = FactorTable(num_items, first, name="items", seed=seed, bias=True, sparse=self.sparse)
         if self.is_constrained:
             self.items.weight = table.weight
@@ -136,7 +136,12 @@ class DynamicAutoencoder(FactorizationModel):
         return self.items.rows(items), self.items.biases(items)
 
 
-def _sizes(hidden_layers: Sequence[int]) -> list[int]:
+def checked_sizes(hidden_layers: Sequence[int]) -> list[int]:
+    """Returns the sizes of layers as a list of ints.
+
+    Raises:
+        ConfigError: if there is none, or one is no whole number or below 1.
+    """
     try:
         sizes = [operator.index(size) for size in hidden_layers]
     except TypeError:
@@ -152,7 +157,8 @@ def _linear(layers: nn.ModuleList) -> list[nn.Linear]:
     return cast("list[nn.Linear]", list(layers))
 
 
-def _dense_layer(num_in: int, num_out: int) -> nn.Linear:
+def dense_layer(num_in: int, num_out: int) -> nn.Linear:
+    """Returns a layer with Glorot & Bengio's uniform weights and biases of zero."""
     layer = nn.Linear(num_in, num_out)
     nn.init.xavier_uniform_(layer.weight)
     nn.init.zeros_(layer.bias)

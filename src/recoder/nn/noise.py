@@ -1,4 +1,4 @@
-"""Dropout that is a pure function of (seed, step, user, item), so that a run can be repeated, resumed or spread.
+"""Noise that is a pure function of (seed, step, user, item), so that a run can be repeated, resumed or spread.
 
 Sizes: B users, D factors, Z stored interactions.
 """
@@ -12,7 +12,7 @@ from recoder._random import derive_seed, fresh_seed, uniform_hash
 from recoder.errors import ConfigError
 from recoder.ops.rows import SparseRows
 
-__all__ = ["FactorDropout", "InteractionDropout", "StepNoise", "seed_step"]
+__all__ = ["FactorDropout", "GaussianSample", "InteractionDropout", "StepNoise", "seed_step"]
 
 
 class StepNoise(nn.Module):
@@ -22,34 +22,49 @@ class StepNoise(nn.Module):
     a seed from torch's global generator.
 
     Args:
-        prob: probability of dropping, in [0, 1).
         stream: a name, different for each layer of a model.
     """
 
-    def __init__(self, prob: float, stream: str) -> None:
+    def __init__(self, stream: str) -> None:
         super().__init__()
-        if not 0 <= prob < 1:
-            raise ConfigError(f"{stream} probability is {prob}; it must lie in [0, 1)")
-        self.prob = prob
         self.stream = stream
         self.step_seed: int | None = None
-
-    @property
-    def active(self) -> bool:
-        """True in training mode with a probability above 0."""
-        return self.training and self.prob > 0
 
     def draw_seed(self) -> int:
         """Returns the seed of this layer's noise in this step."""
         base = fresh_seed() if self.step_seed is None else self.step_seed
         return derive_seed(base, self.stream)
 
+    def generator(self, device: torch.device) -> torch.Generator:
+        """Returns a generator with that seed."""
+        return torch.Generator(device).manual_seed(self.draw_seed())
+
+
+class Dropout(StepNoise):
+    """Base of layers that drop something at random and scale up the rest.
+
+    Args:
+        prob: probability of dropping, in [0, 1).
+        stream: as in ``StepNoise``.
+    """
+
+    def __init__(self, prob: float, stream: str) -> None:
+        super().__init__(stream)
+        if not 0 <= prob < 1:
+            raise ConfigError(f"{stream} probability is {prob}; it must lie in [0, 1)")
+        self.prob = prob
+
+    @property
+    def active(self) -> bool:
+        """True in training mode with a probability above 0."""
+        return self.training and self.prob > 0
+
     def extra_repr(self) -> str:
         """Returns what ``repr`` shows."""
         return f"prob={self.prob}"
 
 
-class InteractionDropout(StepNoise):
+class InteractionDropout(Dropout):
     """Drops stored interactions at random and scales up the rest: the denoising autoencoder's input noise."""
 
     def forward(self, rows: SparseRows, user_ids: Tensor, item_ids: Tensor) -> SparseRows:
@@ -66,16 +81,28 @@ class InteractionDropout(StepNoise):
         return rows.with_values(rows.values * kept_Z / (1 - self.prob))
 
 
-class FactorDropout(StepNoise):
+class FactorDropout(Dropout):
     """Drops factors at random and scales up the rest."""
 
     def forward(self, factors_BD: Tensor) -> Tensor:
         """Returns the factors with some set to 0: ``[B, D]``."""
         if not self.active:
             return factors_BD
-        generator = torch.Generator(factors_BD.device).manual_seed(self.draw_seed())
+        generator = self.generator(factors_BD.device)
         uniform_BD = torch.rand(factors_BD.shape, generator=generator, device=factors_BD.device)
         return factors_BD * (uniform_BD >= self.prob) / (1 - self.prob)
+
+
+class GaussianSample(StepNoise):
+    """Draws from normal distributions in training; gives their means otherwise."""
+
+    def forward(self, means_BD: Tensor, log_variances_BD: Tensor) -> Tensor:
+        """Returns a draw for each mean and logarithm of a variance, ``[B, D]``; gradients flow to both."""
+        if not self.training:
+            return means_BD
+        generator = self.generator(means_BD.device)
+        normal_BD = torch.randn(means_BD.shape, generator=generator, device=means_BD.device, dtype=means_BD.dtype)
+        return means_BD + normal_BD * (0.5 * log_variances_BD).exp()
 
 
 def seed_step(model: nn.Module, seed: int | None) -> None:
