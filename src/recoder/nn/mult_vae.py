@@ -6,6 +6,7 @@ Sizes: B users, N items, H units of the outer hidden layer, L latent factors.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -150,4 +151,4 @@ def kl_from_standard_normal(means_BL: Tensor, log_variances_BL: Tensor) -> Tenso
 
 
 def _layers(sizes: Sequence[int]) -> nn.ModuleList:
-    return nn.ModuleList(dense_layer(above, below) for above, below in zip(sizes, sizes[1:], strict=False))
+    return nn.ModuleList(dense_layer(above, below) for above, below in pairwise(sizes))
