@@ -23,6 +23,10 @@ TRAIN_DEFAULTS: dict[str, Any] = {
     "eval_num_users": None,
     "metrics": None,
     "eval_batch_size": None,
+    "lr_schedule": "constant",
+    "warmup_epochs": 0.0,
+    "max_grad_norm": None,
+    "popularity_bias": False,
 }
 
 

@@ -40,6 +40,7 @@ from recoder.training.history import History
 from recoder.training.loop import Progress, alternate, solve, train_epochs
 from recoder.training.model_file import ModelFile, check_json, write_model_file
 from recoder.training.optimizers import ModelOptimizer, OptimizerState, check_optimizer_type
+from recoder.training.popularity import set_popularity_biases
 from recoder.training.restore import check_fits, read_model_file, rebuild, restored_run
 
 __all__ = ["Recoder"]
@@ -160,6 +161,11 @@ class Recoder:
         eval_num_users: int | None = None,
         metrics: Sequence[Metric] | None = None,
         eval_batch_size: int | None = None,
+        *,
+        lr_schedule: str = "constant",
+        warmup_epochs: float = 0.0,
+        max_grad_norm: float | None = None,
+        popularity_bias: bool = False,
     ) -> History:
         """Trains the model and returns its history, one record per epoch.
 
@@ -190,6 +196,12 @@ class Recoder:
             eval_num_users: evaluate the first so many validation users who have a target. None: all.
             metrics: what to evaluate on the validation users.
             eval_batch_size: users handed to the recommender at once in evaluation. None: ``batch_size``.
+            lr_schedule: ``'constant'``, or ``'cosine'``: the learning rate falls step by step along half a cosine,
+                from ``lr`` to nearly 0 in the last of ``num_epochs``. Milestones apply besides.
+            warmup_epochs: over so many epochs, or a part of one, the learning rate rises from 0 to ``lr``.
+            max_grad_norm: scale the gradients of a step down if their global norm is larger.
+            popularity_bias: let the item biases of a new model start at what they would be without any factors, by
+                the popularity of each item: for one of the library's losses by name.
 
         Raises:
             ConfigError: if an argument is out of range or two do not go together.
@@ -216,6 +228,10 @@ class Recoder:
             eval_num_users=eval_num_users,
             metrics=metrics,
             eval_batch_size=eval_batch_size,
+            lr_schedule=lr_schedule,
+            warmup_epochs=warmup_epochs,
+            max_grad_norm=max_grad_norm,
+            popularity_bias=bool(popularity_bias),
         )
         loss = self._checked_loss()
         check_data(train_dataset, val_dataset, config, loss)
@@ -234,7 +250,7 @@ class Recoder:
         if self.optimizer_type == "als":
             check_alternating(self.model, loss)
         self._storable_params()
-        self._initialize(train_dataset)
+        self._initialize(train_dataset, popularity_of=loss if config.popularity_bias else None)
         mean_interactions = train_dataset.interactions_matrix.nnz / len(train_dataset)
         self.model.learns_by(loss, self._l2_of_users(config, len(train_dataset)), mean_interactions)
         train_dataset = train_dataset.widened(self._known_num_items())
@@ -274,7 +290,7 @@ class Recoder:
         )
         state = self._current_optimizer_state()
         self._optimizer = ModelOptimizer(
-            self.model, optimizer_type=self.optimizer_type, weight_decay=config.weight_decay
+            self.model, self.optimizer_type, weight_decay=config.weight_decay, max_norm=config.max_grad_norm
         )
         self._optimizer.load(state)
         train_epochs(
@@ -482,7 +498,7 @@ class Recoder:
             )
         return self._loss_module
 
-    def _initialize(self, train: RecommendationDataset) -> None:
+    def _initialize(self, train: RecommendationDataset, *, popularity_of: nn.Module | None) -> None:
         if self._is_initialized:
             return
         num_items, num_users = self.num_items or train.num_items, self.num_users or train.num_users
@@ -495,6 +511,8 @@ class Recoder:
                 "that save_state wrote, or go on with the Recoder that trained it",
                 type(self.model).__name__,
             )
+        if popularity_of is not None:
+            set_popularity_biases(self.model, popularity_of, train.widened(num_items))
         self.num_items, self.num_users, self._is_initialized = num_items, num_users, True
 
     def _init_model(self, num_items: int, num_users: int | None, seed: int) -> None:

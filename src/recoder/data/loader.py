@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch.utils.data import DataLoader, Dataset
 
 from recoder._checks import whole_number
@@ -95,8 +96,15 @@ class RecommendationDataLoader:
         super_batches = _SuperBatches(
             self.dataset, self.collate_fn, order[whole * self.num_sampling_users :], self.num_sampling_users
         )
-        # batch_size=None: an item of super_batches is a list of batches already
-        loader = DataLoader(super_batches, batch_size=None, num_workers=self.num_workers, collate_fn=_as_it_is)
+        # batch_size=None: an item of super_batches is a list of batches already. Its own generator: torch draws a seed
+        # for workers at each start, which in a thread that runs ahead would come amid the draws of a model's layers
+        loader = DataLoader(
+            super_batches,
+            batch_size=None,
+            num_workers=self.num_workers,
+            collate_fn=_as_it_is,
+            generator=torch.Generator(),
+        )
         return islice((pair for pairs in loader for pair in pairs), rest, None)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from recoder._checks import non_negative, path_text, whole_number
 from recoder.errors import ConfigError
 from recoder.metrics import Metric
+from recoder.training.schedules import LR_SCHEDULES, lr_factor
 
 __all__ = ["TrainConfig"]
 
@@ -38,9 +39,13 @@ class TrainConfig:
     eval_num_users: int | None
     metrics: Sequence[Metric] | None
     eval_batch_size: int | None
+    lr_schedule: str
+    warmup_epochs: float
+    max_grad_norm: float | None
+    popularity_bias: bool
 
     def __post_init__(self) -> None:
-        for name in ("lr", "weight_decay"):
+        for name in ("lr", "weight_decay", "warmup_epochs"):
             self._set(name, non_negative(name, getattr(self, name)))
         for name in ("num_epochs", "batch_size"):
             self._set(name, whole_number(name, getattr(self, name), 1))
@@ -56,6 +61,11 @@ class TrainConfig:
             self._set("lr_milestones", epochs)
         if self.model_checkpoint_prefix is not None:
             self._set("model_checkpoint_prefix", path_text("model_checkpoint_prefix", self.model_checkpoint_prefix))
+        self._check_schedule()
+        if self.max_grad_norm is not None:
+            self._set("max_grad_norm", non_negative("max_grad_norm", self.max_grad_norm))
+            if not self.max_grad_norm:
+                raise ConfigError("max_grad_norm is 0, so nothing would be learnt; pass a larger one, or None")
         if self.checkpoint_freq and self.model_checkpoint_prefix is None:
             raise ConfigError(
                 f"checkpoint_freq is {self.checkpoint_freq} but there is no model_checkpoint_prefix; "
@@ -66,6 +76,14 @@ class TrainConfig:
         if self.eval_freq and not self.metrics:
             raise ConfigError(f"eval_freq is {self.eval_freq} but there are no metrics; pass for example [NDCG(k=100)]")
 
+    def _check_schedule(self) -> None:
+        if self.lr_schedule not in LR_SCHEDULES:
+            raise ConfigError(f"unknown lr_schedule {self.lr_schedule!r}; choose one of {', '.join(LR_SCHEDULES)}")
+        if self.warmup_epochs >= self.num_epochs:
+            raise ConfigError(
+                f"warmup_epochs is {self.warmup_epochs:g} but num_epochs {self.num_epochs}; warm up for less than all"
+            )
+
     def _set(self, name: str, value: Any) -> None:
         # what was given may be of numpy: here are Python's own numbers, which a file can hold
         object.__setattr__(self, name, value)
@@ -74,6 +92,16 @@ class TrainConfig:
         """Returns the learning rate of epoch ``epoch`` (from 1): a tenth for each milestone that lies behind."""
         passed = sum(epoch > milestone for milestone in self.lr_milestones or ())
         return float(self.lr * 0.1**passed)
+
+    def lr_at(self, step: int, steps_per_epoch: int) -> float:
+        """Returns the learning rate of one step, counted from 0 over the whole run."""
+        factor = lr_factor(
+            self.lr_schedule,
+            step,
+            warmup_steps=self.warmup_epochs * steps_per_epoch,
+            num_steps=self.num_epochs * steps_per_epoch,
+        )
+        return self.lr_in_epoch(step // steps_per_epoch + 1) * factor
 
     def to_json(self) -> dict[str, Any]:
         """Returns the arguments as JSON values; metrics by their names."""

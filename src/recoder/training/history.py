@@ -23,7 +23,7 @@ class EpochRecord:
     Attributes:
         epoch: its number, from 1.
         loss: training loss, mean per user.
-        lr: learning rate.
+        lr: learning rate of its last step.
         seconds: duration of the training steps.
         val_loss: loss on the validation data over the whole catalogue, mean per user; None without such data.
         metrics: name of a metric to its mean over the validation users; empty where it was not evaluated.

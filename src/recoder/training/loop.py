@@ -81,7 +81,7 @@ def train_epochs(
             callback.on_train_start(done, config.num_epochs * steps_per_epoch)
         for epoch in range(progress.epoch + 1, config.num_epochs + 1):
             started = time.perf_counter()
-            lr = config.lr_in_epoch(epoch)
+            first_step = (epoch - 1) * steps_per_epoch
             total = torch.tensor(progress.loss_sum, dtype=torch.float64, device=device)
             try:
                 batches = _epoch_batches(loader, epoch, progress.step, steps_per_epoch)
@@ -91,7 +91,7 @@ def train_epochs(
                     step_loss = batch_loss.backward(
                         interactions.to(device), None if target is None else target.to(device)
                     )
-                    optimizer.step(lr)
+                    optimizer.step(config.lr_at(first_step + progress.step, steps_per_epoch))
                     total += step_loss * len(interactions)
                     progress.num_users += len(interactions)
                     progress.step += 1
@@ -102,6 +102,7 @@ def train_epochs(
                 # the one wait for the device in an epoch; whatever ends the steps, the loss of those done is known
                 progress.loss_sum = float(total)
             loss_value = progress.loss_sum / progress.num_users
+            lr = config.lr_at(first_step + steps_per_epoch - 1, steps_per_epoch)
             report = EpochReport(epoch, epoch == config.num_epochs, loss_value, lr, time.perf_counter() - started)
             _check_finite(report)
             for callback in callbacks:

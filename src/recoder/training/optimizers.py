@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from recoder.errors import ConfigError, FileFormatError
 from recoder.nn.tables import FactorTable, factor_tables, row_gradients, tables_with_row_gradients
 from recoder.ops.kernels import serve
+from recoder.training.clipping import clipped
 from recoder.training.updates import STATE_KEYS, UPDATES, State
 
 __all__ = ["OPTIMIZER_TYPES", "ModelOptimizer", "OptimizerState"]
@@ -30,16 +31,20 @@ class ModelOptimizer:
         model: the model.
         optimizer_type: ``'sgd'``, ``'adam'``, ``'adagrad'`` or ``'rmsprop'``; sgd and rmsprop with momentum 0.9.
         weight_decay: at least 0.
+        max_norm: gradients with a larger global norm are scaled down to it, weight decay not counted. None: they stay.
 
     Raises:
         ConfigError: for an unknown type, a model without parameters, or sparse gradients with another type than adam.
     """
 
-    def __init__(self, model: nn.Module, optimizer_type: str, weight_decay: float) -> None:
+    def __init__(
+        self, model: nn.Module, optimizer_type: str, weight_decay: float, max_norm: float | None = None
+    ) -> None:
         check_optimizer_type(optimizer_type)
         self._type = optimizer_type
         self._update = UPDATES[optimizer_type]
         self._weight_decay = weight_decay
+        self._max_norm = max_norm
         self._names = {parameter: name for name, parameter in model.named_parameters() if parameter.requires_grad}
         self._states: dict[nn.Parameter, State] = {}
         if not self._names:
@@ -65,9 +70,11 @@ class ModelOptimizer:
         Raises:
             ConfigError: for sparse gradients with another type than adam; nothing is updated.
         """
-        gradients = [(parameter, parameter.grad) for parameter in self._names if parameter.grad is not None]
-        self._check_sparse(parameter for parameter, gradient in gradients if gradient.is_sparse)
-        for parameter, gradient in gradients:
+        gradients = {parameter: parameter.grad for parameter in self._names if parameter.grad is not None}
+        self._check_sparse(parameter for parameter, gradient in gradients.items() if gradient.is_sparse)
+        if self._max_norm is not None and gradients:
+            gradients = dict(zip(gradients, clipped(list(gradients.values()), self._max_norm), strict=True))
+        for parameter, gradient in gradients.items():
             self._update(
                 parameter,
                 gradient,

@@ -17,7 +17,7 @@ from torch.optim.sgd import sgd
 from recoder.ops.adam_rows import AdamStep, adam_all, adam_every_row, adam_rows
 from recoder.ops.gather import may_repeat
 
-__all__ = ["STATE_KEYS", "UPDATES", "State", "Update", "update_by_adam"]
+__all__ = ["STATE_KEYS", "UPDATES", "State", "Update", "update_by_adam", "without_repeats"]
 
 MOMENTUM = 0.9
 
@@ -74,7 +74,7 @@ def update_by_adam(
         adam_all(parameter, *moments, gradient, step)
         return
     update = adam_every_row if every_row else adam_rows
-    update(parameter, *moments, *_without_repeats(gradient), step)
+    update(parameter, *moments, *without_repeats(gradient), step)
 
 
 def _update_by_sgd(
@@ -153,7 +153,7 @@ STATE_KEYS = {
 }
 
 
-def _without_repeats(gradient: Tensor) -> tuple[Tensor, Tensor]:
+def without_repeats(gradient: Tensor) -> tuple[Tensor, Tensor]:
     """Returns the rows of a sparse gradient, int64 ``[R]``, and their values, those of repeats added up."""
     rows, values = gradient._indices()[0], gradient._values()
     if rows.device.type == "cpu" and len(rows):
