@@ -27,6 +27,7 @@ TRAIN_DEFAULTS: dict[str, Any] = {
     "warmup_epochs": 0.0,
     "max_grad_norm": None,
     "popularity_bias": False,
+    "early_stopping": None,
 }
 
 

@@ -90,6 +90,10 @@ SETUPS = {
     "rmsprop": Setup(noisy(), optimizer_type="rmsprop", loss="mse"),
     "adagrad": Setup(noisy(), optimizer_type="adagrad", loss="logloss"),
     "milestones": Setup(noisy(), lr_milestones=[1, 2, 3]),
+    "cosine after a warm-up": Setup(noisy(), lr_schedule="cosine", warmup_epochs=1.5),
+    "clipped": Setup(noisy(), max_grad_norm=0.05),
+    "clipped, sparse": Setup(noisy(sparse=True), max_grad_norm=0.05, **SAMPLED),
+    "biases from popularity": Setup(noisy(), loss="logloss", popularity_bias=True),
     "few steps an epoch": Setup(noisy(), iters_per_epoch=3),
     "many steps an epoch": Setup(noisy(), iters_per_epoch=12, num_sampling_users=10, **SAMPLED),
     "against a target": Setup(noisy(), with_target=True, **SAMPLED),
@@ -185,6 +189,14 @@ STOPPING = {
     "factorization, sparse": Setup(lambda: StoppingFactorization(6, dropout_prob=0.3, sparse=True), **SAMPLED),
     "sgd": Setup(lambda: StoppingAutoencoder([6], noise_prob=0.4), optimizer_type="sgd", loss="mse"),
     "many steps an epoch": Setup(lambda: StoppingAutoencoder([6], noise_prob=0.4), iters_per_epoch=12),
+    "cosine, clipped": Setup(
+        lambda: StoppingAutoencoder([6], noise_prob=0.4, sparse=True),
+        lr_schedule="cosine",
+        warmup_epochs=1.7,
+        max_grad_norm=0.05,
+        popularity_bias=True,
+        **SAMPLED,
+    ),
 }
 
 

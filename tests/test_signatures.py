@@ -94,6 +94,13 @@ DOCUMENTED = {
 
 ADDED = {
     "model.Recoder": {"seed": None, "device": None, "precision": "fp32"},
+    "model.Recoder.train": {
+        "lr_schedule": "constant",
+        "warmup_epochs": 0.0,
+        "max_grad_norm": None,
+        "popularity_bias": False,
+        "early_stopping": None,
+    },
     "model.Recoder.save_state": {"interactions": None, "histories": False},
     "data.RecommendationDataLoader": {"shuffle": True, "seed": None},
     "embedding.MemCacheEmbeddingsIndex": {"max_entries": 100_000},
@@ -111,7 +118,7 @@ PUBLIC = {
         "DynamicAutoencoder", "FactorTable", "FactorizationModel", "ItemSum", "MatrixFactorization", "Popularity",
     },
     "ops": {"SparseRows"},
-    "training": {"EpochRecord", "History"},
+    "training": {"EarlyStopping", "EpochRecord", "History"},
     "losses": {"LogisticLoss", "MSELoss", "MultinomialNLLLoss"},
     "embedding": {
         "AnnoyEmbeddingsIndex", "EmbeddingsIndex", "ExactEmbeddingsIndex", "MemCacheEmbeddingsIndex",

@@ -42,6 +42,7 @@ from recoder.training.model_file import ModelFile, check_json, write_model_file
 from recoder.training.optimizers import ModelOptimizer, OptimizerState, check_optimizer_type
 from recoder.training.popularity import set_popularity_biases
 from recoder.training.restore import check_fits, read_model_file, rebuild, restored_run
+from recoder.training.stopping import Best, EarlyStopping, best_of
 
 __all__ = ["Recoder"]
 
@@ -121,6 +122,7 @@ class Recoder:
         self._holds_histories = False
         self._loss_module: nn.Module | None = make_loss(loss, loss_params)
         self._progress = Progress()
+        self._best = Best()
         self._optimizer: ModelOptimizer | None = None
         self._optimizer_state: OptimizerState = {}
         self._last_config: dict[str, Any] | None = None
@@ -166,6 +168,7 @@ class Recoder:
         warmup_epochs: float = 0.0,
         max_grad_norm: float | None = None,
         popularity_bias: bool = False,
+        early_stopping: EarlyStopping | None = None,
     ) -> History:
         """Trains the model and returns its history, one record per epoch.
 
@@ -202,6 +205,8 @@ class Recoder:
             max_grad_norm: scale the gradients of a step down if their global norm is larger.
             popularity_bias: let the item biases of a new model start at what they would be without any factors, by
                 the popularity of each item: for one of the library's losses by name.
+            early_stopping: end the run when validation no longer gets better; the model then has the weights of the
+                best epoch, which ``history`` names, and training that is taken further goes on from them.
 
         Raises:
             ConfigError: if an argument is out of range or two do not go together.
@@ -232,6 +237,7 @@ class Recoder:
             warmup_epochs=warmup_epochs,
             max_grad_norm=max_grad_norm,
             popularity_bias=bool(popularity_bias),
+            early_stopping=early_stopping,
         )
         loss = self._checked_loss()
         check_data(train_dataset, val_dataset, config, loss)
@@ -265,11 +271,29 @@ class Recoder:
             return self.history
         described = config.to_json()
         before = self._last_config or {}
+        self._best = best_of(self._best, before.get("early_stopping"), config.early_stopping)
+        if self._best.is_over:
+            _log.warning(
+                "nothing to train: the run was stopped early after epoch %d, and the model has the weights of epoch "
+                "%d; pass another early_stopping, or None, to go on from them",
+                self._progress.epoch,
+                self._best.epoch,
+            )
+            return self.history
         log_differences("train goes on with", before, described)
         warn_of_another_order(before, described, self._progress)
         self._last_config = described
+        self.history.best_epoch = None
         callbacks = make_callbacks(
-            val_dataset, self.model, loss, self._scorer(), config, self.history, self.save_state, self.device
+            val_dataset,
+            self.model,
+            loss,
+            self._scorer(),
+            config,
+            self.history,
+            self.save_state,
+            self.device,
+            best=self._best,
         )
         if self.model.is_solved:
             solve(self.model, train_dataset, config, self._progress, callbacks)
@@ -433,6 +457,8 @@ class Recoder:
             history=self.history.to_json(),
             weights=self.model.state_dict(),
             optimizer=self._current_optimizer_state(),
+            early_stopping=self._best.to_json() if self._best.epoch else None,
+            best_weights=self._best.weights,
             interactions=self.interactions if interactions is None else interactions,
             with_histories=histories,
         )
@@ -453,7 +479,7 @@ class Recoder:
         model_file = path_text("model_file", model_file)
         content = read_model_file(model_file)
         check_fits(model_file, content, self.model)
-        loss_module, progress, history = restored_run(model_file, content)
+        loss_module, progress, history, best = restored_run(model_file, content)
         seed = self.seed if content.seed is None else content.seed
         rebuild(model_file, self.model, content, lambda: self._init_model(content.num_items, content.num_users, seed))
         # a file of 0.4.0 has no seed
@@ -467,7 +493,7 @@ class Recoder:
             # a module that is in neither: predictions need none, train asks for it
             self._loss, self._loss_module = None, None
         self._loss_params = content.loss_params
-        self.history, self._progress = history, progress
+        self.history, self._progress, self._best = history, progress, best
         self._optimizer, self._optimizer_state = None, content.optimizer
         self._last_config = content.train
         self.interactions, self._holds_histories = content.interactions, content.with_histories

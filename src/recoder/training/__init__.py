@@ -1,5 +1,6 @@
 """Training: the loop, its optimizers and events, its history, and the files that it leaves."""
 
 from recoder.training.history import EpochRecord, History
+from recoder.training.stopping import EarlyStopping
 
-__all__ = ["EpochRecord", "History"]
+__all__ = ["EarlyStopping", "EpochRecord", "History"]

@@ -23,6 +23,7 @@ from recoder.training.config import TrainConfig
 from recoder.training.events import Callback, EpochReport
 from recoder.training.history import History
 from recoder.training.step import BatchLoss
+from recoder.training.stopping import Best, StopsEarly
 
 __all__ = ["Checkpoints", "ProgressBar", "Recorder", "Validation", "make_callbacks"]
 
@@ -160,12 +161,16 @@ def make_callbacks(
     history: History,
     save_state: Callable[[str | os.PathLike[str]], str],
     device: torch.device,
+    *,
+    best: Best | None = None,
 ) -> list[Callback]:
     """Returns the callbacks of a run, in the order in which an epoch's report passes through them."""
     callbacks: list[Callback] = []
     if validation is not None:
         callbacks.append(Validation(validation, model, loss, scorer, config, device))
     callbacks += [ProgressBar(config.num_epochs), Recorder(history)]
+    if config.early_stopping is not None:
+        callbacks.append(StopsEarly(config.early_stopping, best or Best(), model, history))
     prefix = config.model_checkpoint_prefix
     if prefix is not None:
         callbacks.append(Checkpoints(lambda: save_state(prefix), config.checkpoint_freq))

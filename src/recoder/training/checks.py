@@ -38,6 +38,8 @@ def check_data(
     for name, matrix in (("interactions", train.interactions_matrix), ("target interactions", target)):
         if matrix is not None and matrix.nnz == 0:
             raise EmptyDataError(f"train_dataset has {len(train)} users but no {name}; there is nothing to learn")
+    if config.early_stopping is not None and validation is None:
+        raise ConfigError("early_stopping needs validation users to look at; pass val_dataset")
     if config.eval_freq:
         _check_can_be_evaluated(config, validation)
     for dataset in (train, validation):

@@ -11,6 +11,7 @@ from recoder._checks import non_negative, path_text, whole_number
 from recoder.errors import ConfigError
 from recoder.metrics import Metric
 from recoder.training.schedules import LR_SCHEDULES, lr_factor
+from recoder.training.stopping import EarlyStopping
 
 __all__ = ["TrainConfig"]
 
@@ -43,6 +44,7 @@ class TrainConfig:
     warmup_epochs: float
     max_grad_norm: float | None
     popularity_bias: bool
+    early_stopping: EarlyStopping | None
 
     def __post_init__(self) -> None:
         for name in ("lr", "weight_decay", "warmup_epochs"):
@@ -75,6 +77,7 @@ class TrainConfig:
             raise ConfigError("metrics are given but eval_freq is 0; pass eval_freq=1 to evaluate after each epoch")
         if self.eval_freq and not self.metrics:
             raise ConfigError(f"eval_freq is {self.eval_freq} but there are no metrics; pass for example [NDCG(k=100)]")
+        self._check_stopping()
 
     def _check_schedule(self) -> None:
         if self.lr_schedule not in LR_SCHEDULES:
@@ -82,6 +85,19 @@ class TrainConfig:
         if self.warmup_epochs >= self.num_epochs:
             raise ConfigError(
                 f"warmup_epochs is {self.warmup_epochs:g} but num_epochs {self.num_epochs}; warm up for less than all"
+            )
+
+    def _check_stopping(self) -> None:
+        rule = self.early_stopping
+        if rule is None:
+            return
+        if not isinstance(rule, EarlyStopping):
+            raise ConfigError(f"early_stopping is {rule!r}; pass a recoder.training.EarlyStopping, or None")
+        names = [str(metric) for metric in self.metrics or ()]
+        if rule.metric is not None and rule.metric not in names:
+            raise ConfigError(
+                f"early_stopping looks at {rule.metric}, but metrics are {', '.join(names) or 'not given'}; "
+                "add it to metrics, with eval_freq=1"
             )
 
     def _set(self, name: str, value: Any) -> None:
@@ -107,6 +123,7 @@ class TrainConfig:
         """Returns the arguments as JSON values; metrics by their names."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         values["metrics"] = None if self.metrics is None else [str(metric) for metric in self.metrics]
+        values["early_stopping"] = None if self.early_stopping is None else self.early_stopping.to_json()
         values["lr_milestones"] = None if self.lr_milestones is None else list(self.lr_milestones)
         return values
 

@@ -40,7 +40,10 @@ class Callback:
         """Called after each epoch; may add to the report, which callbacks that come later then see."""
 
     def on_checkpoint(self, report: EpochReport) -> None:
-        """Called once all callbacks have had the end of the epoch, and the run's progress says that it is whole."""
+        """Called once all callbacks have had the end of the epoch, and the run's progress says that it is whole.
+
+        A callback that sets ``report.is_last`` ends the run, and those that come later see it.
+        """
 
     def on_train_end(self) -> None:
         """Called once, however training ends."""

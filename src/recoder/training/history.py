@@ -49,10 +49,16 @@ class EpochRecord:
 
 
 class History(Sequence[EpochRecord]):
-    """The epochs so far, in order; those of a run that was continued from a file included."""
+    """The epochs so far, in order; those of a run that was continued from a file included.
+
+    Attributes:
+        best_epoch: the epoch whose weights the model has, where a run with ``EarlyStopping`` ended; else None: it has
+            those of the last step.
+    """
 
     def __init__(self, records: Sequence[EpochRecord] = ()) -> None:
         self._records = list(records)
+        self.best_epoch: int | None = None
 
     def append(self, record: EpochRecord) -> None:
         """Adds an epoch."""
@@ -68,7 +74,10 @@ class History(Sequence[EpochRecord]):
         return iter(self._records)
 
     def __repr__(self) -> str:
-        return "\n".join(str(record) for record in self) or "no epoch yet"
+        lines = [str(record) for record in self] or ["no epoch yet"]
+        if self.best_epoch is not None:
+            lines.append(f"the model has the weights of epoch {self.best_epoch}")
+        return "\n".join(lines)
 
     def to_json(self) -> list[dict[str, Any]]:
         """Returns the epochs as JSON values; a number that is not finite becomes None."""

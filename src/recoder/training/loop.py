@@ -112,6 +112,8 @@ def train_epochs(
             for callback in callbacks:
                 callback.on_checkpoint(report)
             raise_if_interrupted()
+            if report.is_last:  # a callback may have said so
+                break
 
 
 def solve(

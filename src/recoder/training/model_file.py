@@ -1,9 +1,10 @@
 """The model file: one plain safetensors file, which can hold numbers and JSON but no code.
 
 Layout, format version 1. Tensors: ``model/NAME`` for each tensor of the model's state; ``optimizer/NAME/KEY`` for each
-tensor of the optimizer's state of parameter NAME; ids, titles and interactions as in ``file_sections``. Metadata: the
-key ``recoder`` holds JSON; see ``ModelFile``. A tensor that stands under several names of the model is stored once, the
-other names are listed in ``aliases``.
+tensor of the optimizer's state of parameter NAME; ``best/NAME`` for the model's state after the best epoch of a run
+that may stop early; ids, titles and interactions as in ``file_sections``. Metadata: the key ``recoder`` holds JSON; see
+``ModelFile``. A tensor that stands under several names of the model is stored once, the other names are listed in
+``aliases``.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from recoder.errors import ConfigError, FileFormatError, FileWriteError
 from recoder.training.file_sections import pack_interactions, unpack_interactions
 from recoder.training.optimizers import OptimizerState
 
-__all__ = ["FORMAT_VERSION", "ModelFile", "check_json", "read_safetensors", "write_model_file"]
+__all__ = ["FORMAT_VERSION", "ModelFile", "check_json", "read_safetensors", "without_aliases", "write_model_file"]
 
 FORMAT_VERSION = 1
 _METADATA_KEY = "recoder"
@@ -50,6 +51,8 @@ class ModelFile:
         history: one entry per epoch.
         weights: the model's state.
         optimizer: the optimizer's state by parameter.
+        early_stopping: what a run that may stop early knows of its best epoch; None for others.
+        best_weights: the model's state after that epoch; empty where it is that of ``weights``.
         interactions: the user's own ids and titles, if they are to be kept.
         with_histories: keep who interacted with what too.
     """
@@ -67,6 +70,8 @@ class ModelFile:
     history: list[dict[str, Any]]
     weights: dict[str, Tensor] = field(repr=False)
     optimizer: OptimizerState = field(repr=False)
+    early_stopping: dict[str, Any] | None = None
+    best_weights: dict[str, Tensor] = field(default_factory=dict, repr=False)
     interactions: Interactions | None = field(default=None, repr=False)
     with_histories: bool = False
 
@@ -97,13 +102,16 @@ def write_model_file(path: str | os.PathLike[str], content: ModelFile, *, versio
     Raises:
         FileWriteError: if it cannot be written.
     """
-    weights, aliases = _without_aliases(content.weights)
+    weights, aliases = without_aliases(content.weights)
     tensors = {f"model/{name}": tensor for name, tensor in weights.items()}
     for name, entries in content.optimizer.items():
         tensors.update({f"optimizer/{name}/{key}": value for key, value in entries.items()})
+    tensors.update({f"best/{name}": tensor for name, tensor in content.best_weights.items()})
     if content.interactions is not None:
         tensors |= pack_interactions(content.interactions, histories=content.with_histories)
     described = {name: getattr(content, name) for name in _KINDS}
+    if content.early_stopping is not None:
+        described["early_stopping"] = content.early_stopping
     metadata = {"format_version": FORMAT_VERSION, "recoder_version": version, "aliases": aliases, **described}
     with atomic_write(path) as temporary:
         try:
@@ -140,6 +148,8 @@ def read_safetensors(path: str | os.PathLike[str]) -> ModelFile:
         **{name: metadata[name] for name in _KINDS},
         weights=_weights(path, tensors, metadata["aliases"]),
         optimizer=_optimizer_state(path, tensors),
+        early_stopping=metadata.get("early_stopping"),
+        best_weights=_section(tensors, "best/"),
         interactions=unpack_interactions(tensors),
         with_histories="histories/data" in tensors,
     )
@@ -175,12 +185,16 @@ def _keys(value: Any) -> Iterator[Any]:
 def _weights(
     path: str | os.PathLike[str], tensors: Mapping[str, Tensor], aliases: Mapping[str, Any]
 ) -> dict[str, Tensor]:
-    weights = {name.removeprefix("model/"): t for name, t in tensors.items() if name.startswith("model/")}
+    weights = _section(tensors, "model/")
     for alias, name in aliases.items():
         if not isinstance(name, str) or name not in weights:
             raise FileFormatError(f"{path} lacks the tensor {name!r}, which {alias!r} refers to; it was damaged")
         weights[alias] = weights[name]
     return weights
+
+
+def _section(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def _optimizer_state(path: str | os.PathLike[str], tensors: Mapping[str, Tensor]) -> OptimizerState:
@@ -216,7 +230,7 @@ def _metadata(path: str | os.PathLike[str], raw: Mapping[str, str]) -> dict[str,
     return metadata
 
 
-def _without_aliases(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
+def without_aliases(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Returns each distinct tensor once, and for the other names of a tensor the one it is stored under."""
     first_names: dict[tuple[Any, ...], str] = {}
     distinct: dict[str, Tensor] = {}

@@ -20,8 +20,9 @@ from recoder.nn.base import FactorizationModel
 from recoder.training.history import History
 from recoder.training.legacy import read_legacy
 from recoder.training.loop import Progress
-from recoder.training.model_file import ModelFile, read_safetensors
+from recoder.training.model_file import ModelFile, read_safetensors, without_aliases
 from recoder.training.optimizers import OPTIMIZER_TYPES, check_optimizer_state
+from recoder.training.stopping import Best
 
 __all__ = ["check_fits", "read_model_file", "rebuild", "restored_run"]
 
@@ -61,8 +62,8 @@ def check_fits(path: str | os.PathLike[str], content: ModelFile, model: Factoriz
         )
 
 
-def restored_run(path: str | os.PathLike[str], content: ModelFile) -> tuple[nn.Module | None, Progress, History]:
-    """Returns the loss (None where the file cannot hold it), how far the run is, and its history.
+def restored_run(path: str | os.PathLike[str], content: ModelFile) -> tuple[nn.Module | None, Progress, History, Best]:
+    """Returns the loss (None where the file cannot hold it), how far the run is, its history, and its best epoch.
 
     Raises:
         FileFormatError: if the file says something else than a run can be.
@@ -81,7 +82,11 @@ def restored_run(path: str | os.PathLike[str], content: ModelFile) -> tuple[nn.M
                 whole_number(name, getattr(content, name), 1)
         if content.interactions is not None and content.interactions.num_items != content.num_items:
             raise ConfigError(f"{content.interactions.num_items} item ids for {content.num_items} items")
-        return loss, progress, History.from_json(content.history)
+        best = Best.from_json(content.early_stopping or {}, content.best_weights)
+        history = History.from_json(content.history)
+        if best.epoch and not best.weights:
+            history.best_epoch = best.epoch
+        return loss, progress, history, best
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise FileFormatError(
             f"the description of the run in {path} cannot be read ({error}); the file was damaged"
@@ -142,9 +147,13 @@ def _load_weights(path: str | os.PathLike[str], model: FactorizationModel, conte
     own = model.state_dict()
     misfits = [
         f"{name} has shape {tuple(weight.shape)}, the model's {tuple(own[name].shape)}"
-        for name, weight in content.weights.items()
+        for weights in (content.weights, content.best_weights)
+        for name, weight in weights.items()
         if name in own and own[name].shape != weight.shape
     ]
+    if content.best_weights:
+        lacking = without_aliases(own)[0].keys() ^ content.best_weights.keys()
+        misfits += [f"the best weights differ from the model's in {name}" for name in sorted(lacking)]
     try:
         if misfits:  # torch would copy those that fit before it says so
             raise RuntimeError("; ".join(misfits))

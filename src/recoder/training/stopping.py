@@ -1,0 +1,151 @@
+"""Stopping a run when validation no longer gets better, with the best weights given back."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from recoder._checks import non_negative, whole_number
+from recoder.errors import ConfigError
+from recoder.metrics import Metric
+from recoder.training.events import Callback, EpochReport
+from recoder.training.history import History
+from recoder.training.model_file import without_aliases
+
+__all__ = ["Best", "EarlyStopping", "StopsEarly", "best_of"]
+
+_log = logging.getLogger("recoder.training")
+
+
+@dataclass(frozen=True)
+class EarlyStopping:
+    """When training ends before its last epoch. Whenever it ends, the model gets the weights of the best epoch.
+
+    Args:
+        metric: one of ``metrics``, or its name: the epoch with the highest mean is the best. None: the one with the
+            lowest validation loss.
+        patience: training ends when so many evaluations in a row were not better than the best.
+        min_delta: an epoch is better if it is by more than this.
+
+    Raises:
+        ConfigError: if an argument is out of range.
+    """
+
+    metric: Metric | str | None = None
+    patience: int = 5
+    min_delta: float = 0.0
+
+    def __post_init__(self) -> None:
+        # for a file and for comparing: its name is what a history knows
+        object.__setattr__(self, "metric", None if self.metric is None else str(self.metric))
+        object.__setattr__(self, "patience", whole_number("patience", self.patience, 1))
+        object.__setattr__(self, "min_delta", non_negative("min_delta", self.min_delta))
+
+    def value_of(self, report: EpochReport) -> float | None:
+        """Returns what the epoch is judged by, the higher the better; None if it was not evaluated."""
+        if self.metric is None:
+            return None if report.val_loss is None else -report.val_loss
+        return report.metrics.get(str(self.metric))
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the arguments as JSON values."""
+        return asdict(self)
+
+
+@dataclass
+class Best:
+    """The best epoch of a run so far.
+
+    Attributes:
+        epoch: its number; 0: none was evaluated yet.
+        value: what it is judged by, the higher the better.
+        misses: evaluations since that were not better.
+        is_over: whether they were too many, so that the run was ended.
+        weights: the model's state after that epoch, a tensor of several names once; none where the model has them.
+    """
+
+    epoch: int = 0
+    value: float | None = None
+    misses: int = 0
+    is_over: bool = False
+    weights: dict[str, Tensor] = field(default_factory=dict, repr=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns all but the weights, as JSON values."""
+        return {name: value for name, value in vars(self).items() if name != "weights"}
+
+    @staticmethod
+    def from_json(value: dict[str, Any], weights: dict[str, Tensor]) -> Best:
+        """Returns what ``to_json`` gave, with the weights.
+
+        Raises:
+            ConfigError, TypeError: if it was something else.
+        """
+        best = Best(**value, weights=weights)
+        for name in ("epoch", "misses"):
+            whole_number(name, getattr(best, name), 0)
+        if best.value is not None and not math.isfinite(best.value):
+            raise ConfigError(f"the best value is {best.value}")
+        return best
+
+
+def best_of(best: Best, before: Any, rule: EarlyStopping | None) -> Best:
+    """Returns what a run with ``rule`` starts from, after one with another rule (as JSON; None: without) perhaps."""
+    if not isinstance(before, dict) or rule is None or before.get("metric") != rule.metric:
+        return Best()
+    return best if before == rule.to_json() else replace(best, is_over=False)
+
+
+class StopsEarly(Callback):
+    """Keeps the best epoch's weights and ends the run, as ``EarlyStopping`` says.
+
+    Args:
+        rule: when.
+        best: the best epoch so far; it is changed in place, so that an interrupted run can go on.
+        model: gets the best weights when the run ends.
+        history: is told which epoch that was.
+    """
+
+    def __init__(self, rule: EarlyStopping, best: Best, model: nn.Module, history: History) -> None:
+        self._rule, self._best, self._model, self._history = rule, best, model, history
+
+    def on_train_start(self, first_step: int, num_steps: int) -> None:
+        """Keeps the weights of a run that ended, before it goes on."""
+        if self._best.epoch and not self._best.weights:
+            self._best.weights = _copied(self._model)
+
+    def on_checkpoint(self, report: EpochReport) -> None:
+        """Judges the epoch; not before it is whole, so that a run that is stopped in validation judges it once."""
+        best, value = self._best, self._rule.value_of(report)
+        if value is not None:
+            if math.isfinite(value) and (best.value is None or value > best.value + self._rule.min_delta):
+                best.epoch, best.value, best.misses = report.epoch, value, 0
+                best.weights = _copied(self._model)
+            else:
+                best.misses += 1
+        if best.misses >= self._rule.patience and not report.is_last:
+            best.is_over = report.is_last = True
+        if report.is_last and best.epoch:
+            self._give_back(report)
+
+    def _give_back(self, report: EpochReport) -> None:
+        best = self._best
+        with torch.no_grad():
+            self._model.load_state_dict(best.weights, strict=False)  # an alias is not there under its other names
+        best.weights = {}
+        self._history.best_epoch = best.epoch
+        _log.info(
+            "%s after epoch %d: the model has the weights of epoch %d",
+            "stopped early" if best.is_over else "ended",
+            report.epoch,
+            best.epoch,
+        )
+
+
+def _copied(model: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in without_aliases(model.state_dict())[0].items()}

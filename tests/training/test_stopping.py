@@ -1,0 +1,259 @@
+from __future__ import annotations
+
+import logging
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import sparse
+
+from recoder.data import RecommendationDataset
+from recoder.errors import ConfigError, FileFormatError
+from recoder.metrics import NDCG, Recall
+from recoder.model import Recoder
+from recoder.nn import DynamicAutoencoder, MatrixFactorization
+from recoder.training import EarlyStopping
+from recoder.training.events import EpochReport
+from recoder.training.history import History
+from recoder.training.model_file import read_safetensors, write_model_file
+from recoder.training.stopping import Best, StopsEarly, best_of
+from support import train_config
+
+USERS, ITEMS = 24, 15
+
+
+class Told(StopsEarly):
+    """Is told values instead of computing them; the model's one weight is the number of the epoch."""
+
+    def __init__(self, values, **rule):
+        self.model = torch.nn.Linear(1, 1, bias=False)
+        self.best, self.history = Best(), History()
+        super().__init__(EarlyStopping("m", **rule), self.best, self.model, self.history)
+        self.on_train_start(0, len(values))
+        self.last = 0
+        for epoch, value in enumerate(values, start=1):
+            self.model.weight.data.fill_(epoch)
+            report = EpochReport(epoch, epoch == len(values), loss=1.0, lr=0.1, seconds=1.0)
+            report.metrics = {} if value is None else {"m": value}
+            self.on_checkpoint(report)
+            self.last = epoch
+            if report.is_last:
+                break
+
+    @property
+    def weight(self):
+        return self.model.weight.item()
+
+
+def test_a_run_ends_after_patience_evaluations_without_a_better_one():
+    told = Told([1, 3, 2, 2, 3, 9], patience=3)
+    assert (told.last, told.weight, told.history.best_epoch, told.best.is_over) == (5, 2, 2, True)
+
+
+def test_a_better_value_starts_the_count_anew():
+    told = Told([1, 0, 2, 1, 3, 0, 0, 9], patience=2)
+    assert (told.last, told.weight, told.best.epoch) == (7, 5, 5)
+
+
+def test_a_run_that_ends_by_itself_has_the_best_weights_too():
+    told = Told([1, 2, 0], patience=5)
+    assert (told.last, told.weight, told.history.best_epoch, told.best.is_over) == (3, 2, 2, False)
+
+
+def test_better_means_by_more_than_min_delta():
+    told = Told([1, 1.4, 1.45, 1.6, 1.7], patience=9, min_delta=0.5)
+    assert told.best.epoch == 4
+
+
+def test_epochs_without_an_evaluation_do_not_count():
+    assert Told([1, None, None, None, 0, None, 0, 9], patience=2).last == 7
+
+
+def test_nan_is_never_better():
+    told = Told([math.nan, 1, math.nan, math.nan, 9], patience=2)
+    assert (told.last, told.best.epoch) == (4, 2)
+
+
+def test_where_nothing_was_ever_finite_the_model_keeps_its_weights():
+    told = Told([math.nan, math.nan, 9], patience=2)
+    assert (told.last, told.weight, told.history.best_epoch) == (2, 2, None)
+
+
+def test_validation_loss_is_best_where_it_is_lowest():
+    report = EpochReport(1, is_last=False, loss=1.0, lr=0.1, seconds=1.0, val_loss=3.0)
+    assert EarlyStopping().value_of(report) == -3.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"patience": 0}, "patience is 0; it must be"),
+        ({"patience": 1.5}, "patience is 1.5; it must be"),
+        ({"min_delta": -1}, "min_delta is -1; it must be"),
+    ],
+)
+def test_arguments_out_of_range_are_errors(arguments, words):
+    with pytest.raises(ConfigError, match=words):
+        EarlyStopping(**arguments)
+
+
+def test_the_metric_must_be_one_that_is_evaluated():
+    rule = EarlyStopping(NDCG(10))
+    assert train_config(metrics=[NDCG(10)], eval_freq=1, early_stopping=rule).early_stopping == rule
+    for changes in ({"metrics": [NDCG(5)], "eval_freq": 1}, {}):
+        with pytest.raises(ConfigError, match=r"early_stopping looks at .*10.* add it to metrics"):
+            train_config(early_stopping=rule, **changes)
+    with pytest.raises(ConfigError, match="early_stopping is 3; pass"):
+        train_config(early_stopping=3)
+
+
+def test_without_validation_users_it_is_an_error():
+    with pytest.raises(ConfigError, match="early_stopping needs validation users"):
+        Recoder(MatrixFactorization(4)).train(dataset(), early_stopping=EarlyStopping())
+
+
+def test_another_metric_forgets_the_best_and_another_patience_only_the_end():
+    best, rule = Best(epoch=3, value=1.0, misses=2, is_over=True), EarlyStopping("a", patience=2)
+    assert best_of(best, rule.to_json(), rule) is best
+    assert best_of(best, rule.to_json(), EarlyStopping("a", patience=4)) == Best(epoch=3, value=1.0, misses=2)
+    for before, now in [(rule.to_json(), EarlyStopping("b")), (rule.to_json(), None), (None, rule), ("damaged", rule)]:
+        assert best_of(best, before, now) == Best()
+
+
+# whole runs
+
+
+def dataset(seed=3):
+    rng = np.random.default_rng(seed)
+    dense = (rng.random((2, USERS, ITEMS)) < 0.35).astype(np.float32)
+    dense[:, :, 0] = 1
+    return RecommendationDataset(sparse.csr_matrix(dense[0]), sparse.csr_matrix(dense[1]))
+
+
+def recoder(seed=11, **params):
+    model = DynamicAutoencoder([6], noise_prob=0.4, **({"is_constrained": True, "sparse": True} | params))
+    return Recoder(model, optimizer_type="adam", loss="logloss", seed=seed)
+
+
+def run(made, num_epochs=12, patience=2, **changes):
+    arguments = {
+        "lr": 0.05,
+        "batch_size": 6,
+        "metrics": [NDCG(5), Recall(5)],
+        "eval_freq": 1,
+        "early_stopping": EarlyStopping(NDCG(5), patience=patience),
+    }
+    made.train(dataset(3), dataset(4), num_epochs=num_epochs, **{**arguments, **changes})
+    return made
+
+
+def values(made):
+    return [record.metrics[str(NDCG(5))] for record in made.history]
+
+
+def assert_same(first, second):
+    weights, expected = first.model.state_dict(), second.model.state_dict()
+    assert all(torch.equal(weights[name], tensor) for name, tensor in expected.items())
+    assert values(first) == values(second)
+    assert first.history.best_epoch == second.history.best_epoch
+
+
+def test_the_model_ends_with_the_weights_of_the_epoch_that_was_best():
+    stopped = run(recoder())
+    best = int(np.argmax(values(stopped))) + 1
+    assert len(stopped.history) == best + 2 < 12
+    assert stopped.history.best_epoch == best
+    assert repr(stopped.history).endswith(f"the model has the weights of epoch {best}")
+    until_then = run(recoder(), num_epochs=best, early_stopping=None)
+    for ours, theirs in zip(stopped.model.parameters(), until_then.model.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_the_file_of_the_last_epoch_holds_the_best_weights(tmp_path):
+    stopped = run(recoder(), model_checkpoint_prefix=tmp_path / "x")
+    (path,) = tmp_path.iterdir()
+    assert path.name == f"x_epoch_{len(stopped.history)}.model"
+    loaded = recoder()
+    loaded.init_from_model_file(path)
+    assert_same(loaded, stopped)
+
+
+@pytest.mark.parametrize("params", [{}, {"is_constrained": False, "sparse": False}])
+def test_a_run_killed_at_any_epoch_and_resumed_ends_as_the_undisturbed_one(params, tmp_path):
+    undisturbed = run(recoder(**params), model_checkpoint_prefix=tmp_path / "x", checkpoint_freq=1)
+    last = len(undisturbed.history)
+    assert last < 12
+    for epoch in range(1, last):
+        resumed = recoder(seed=99, **params)
+        resumed.init_from_model_file(tmp_path / f"x_epoch_{epoch}.model")
+        assert resumed.history.best_epoch is None
+        assert_same(run(resumed), undisturbed)
+
+
+def test_a_run_stopped_inside_an_epoch_goes_on_to_the_same_end(tmp_path, monkeypatch):
+    undisturbed = run(recoder())
+    stopped, steps = recoder(), []
+
+    def penalty():
+        steps.append(None)
+        if len(steps) == 4 * undisturbed.history.best_epoch + 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(stopped.model, "penalty", penalty)
+    with pytest.raises(KeyboardInterrupt):
+        run(stopped)
+    resumed = recoder()
+    resumed.init_from_model_file(stopped.save_state(tmp_path / "x"))
+    assert_same(run(resumed), undisturbed)
+    assert_same(run(stopped), undisturbed)
+
+
+@pytest.mark.parametrize("through_a_file", [False, True])
+def test_after_it_stopped_only_another_rule_trains_on(through_a_file, tmp_path, caplog):
+    stopped = run(recoder())
+    last = len(stopped.history)
+    if through_a_file:
+        path = stopped.save_state(tmp_path / "x")
+        stopped = recoder()
+        stopped.init_from_model_file(path)
+    with caplog.at_level(logging.WARNING):
+        run(stopped)
+    assert f"stopped early after epoch {last}" in caplog.text
+    assert len(stopped.history) == last
+    run(stopped, num_epochs=last + 1, patience=9)
+    assert len(stopped.history) == last + 1
+    run(stopped, num_epochs=last + 2, early_stopping=None)
+    assert (len(stopped.history), stopped.history.best_epoch) == (last + 2, None)
+
+
+def test_training_taken_further_goes_on_from_the_best_weights_and_still_knows_them():
+    short = run(recoder(), num_epochs=3, patience=9)
+    best = short.history.best_epoch
+    run(short, num_epochs=4, patience=9, lr=0.0)
+    assert short.history.best_epoch == best
+
+
+def test_a_file_whose_best_weights_are_not_the_models_is_refused(tmp_path):
+    made = recoder()
+    made.train(dataset(3), dataset(4), num_epochs=2, lr=0.05, batch_size=6)
+    content = read_safetensors(made.save_state(tmp_path / "x"))
+    content.early_stopping = {"epoch": 1, "value": 0.5, "misses": 1, "is_over": False}
+    others = {name: tensor.clone() for name, tensor in content.weights.items()}
+    for best_weights in ({"items.bias": torch.zeros(ITEMS)}, {**others, "items.bias": torch.zeros(2)}):
+        content.best_weights = best_weights
+        write_model_file(tmp_path / "y", content, version="1")
+        with pytest.raises(FileFormatError, match=r"best weights differ|items.bias has shape"):
+            recoder().init_from_model_file(tmp_path / "y")
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [3, "x", {"epochs": 1}, {"epoch": -1}, {"epoch": 1, "value": "high"}],
+)
+def test_a_damaged_description_of_the_best_epoch_is_an_error_of_the_file(damaged, tmp_path):
+    content = read_safetensors(run(recoder(), num_epochs=1).save_state(tmp_path / "x"))
+    content.early_stopping = damaged
+    write_model_file(tmp_path / "y", content, version="1")
+    with pytest.raises(FileFormatError):
+        recoder().init_from_model_file(tmp_path / "y")
