@@ -27,6 +27,8 @@ TRAIN_DEFAULTS: dict[str, Any] = {
     "warmup_epochs": 0.0,
     "max_grad_norm": None,
     "popularity_bias": False,
+    "num_uniform_negatives": 0,
+    "logq_correction": False,
     "early_stopping": None,
 }
 

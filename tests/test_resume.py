@@ -94,6 +94,9 @@ SETUPS = {
     "clipped": Setup(noisy(), max_grad_norm=0.05),
     "clipped, sparse": Setup(noisy(sparse=True), max_grad_norm=0.05, **SAMPLED),
     "biases from popularity": Setup(noisy(), loss="logloss", popularity_bias=True),
+    "uniform negatives, corrected": Setup(
+        noisy(sparse=True), loss="logloss", num_uniform_negatives=3, logq_correction=True, **SAMPLED
+    ),
     "few steps an epoch": Setup(noisy(), iters_per_epoch=3),
     "many steps an epoch": Setup(noisy(), iters_per_epoch=12, num_sampling_users=10, **SAMPLED),
     "against a target": Setup(noisy(), with_target=True, **SAMPLED),
@@ -195,6 +198,13 @@ STOPPING = {
         warmup_epochs=1.7,
         max_grad_norm=0.05,
         popularity_bias=True,
+        **SAMPLED,
+    ),
+    "uniform negatives": Setup(
+        lambda: StoppingAutoencoder([6], noise_prob=0.4),
+        num_uniform_negatives=3,
+        logq_correction=True,
+        num_sampling_users=10,
         **SAMPLED,
     ),
 }

@@ -37,6 +37,7 @@ from recoder.training.config import TrainConfig
 from recoder.training.devices import checked_precision, choose_device, product_dtype
 from recoder.training.differences import log_differences, warn_of_another_order
 from recoder.training.history import History
+from recoder.training.inclusion import log_inclusion_of
 from recoder.training.loop import Progress, alternate, solve, train_epochs
 from recoder.training.model_file import ModelFile, check_json, write_model_file
 from recoder.training.optimizers import ModelOptimizer, OptimizerState, check_optimizer_type
@@ -168,6 +169,8 @@ class Recoder:
         warmup_epochs: float = 0.0,
         max_grad_norm: float | None = None,
         popularity_bias: bool = False,
+        num_uniform_negatives: int = 0,
+        logq_correction: bool = False,
         early_stopping: EarlyStopping | None = None,
     ) -> History:
         """Trains the model and returns its history, one record per epoch.
@@ -205,6 +208,10 @@ class Recoder:
             max_grad_norm: scale the gradients of a step down if their global norm is larger.
             popularity_bias: let the item biases of a new model start at what they would be without any factors, by
                 the popularity of each item: for one of the library's losses by name.
+            num_uniform_negatives: so many items, drawn uniformly, are candidates of negative sampling too.
+            logq_correction: with negative sampling, subtract from each candidate's score, in training only, the
+                logarithm of its probability of being one (Yi et al. 2019, RecSys); for the losses ``'logloss'`` and
+                ``'logistic'``.
             early_stopping: end the run when validation no longer gets better; the model then has the weights of the
                 best epoch, which ``history`` names, and training that is taken further goes on from them.
 
@@ -237,6 +244,8 @@ class Recoder:
             warmup_epochs=warmup_epochs,
             max_grad_norm=max_grad_norm,
             popularity_bias=bool(popularity_bias),
+            num_uniform_negatives=num_uniform_negatives,
+            logq_correction=bool(logq_correction),
             early_stopping=early_stopping,
         )
         loss = self._checked_loss()
@@ -250,7 +259,7 @@ class Recoder:
             user_based=self.user_based,
             item_based=self.item_based,
         )
-        check_sampling(config.batch_size, negative_sampling, config.num_sampling_users)
+        check_sampling(config.batch_size, negative_sampling, config.num_sampling_users, config.num_uniform_negatives)
         if model_checkpoint_prefix is not None:
             check_writable(self._checkpoint_path(model_checkpoint_prefix))
         if self.optimizer_type == "als":
@@ -311,6 +320,7 @@ class Recoder:
             num_sampling_users=config.num_sampling_users,
             num_workers=config.num_data_workers,
             seed=self.seed,
+            num_uniform_negatives=config.num_uniform_negatives,
         )
         state = self._current_optimizer_state()
         self._optimizer = ModelOptimizer(
@@ -328,6 +338,7 @@ class Recoder:
             seed=self.seed,
             device=self.device,
             dtype=product_dtype(self.precision),
+            lowered_by=log_inclusion_of(loader).to(self.device) if config.logq_correction else None,
         )
         return self.history
 

@@ -189,3 +189,17 @@ def test_ids_of_a_batch_made_by_hand_may_have_another_dtype_or_layout():
     batch = Batch(torch.tensor([4, 9]), items, indices, torch.ones(2), torch.Size([2, 3]))
     assert (batch.items.dtype, batch.items.tolist(), batch.items.is_contiguous()) == (torch.int64, [0, 2, 4], True)
     assert (batch.rows.cols.dtype, batch.rows.cols.tolist()) == (torch.int64, [2, 0])
+
+
+def test_more_items_are_candidates_beside_those_of_the_users():
+    interactions = random_interactions(7, 30, 0.1)
+    mine = np.unique(interactions.interactions_matrix.indices)
+    more = np.array([29, 3, 3, int(mine[0])])
+    plain = BatchCollator(3, True).collate(interactions)
+    wider = BatchCollator(3, True).collate(interactions, more_items=more)
+    for few, many in zip(plain, wider, strict=True):
+        assert many.items.tolist() == np.union1d(mine, more).tolist()
+        assert tuple(many.size) == (len(few), len(many.items))
+        expected = np.zeros((len(few), 30))
+        expected[:, few.items] = dense_of(few)
+        np.testing.assert_array_equal(dense_of(many), expected[:, many.items])

@@ -211,3 +211,59 @@ def test_a_collate_function_that_cuts_input_and_target_differently_is_an_error()
     loader = RecommendationDataLoader(WITH_TARGET, 100, collate_fn=collate, shuffle=False)
     with pytest.raises(ConfigError, match="2 batches for the input and 1 for the target"):
         list(loader)
+
+
+def uniform(dataset, count=6, **kwargs):
+    return RecommendationDataLoader(dataset, 4, True, seed=3, num_uniform_negatives=count, **kwargs)
+
+
+def candidates(pairs, of_target=False):
+    return [(target if of_target else batch).items.tolist() for batch, target in pairs]
+
+
+def test_uniform_negatives_are_candidates_beside_those_of_the_users():
+    plain = list(RecommendationDataLoader(PLAIN, 4, True, seed=3))
+    drawn = []
+    for few, many in zip(candidates(plain), candidates(uniform(PLAIN)), strict=True):
+        assert set(few) <= set(many)
+        assert len(many) <= len(few) + 6
+        drawn += set(many) - set(few)
+    assert len(set(drawn)) > 10  # other ones for each super-batch
+
+
+def test_every_item_is_drawn_as_often_as_any_other():
+    nobody_has = RecommendationDataset(sparse.csr_matrix(([1.0], ([0], [0])), (400, 10)))
+    seen = np.bincount(list(chain.from_iterable(candidates(uniform(nobody_has, 1)))), minlength=10)
+    assert len(uniform(nobody_has, 1)) == 100
+    assert 2 <= seen[1:].min() <= seen[1:].max() <= 25
+
+
+def test_where_there_is_a_target_it_alone_has_them():
+    plain = RecommendationDataLoader(WITH_TARGET, 4, True, seed=3)
+    assert candidates(uniform(WITH_TARGET)) == candidates(plain)
+    assert candidates(uniform(WITH_TARGET), of_target=True) != candidates(plain, of_target=True)
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+@pytest.mark.parametrize("skip", [0, 1, 2, 5])
+def test_what_is_drawn_depends_on_seed_epoch_and_super_batch_alone(skip, num_workers):
+    loader = uniform(PLAIN, num_sampling_users=8, num_workers=num_workers)
+    whole = contents(loader.epoch(2))
+    assert contents(loader.epoch(2, skip=skip)) == whole[skip:]
+    assert contents(uniform(PLAIN, num_sampling_users=8).epoch(2)) == whole
+    assert candidates(loader.epoch(1)) != candidates(loader.epoch(2))
+
+
+def test_uniform_negatives_need_sampling_and_the_loaders_own_collator():
+    with pytest.raises(ConfigError, match="num_uniform_negatives is 5 but negative_sampling is False"):
+        RecommendationDataLoader(PLAIN, 4, num_uniform_negatives=5)
+    with pytest.raises(ConfigError, match="own collate_fn"):
+        uniform(PLAIN, collate_fn=lambda users: users)
+    with pytest.raises(ConfigError, match="num_uniform_negatives is -1; it must be"):
+        uniform(PLAIN, -1)
+
+
+def test_starting_an_epoch_draws_nothing_from_the_global_generator():
+    before = torch.get_rng_state()
+    list(RecommendationDataLoader(PLAIN, 4, seed=3))
+    assert torch.equal(torch.get_rng_state(), before)

@@ -94,9 +94,16 @@ class BatchCollator:
         self.batch_size = whole_number("batch_size", batch_size, 1)
         self.negative_sampling = negative_sampling
 
-    def collate(self, users_interactions: UsersInteractions) -> list[Batch]:
-        """Returns the batches, in the order of the users."""
-        users, items, rows = _tensors(users_interactions, self.negative_sampling)
+    def collate(
+        self, users_interactions: UsersInteractions, *, more_items: npt.NDArray[np.int64] | None = None
+    ) -> list[Batch]:
+        """Returns the batches, in the order of the users.
+
+        Args:
+            users_interactions: of the super-batch.
+            more_items: int64, repeats allowed: candidates beside the users' items; only with negative sampling.
+        """
+        users, items, rows = _tensors(users_interactions, self.negative_sampling, more_items)
         starts = range(0, rows.num_rows, self.batch_size)
         return [self._cut(users, items, rows, start) for start in starts]
 
@@ -111,7 +118,9 @@ def full_batch(users_interactions: UsersInteractions) -> Batch:
 
 
 def _tensors(
-    users_interactions: UsersInteractions, negative_sampling: bool
+    users_interactions: UsersInteractions,
+    negative_sampling: bool,
+    more_items: npt.NDArray[np.int64] | None = None,
 ) -> tuple[Tensor, Tensor | None, SparseRows]:
     """Returns the users, the candidate items and the rows; copies, as the matrix is not ours to change."""
     matrix = users_interactions.interactions_matrix
@@ -119,8 +128,9 @@ def _tensors(
     cols = matrix.indices.astype(np.int64)  # a copy; and numpy looks up by no other type without one
     items = None
     if negative_sampling:
-        candidates, cols = _unique(cols, num_cols)
-        num_cols = len(candidates)
+        num_stored = len(cols)
+        candidates, cols = _unique(cols if more_items is None else np.concatenate([cols, more_items]), num_cols)
+        num_cols, cols = len(candidates), cols[:num_stored]
         items = torch.from_numpy(candidates)
     rows = SparseRows(
         offsets=torch.from_numpy(matrix.indptr.astype(np.int64)),

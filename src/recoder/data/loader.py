@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from recoder._checks import whole_number
-from recoder._random import epoch_order, fresh_seed
+from recoder._random import derive_seed, epoch_order, fresh_seed
 from recoder.data.batches import BatchCollator
 from recoder.data.datasets import RecommendationDataset, UsersInteractions
 from recoder.errors import ConfigError, DataTypeError
@@ -36,8 +36,11 @@ class RecommendationDataLoader:
             ``BatchCollator.collate``. It is called for the input and, where there is one, for the target.
         shuffle: visit the users in an order that differs from pass to pass; False: in the order of the data set.
         seed: of the order. None: drawn from torch's global generator, and kept as ``seed``.
+        num_uniform_negatives: items drawn uniformly from the catalogue, as candidates beside those that the users of
+            a super-batch interacted with. Only with ``negative_sampling``, and without a ``collate_fn``.
 
-    Every pass over the loader is an epoch: its order is a function of the seed and of the number of the pass.
+    Every pass over the loader is an epoch: its order, and the items drawn, are a function of the seed and of the number
+    of the pass.
 
     Raises:
         ConfigError: if a size is no whole number or out of range, or ``num_sampling_users`` does not fit the other
@@ -56,6 +59,7 @@ class RecommendationDataLoader:
         *,
         shuffle: bool = True,
         seed: int | None = None,
+        num_uniform_negatives: int = 0,
     ) -> None:
         if not isinstance(dataset, RecommendationDataset):
             raise DataTypeError(
@@ -64,12 +68,16 @@ class RecommendationDataLoader:
             )
         collator = BatchCollator(batch_size, negative_sampling)
         num_sampling_users = whole_number("num_sampling_users", num_sampling_users, 0)
-        check_sampling(collator.batch_size, negative_sampling, num_sampling_users)
+        num_uniform_negatives = whole_number("num_uniform_negatives", num_uniform_negatives, 0)
+        check_sampling(collator.batch_size, negative_sampling, num_sampling_users, num_uniform_negatives)
+        if num_uniform_negatives and collate_fn is not None:
+            raise ConfigError("num_uniform_negatives needs the loader's own collate_fn; pass no other")
         self.dataset = dataset
         self.batch_size = collator.batch_size
         self.negative_sampling = negative_sampling
         self.num_sampling_users = num_sampling_users or collator.batch_size
         self.num_workers = whole_number("num_workers", num_workers, 0)
+        self.num_uniform_negatives = num_uniform_negatives
         self.collate_fn = collate_fn or collator.collate
         self.shuffle = shuffle
         self.seed = fresh_seed() if seed is None else seed
@@ -87,14 +95,20 @@ class RecommendationDataLoader:
         """Yields the batches of one epoch.
 
         Args:
-            number: which epoch, from 1: its order is a function of the seed and of this number alone.
+            number: which epoch, from 1: its order, and the items drawn, follow from the seed and this number alone.
             skip: how many batches to leave out at the start; whole super-batches of them are not even loaded.
         """
         order = epoch_order(self.seed, number, len(self.dataset)) if self.shuffle else np.arange(len(self.dataset))
         per_super_batch = self.num_sampling_users // self.batch_size
         whole, rest = divmod(skip, per_super_batch)
         super_batches = _SuperBatches(
-            self.dataset, self.collate_fn, order[whole * self.num_sampling_users :], self.num_sampling_users
+            self.dataset,
+            self.collate_fn,
+            order,
+            self.num_sampling_users,
+            skip=whole,
+            num_uniform=self.num_uniform_negatives,
+            seed=derive_seed(self.seed, "uniform negatives", number),
         )
         # batch_size=None: an item of super_batches is a list of batches already. Its own generator: torch draws a seed
         # for workers at each start, which in a thread that runs ahead would come amid the draws of a model's layers
@@ -109,29 +123,41 @@ class RecommendationDataLoader:
 
 
 class _SuperBatches(Dataset[list[Pair]]):
-    """Item ``i`` is the list of batches of the ``i``-th super-batch."""
+    """Item ``i`` is the list of batches of the ``i``-th super-batch, after the first ``skip`` of them.
+
+    Each has ``num_uniform`` more candidates, drawn with a seed of its own, where it is scored.
+    """
 
     def __init__(
         self,
         dataset: RecommendationDataset,
-        collate_fn: Callable[[UsersInteractions], Any],
+        collate_fn: Callable[..., Any],
         order: npt.NDArray[np.int64],
         num_users: int,
+        *,
+        skip: int,
+        num_uniform: int,
+        seed: int,
     ) -> None:
         self.dataset = dataset
         self.collate_fn = collate_fn
         self.order = order
         self.num_users = num_users
+        self.skip = skip
+        self.num_uniform = num_uniform
+        self.seed = seed
 
     def __len__(self) -> int:
-        return -(-len(self.order) // self.num_users)
+        return max(0, -(-len(self.order) // self.num_users) - self.skip)
 
     def __getitem__(self, index: int) -> list[Pair]:
         # torch's sampler never asks beyond the length
-        rows = self.order[index * self.num_users : (index + 1) * self.num_users]
+        number = self.skip + index
+        rows = self.order[number * self.num_users : (number + 1) * self.num_users]
         interactions, target = self.dataset[rows]
-        inputs = _as_list(self.collate_fn(interactions))
-        targets = [None] * len(inputs) if target is None else _as_list(self.collate_fn(target))
+        more = self._more_candidates(number)
+        inputs = _as_list(self.collate_fn(interactions, **(more if target is None else {})))
+        targets = [None] * len(inputs) if target is None else _as_list(self.collate_fn(target, **more))
         if len(inputs) != len(targets):
             raise ConfigError(
                 f"collate_fn made {len(inputs)} batches for the input and {len(targets)} for the target of the same "
@@ -139,13 +165,26 @@ class _SuperBatches(Dataset[list[Pair]]):
             )
         return list(zip(inputs, targets, strict=True))
 
+    def _more_candidates(self, number: int) -> dict[str, npt.NDArray[np.int64]]:
+        if not self.num_uniform:
+            return {}
+        generator = np.random.Generator(np.random.Philox(derive_seed(self.seed, "super-batch", number)))
+        return {"more_items": generator.integers(self.dataset.num_items, size=self.num_uniform)}
 
-def check_sampling(batch_size: int, negative_sampling: bool, num_sampling_users: int) -> None:
-    """Checks that a super-batch of ``num_sampling_users`` can be cut into batches of ``batch_size``.
+
+def check_sampling(
+    batch_size: int, negative_sampling: bool, num_sampling_users: int, num_uniform_negatives: int = 0
+) -> None:
+    """Checks that there is something to sample, and a super-batch can be cut into batches of ``batch_size``.
 
     Raises:
         ConfigError: if it cannot, or if there is no sampling to do.
     """
+    if num_uniform_negatives and not negative_sampling:
+        raise ConfigError(
+            f"num_uniform_negatives is {num_uniform_negatives} but negative_sampling is False: all items are scored "
+            "anyway; pass negative_sampling=True, or leave num_uniform_negatives at 0"
+        )
     if not num_sampling_users:
         return
     if not negative_sampling:

@@ -7,7 +7,7 @@ from torch import nn
 from recoder.data.datasets import RecommendationDataset
 from recoder.data.interactions import Interactions
 from recoder.errors import ConfigError, DataTypeError, EmptyDataError, ShapeError, UnknownIdError
-from recoder.losses import check_targets
+from recoder.losses import LogisticLoss, MultinomialNLLLoss, check_targets
 from recoder.nn.base import FactorizationModel
 from recoder.training.config import TrainConfig
 
@@ -38,6 +38,11 @@ def check_data(
     for name, matrix in (("interactions", train.interactions_matrix), ("target interactions", target)):
         if matrix is not None and matrix.nnz == 0:
             raise EmptyDataError(f"train_dataset has {len(train)} users but no {name}; there is nothing to learn")
+    if config.logq_correction and not isinstance(loss, LogisticLoss | MultinomialNLLLoss):
+        raise ConfigError(
+            f"logq_correction is for scores that are log-odds or logarithms of shares, not for {type(loss).__name__}; "
+            "use the loss 'logistic' or 'logloss', or leave it at False"
+        )
     if config.early_stopping is not None and validation is None:
         raise ConfigError("early_stopping needs validation users to look at; pass val_dataset")
     if config.eval_freq:

@@ -44,6 +44,8 @@ class TrainConfig:
     warmup_epochs: float
     max_grad_norm: float | None
     popularity_bias: bool
+    num_uniform_negatives: int
+    logq_correction: bool
     early_stopping: EarlyStopping | None
 
     def __post_init__(self) -> None:
@@ -54,7 +56,7 @@ class TrainConfig:
         for name in ("iters_per_epoch", "eval_num_recommendations", "eval_num_users", "eval_batch_size"):
             if getattr(self, name) is not None:
                 self._set(name, whole_number(name, getattr(self, name), 1))
-        for name in ("num_sampling_users", "num_data_workers", "checkpoint_freq", "eval_freq"):
+        for name in ("num_sampling_users", "num_uniform_negatives", "num_data_workers", "checkpoint_freq", "eval_freq"):
             self._set(name, whole_number(name, getattr(self, name), 0))
         for name in ("lr_milestones", "metrics"):
             self._set(name, _tuple(name, getattr(self, name)))
@@ -64,6 +66,11 @@ class TrainConfig:
         if self.model_checkpoint_prefix is not None:
             self._set("model_checkpoint_prefix", path_text("model_checkpoint_prefix", self.model_checkpoint_prefix))
         self._check_schedule()
+        if self.logq_correction and not self.negative_sampling:
+            raise ConfigError(
+                "logq_correction is True but negative_sampling is False: all items are scored, none is sampled; "
+                "leave logq_correction at False"
+            )
         if self.max_grad_norm is not None:
             self._set("max_grad_norm", non_negative("max_grad_norm", self.max_grad_norm))
             if not self.max_grad_norm:

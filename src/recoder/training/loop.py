@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import chain, islice, repeat
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from recoder._random import derive_seed
 from recoder.data.batches import Batch
@@ -57,12 +57,13 @@ def train_epochs(
     seed: int,
     device: torch.device,
     dtype: torch.dtype | None = None,
+    lowered_by: Tensor | None = None,
 ) -> None:
     """Trains until ``config.num_epochs`` epochs are whole, from where ``progress`` stands, which it moves on.
 
     Whatever is drawn at random follows from the seed, the epoch and the step alone. An interrupt takes effect between
     steps, so that ``progress``, model and optimizer then agree. ``dtype`` is that of the inputs of matrix products;
-    None: of the parameters.
+    None: of the parameters. ``lowered_by`` is subtracted from the items' scores.
 
     Raises:
         DivergedError: if an epoch's loss is not finite.
@@ -75,7 +76,7 @@ def train_epochs(
         finish_step_on_interrupt() as raise_if_interrupted,
         _events(callbacks),
     ):
-        batch_loss = BatchLoss(model, loss, dtype)
+        batch_loss = BatchLoss(model, loss, dtype, lowered_by=lowered_by)
         done = progress.epoch * steps_per_epoch + progress.step
         for callback in callbacks:
             callback.on_train_start(done, config.num_epochs * steps_per_epoch)

@@ -36,11 +36,20 @@ class BatchLoss:
         model: the model.
         loss: a loss module with a sum reduction.
         dtype: of the inputs of matrix products; None: as they come.
+        lowered_by: ``[N]``, to subtract from the items' scores in training; None: nothing.
     """
 
-    def __init__(self, model: FactorizationModel, loss: nn.Module, dtype: torch.dtype | None = None) -> None:
+    def __init__(
+        self,
+        model: FactorizationModel,
+        loss: nn.Module,
+        dtype: torch.dtype | None = None,
+        *,
+        lowered_by: Tensor | None = None,
+    ) -> None:
         self._model = model
         self._dtype = dtype
+        self._lowered_by = lowered_by
         self._space = Workspace()
         self._fused = fused_form(loss) if model.is_factorized else None
         self._compare = dense_form(loss)
@@ -68,13 +77,17 @@ class BatchLoss:
         """Returns the mean loss per user plus the model's penalty, and adds their gradients to the parameters'."""
         target = interactions if target is None else target
         if self._fused is None:
-            mean = self._compare(self._scores(interactions, target), target.rows) / len(interactions)
+            scores_BI = self._scores(interactions, target)
+            if self._lowered_by is not None:
+                scores_BI = scores_BI - _rows(self._lowered_by, target.items)
+            mean = self._compare(scores_BI, target.rows) / len(interactions)
             whole = _with_penalty(mean, self._model.penalty())
             whole.backward()  # type: ignore[no-untyped-call]  # unannotated in torch 2.13
             return whole.detach()
         if self._tables is not None and any(_has_gradient(t) for t in (self._tables.weight, self._tables.bias)):
             self._space = Workspace()  # the gradient that is there may lie in the old one
         factors_BD, items = self._factors_and_items(interactions, target)
+        items = self._lowered(items, target)
         penalty = self._model.penalty()
         summed, gradients = self._loss_of_factors(factors_BD, items, target.rows, scale=1 / len(interactions))
         assert gradients is not None  # there is a scale
@@ -89,7 +102,7 @@ class BatchLoss:
         if whole.requires_grad:
             whole.backward()  # type: ignore[no-untyped-call]  # unannotated in torch 2.13
         if self._tables is not None:
-            self._add_to_tables(items, gradients)
+            self._add_to_tables(self._tables, target.items, gradients)
         return whole.detach()
 
     def _loss_of_factors(
@@ -125,10 +138,17 @@ class BatchLoss:
         check_factors(model, factors_BD, items.weight, items.bias, num_users=len(target), num_items=num_items)
         return factors_BD.to(items.weight.dtype), items
 
-    def _add_to_tables(self, items: ItemRows, gradients: Gradients) -> None:
-        for table, rows in ((items.weight, gradients.weight), (items.bias, gradients.bias)):
+    def _lowered(self, items: ItemRows, target: Batch) -> ItemRows:
+        """Returns the items with biases from which ``lowered_by`` is subtracted."""
+        if self._lowered_by is None:
+            return items
+        lowered_by = self._lowered_by if self._tables is not None else _rows(self._lowered_by, target.items)
+        return ItemRows(items.weight, -lowered_by if items.bias is None else items.bias - lowered_by, items.ids)
+
+    def _add_to_tables(self, tables: ItemRows, ids: Tensor | None, gradients: Gradients) -> None:
+        for table, rows in ((tables.weight, gradients.weight), (tables.bias, gradients.bias)):
             if table is not None and rows is not None and table.requires_grad:
-                add_table_gradient(table, None if self._dense_gradients else items.ids, rows)
+                add_table_gradient(table, None if self._dense_gradients else ids, rows)
 
     def _scores(self, interactions: Batch, target: Batch) -> Tensor:
         model = self._model
@@ -181,6 +201,10 @@ def _item_tables(model: FactorizationModel) -> ItemRows | None:
         weight, bias = model.item_factors()
     are_parameters = isinstance(weight, nn.Parameter) and (bias is None or isinstance(bias, nn.Parameter))
     return ItemRows(weight, bias, None) if are_parameters else None
+
+
+def _rows(numbers: Tensor, ids: Tensor | None) -> Tensor:
+    return numbers if ids is None else numbers[ids]
 
 
 def _has_gradient(table: Tensor | None) -> bool:

@@ -1,0 +1,41 @@
+"""How likely an item is to be a candidate of mini-batch based negative sampling.
+
+Sizes: U users, N items.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor
+
+from recoder.data.loader import RecommendationDataLoader
+
+__all__ = ["log_inclusion", "log_inclusion_of"]
+
+
+def log_inclusion_of(loader: RecommendationDataLoader) -> Tensor:
+    """Returns the same for the candidates that a loader makes."""
+    interactions, target = loader.dataset.interactions_matrix, loader.dataset.target_interactions_matrix
+    return log_inclusion(
+        interactions if target is None else target, loader.num_sampling_users, loader.num_uniform_negatives
+    )
+
+
+def log_inclusion(target: sparse.csr_matrix, num_sampling_users: int, num_uniform: int) -> Tensor:
+    """Returns the logarithm of the probability that an item is a candidate of a super-batch: float32 ``[N]``.
+
+    It is if one of the super-batch's users has it, taken as drawn independently, or one of the uniform draws is it.
+
+    Args:
+        target: what the candidates are taken from, ``[U, N]``.
+        num_sampling_users: users of a super-batch.
+        num_uniform: items drawn uniformly besides.
+    """
+    num_users, num_items = target.shape
+    # an item that nobody has is no candidate, or one drawn uniformly; as if one user had it, it has a logarithm
+    shares_N = np.maximum(target.getnnz(axis=0), 1) / num_users
+    with np.errstate(divide="ignore"):  # what everybody has is always a candidate
+        log_absent_N = num_sampling_users * np.log1p(-shares_N) + num_uniform * np.log1p(-1 / num_items)
+    return torch.from_numpy(np.log(-np.expm1(log_absent_N))).to(torch.float32)
