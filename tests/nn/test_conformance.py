@@ -3,7 +3,16 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from recoder.nn import EASE, DynamicAutoencoder, FactorizationModel, MatrixFactorization, MultVAE, Popularity
+from recoder.nn import (
+    EASE,
+    ELSA,
+    DynamicAutoencoder,
+    FactorizationModel,
+    MatrixFactorization,
+    MultVAE,
+    Popularity,
+    RecVAE,
+)
 from recoder.testing import FactorizationModelSuite
 
 
@@ -63,6 +72,18 @@ class TestMultVAE(FactorizationModelSuite):
 
     def make_model(self):
         return MultVAE([10, 6, 4], noise_prob=0.3, kl_steps=20)
+
+
+class TestRecVAE(FactorizationModelSuite):
+    loss = "logloss"
+
+    def make_model(self):
+        return RecVAE(10, 4, noise_prob=0.3, encoder_passes=2)
+
+
+class TestELSA(FactorizationModelSuite):
+    def make_model(self):
+        return ELSA(6, noise_prob=0.2)
 
 
 class TestPopularity(FactorizationModelSuite):

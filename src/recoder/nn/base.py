@@ -5,6 +5,8 @@ Sizes: B users in the batch, I items to score, N items of the catalogue, D facto
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,7 +17,24 @@ from recoder._random import derive_seed
 from recoder.errors import ConfigError, NotInitializedError, ShapeError
 from recoder.ops.rows import SparseRows
 
-__all__ = ["FactorizationModel"]
+__all__ = ["FactorizationModel", "Phase"]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of each epoch.
+
+    Attributes:
+        passes: how many times it goes through the users, at least 1.
+        trains: tells by its name whether a parameter is updated.
+        begins: called once, before its first step.
+        prepares: called before each of its steps, to set the model up; again and again changes nothing.
+    """
+
+    passes: int = 1
+    trains: Callable[[str], bool] = lambda name: True
+    begins: Callable[[], None] = lambda: None
+    prepares: Callable[[], None] = lambda: None
 
 
 class FactorizationModel(nn.Module):
@@ -27,8 +46,9 @@ class FactorizationModel(nn.Module):
       from sparse interactions without dense ``B x I`` inputs; or
     - ``forward``: any other score, from a dense input, at the price of dense tensors.
 
-    Optional hooks: ``penalty``, added to the loss of a training step; ``solve``, for models that do not learn by
-    gradient steps; ``learns_by``, for those that need to know the objective when users are scored.
+    Optional hooks: ``penalty``, added to the loss of a training step; ``batch_loss``, for models with a loss of their
+    own; ``training_plan``, for those that train parts in turn; ``solve``, for those that do not learn by gradient
+    steps; ``learns_by``, for those that need to know the objective when users are scored.
     """
 
     folds_in_users: bool = True
@@ -91,6 +111,29 @@ class FactorizationModel(nn.Module):
         """Returns a scalar, the mean per user, to add to the loss of the step whose forward pass just ran; or None."""
         return None
 
+    def batch_loss(
+        self,
+        input: SparseRows,
+        users: Tensor | None,
+        items: Tensor | None,
+        target: SparseRows,
+        target_items: Tensor | None,
+    ) -> Tensor:
+        """Returns the mean loss per user, a scalar, for a model that is not trained with the loss of a ``Recoder``.
+
+        Args:
+            input: interactions ``[B, C]``.
+            users: int64 ``[B]``.
+            items: int64 ``[C]``: the item of each column of ``input``; None: column ``c`` is item ``c``.
+            target: what to predict, ``[B, I]``.
+            target_items: int64 ``[I]``, likewise.
+        """
+        raise NotImplementedError(f"{type(self).__name__} is trained with the loss of the Recoder")
+
+    def training_plan(self) -> Sequence[Phase]:
+        """Returns what an epoch consists of, the same for every epoch: by default one pass that trains everything."""
+        return (Phase(),)
+
     def solve(self, interactions: sparse.csr_matrix) -> None:
         """Computes the parameters from all interactions (float32 CSR ``[U, N]``). No gradient steps then."""
         raise NotImplementedError(f"{type(self).__name__} learns by gradient steps; it has no solve(interactions)")
@@ -108,6 +151,11 @@ class FactorizationModel(nn.Module):
     def is_factorized(self) -> bool:
         """True if scores are ``user_factors @ item_factors.T + bias``: both are given, and ``forward`` is not."""
         return self._overrides("user_factors") and self._overrides("item_factors") and not self._overrides("forward")
+
+    @property
+    def brings_loss(self) -> bool:
+        """True if the model is trained with its own ``batch_loss``."""
+        return self._overrides("batch_loss")
 
     @property
     def is_solved(self) -> bool:

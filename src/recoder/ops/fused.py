@@ -30,6 +30,7 @@ def fused_loss(
     scale: float | None = None,
     dtype: torch.dtype | None = None,
     dense: bool = False,
+    of_items: bool = True,
     space: Workspace | None = None,
 ) -> tuple[Tensor, Gradients | None]:
     """Returns the loss of scores ``factors @ weight.T + bias``, a scalar, and the gradients of ``scale`` times it.
@@ -42,6 +43,7 @@ def fused_loss(
         scale: what to multiply gradients by; None: there are none to compute.
         dtype: of the inputs of matrix products; None: that of the factors.
         dense: give gradients for all N items, not only for those that are scored.
+        of_items: give gradients of the items too, not only of the users' factors.
         space: where to compute. The gradients lie there too, so the next call with it overwrites them.
 
     Raises:
@@ -51,13 +53,13 @@ def fused_loss(
     items.check(target)
     entries = TargetEntries.of(target, factors_BD.dtype)
     products = _Products(factors_BD, items, entries, dtype or factors_BD.dtype, space)
-    if scale is not None:
+    if scale is not None and of_items:
         products.of_items = ItemGradients(items, dense=dense, like=factors_BD, space=space)
     if isinstance(loss, Multinomial):
         value = _multinomial(loss, products, entries.sums_of_rows(), scale)
     else:
         value = _by_score(loss, products, scale)
-    return value, products.gradients()
+    return value, None if scale is None else products.gradients()
 
 
 def _by_score(loss: ScoreLoss, products: _Products, scale: float | None) -> Tensor:
@@ -138,13 +140,13 @@ class _Products:
             self._of_factors.addmm_(slopes_Bi, weight_iD)
         else:
             self._of_factors += slopes_Bi @ weight_iD
-        assert self.of_items is not None  # there is a scale
-        of_weight_iD = self.of_items.place(place, slopes_Bi.dtype)
-        torch.mm(slopes_Bi.T, self._inputs_BD, out=of_weight_iD)
-        self.of_items.write(place, of_weight_iD, slopes.sums_i)
+        if self.of_items is not None:
+            of_weight_iD = self.of_items.place(place, slopes_Bi.dtype)
+            torch.mm(slopes_Bi.T, self._inputs_BD, out=of_weight_iD)
+            self.of_items.write(place, of_weight_iD, slopes.sums_i)
 
-    def gradients(self) -> Gradients | None:
-        """Returns the sums of what was added; None where gradients were not wanted."""
+    def gradients(self) -> Gradients:
+        """Returns the sums of what was added."""
         if self.of_items is None:
-            return None
+            return Gradients(self._of_factors, None, None)
         return Gradients(self._of_factors, self.of_items.weight, self.of_items.bias)

@@ -98,14 +98,14 @@ class ItemRows:
 
 @dataclass(frozen=True, eq=False)
 class Gradients:
-    """Of a loss in the users' factors ``[B, D]``, and in the factors and biases of the items (biases: or None).
+    """Of a loss in the users' factors ``[B, D]``, and in the factors and biases of the items, where these are wanted.
 
     Those of the items are ``[I, D]`` and ``[I]``; ``[N, D]`` and ``[N]``, zero for items that were not scored, if they
     were asked for as ``dense``.
     """
 
     factors: Tensor
-    weight: Tensor
+    weight: Tensor | None
     bias: Tensor | None
 
 

@@ -101,6 +101,17 @@ class SparseRows:
         sums_B = entries.new_zeros(self.num_rows)
         return sums_B.index_add(0, self.row_ids, entries)
 
+    def dot_rows(self, other: SparseRows) -> Tensor:
+        """Returns the product of each row with the same row of ``other``, which has as many columns: ``[B]``."""
+        if other.cols is self.cols:
+            return self.sum_rows(self.values * other.values)
+        keys, order = torch.sort(other.row_ids * self.num_cols + other.cols)
+        wanted = self.row_ids * self.num_cols + self.cols
+        if not len(keys):
+            return self.values.new_zeros(self.num_rows)
+        places = torch.searchsorted(keys, wanted).clamp_max(len(keys) - 1)
+        return self.sum_rows(self.values * other.values[order[places]] * (keys[places] == wanted))
+
     def cut(self, start: int, stop: int) -> SparseRows:
         """Returns rows ``start`` to ``stop``; they share their memory with these."""
         first, last = self.offsets[[start, stop]].tolist()

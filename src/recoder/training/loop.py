@@ -26,6 +26,7 @@ from recoder.training.devices import has_idle_core
 from recoder.training.events import Callback, EpochReport
 from recoder.training.interrupts import finish_step_on_interrupt
 from recoder.training.optimizers import ModelOptimizer
+from recoder.training.plan import Plan
 from recoder.training.step import BatchLoss
 
 __all__ = ["Progress", "alternate", "solve", "train_epochs"]
@@ -68,9 +69,11 @@ def train_epochs(
     Raises:
         DivergedError: if an epoch's loss is not finite.
     """
-    steps_per_epoch = config.iters_per_epoch or len(loader)
+    plan = Plan(model, config.iters_per_epoch or len(loader))
+    steps_per_epoch = plan.num_steps
     model.train()
     with (
+        plan,
         optimizer.row_gradients(),
         _own_random_state(model, device),
         finish_step_on_interrupt() as raise_if_interrupted,
@@ -85,9 +88,10 @@ def train_epochs(
             first_step = (epoch - 1) * steps_per_epoch
             total = torch.tensor(progress.loss_sum, dtype=torch.float64, device=device)
             try:
-                batches = _epoch_batches(loader, epoch, progress.step, steps_per_epoch)
+                batches = _epoch_batches(loader, epoch, progress.step, plan)
                 for interactions, target in _prepared(batches, loader, batch_loss, device):
                     _seed_all(model, derive_seed(seed, "step", epoch, progress.step), device)
+                    plan.prepare(progress.step)
                     optimizer.zero_grad()
                     step_loss = batch_loss.backward(
                         interactions.to(device), None if target is None else target.to(device)
@@ -167,12 +171,22 @@ def alternate(
             for callback in callbacks:
                 callback.on_checkpoint(report)
             raise_if_interrupted()
+            if report.is_last:  # a callback may have said so
+                break
 
 
-def _epoch_batches(loader: RecommendationDataLoader, epoch: int, skip: int, steps: int) -> Iterator[Pair]:
-    """Yields steps ``skip`` to ``steps`` of an epoch: its batches in its own order, over and over if need be."""
+def _epoch_batches(loader: RecommendationDataLoader, epoch: int, skip: int, plan: Plan) -> Iterator[Pair]:
+    """Yields the batches of an epoch's passes, each in an order of its own, without the first ``skip``."""
+    done, rest = divmod(skip, plan.steps_per_pass)
+    for number in range(done, plan.num_passes):
+        order = (epoch - 1) * plan.num_passes + number + 1
+        yield from _pass_batches(loader, order, rest if number == done else 0, plan.steps_per_pass)
+
+
+def _pass_batches(loader: RecommendationDataLoader, order: int, skip: int, steps: int) -> Iterator[Pair]:
+    """Yields steps ``skip`` to ``steps`` of a pass: its batches in its own order, over and over if need be."""
     first = skip % len(loader)
-    passes = chain(loader.epoch(epoch, skip=first), chain.from_iterable(loader.epoch(epoch) for _ in repeat(None)))
+    passes = chain(loader.epoch(order, skip=first), chain.from_iterable(loader.epoch(order) for _ in repeat(None)))
     return islice(passes, max(0, steps - skip))
 
 

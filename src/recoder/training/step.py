@@ -68,6 +68,8 @@ class BatchLoss:
     def value(self, interactions: Batch, target: Batch | None) -> Tensor:
         """Returns the loss of predicting ``target`` (None: the interactions), summed over users and items: a scalar."""
         target = interactions if target is None else target
+        if self._model.brings_loss:
+            return self._own_loss(interactions, target) * len(interactions)
         if self._fused is None:
             return self._compare(self._scores(interactions, target), target.rows)
         factors_BD, items = self._factors_and_items(interactions, target)
@@ -76,6 +78,10 @@ class BatchLoss:
     def backward(self, interactions: Batch, target: Batch | None) -> Tensor:
         """Returns the mean loss per user plus the model's penalty, and adds their gradients to the parameters'."""
         target = interactions if target is None else target
+        if self._model.brings_loss:
+            whole = _with_penalty(self._own_loss(interactions, target), self._model.penalty())
+            whole.backward()  # type: ignore[no-untyped-call]  # unannotated in torch 2.13
+            return whole.detach()
         if self._fused is None:
             scores_BI = self._scores(interactions, target)
             if self._lowered_by is not None:
@@ -92,7 +98,7 @@ class BatchLoss:
         summed, gradients = self._loss_of_factors(factors_BD, items, target.rows, scale=1 / len(interactions))
         assert gradients is not None  # there is a scale
         known = [(factors_BD, gradients.factors)]
-        if self._tables is None:
+        if self._tables is None and gradients.weight is not None:
             known.append((items.weight, gradients.weight))
             if items.bias is not None and gradients.bias is not None:
                 known.append((items.bias, gradients.bias))
@@ -104,6 +110,13 @@ class BatchLoss:
         if self._tables is not None:
             self._add_to_tables(self._tables, target.items, gradients)
         return whole.detach()
+
+    def _own_loss(self, interactions: Batch, target: Batch) -> Tensor:
+        with self._autocast(interactions):
+            loss = self._model.batch_loss(
+                interactions.rows, interactions.users, interactions.items, target.rows, target.items
+            )
+        return self._in_float32(loss)
 
     def _loss_of_factors(
         self, factors_BD: Tensor, items: ItemRows, target: SparseRows, *, scale: float | None
@@ -122,6 +135,7 @@ class BatchLoss:
             scale=scale,
             dtype=self._dtype,
             dense=self._dense_gradients,
+            of_items=self._tables is None or self._tables.weight.requires_grad,
             space=self._space,
         )
 
