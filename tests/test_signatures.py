@@ -128,8 +128,10 @@ PUBLIC = {
         "VoyagerEmbeddingsIndex",
     },
     "metrics": {
-        "NDCG", "AveragePrecision", "Comparison", "CutoffMetric", "EvaluationResult", "Metric", "PairedDifference",
-        "Recall", "RecommenderEvaluator", "average_precision", "dcg", "ndcg", "recall",
+        "MRR", "NDCG", "AveragePopularity", "AveragePrecision", "CatalogueMetric", "Comparison", "Coverage",
+        "CutoffMetric", "EvaluationResult", "Gini", "HitRate", "IntraListDiversity", "ListMetric", "Metric", "Novelty",
+        "PairedDifference", "Precision", "RPrecision", "Recall", "RecommenderEvaluator", "average_precision",
+        "compare", "dcg", "evaluate_frame", "ndcg", "recall",
     },
     "recommender": {"InferenceRecommender", "Recommender", "Scorer", "SimilarityRecommender"},
     "utils": {"dataframe_to_csr_matrix", "normalize"},

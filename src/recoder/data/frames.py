@@ -22,7 +22,15 @@ from recoder.data.matrices import canonical_csr
 from recoder.data.raw_ids import Codes, RawId, number_ids, numbers_of
 from recoder.errors import ConfigError, DataError, DataTypeError, EmptyDataError, UnknownIdError
 
-__all__ = ["csr_from_pairs", "dataframe_to_csr_matrix", "number_columns", "read_columns", "read_weights", "sum_pairs"]
+__all__ = [
+    "Numbers",
+    "csr_from_pairs",
+    "dataframe_to_csr_matrix",
+    "number_columns",
+    "read_columns",
+    "read_weights",
+    "sum_pairs",
+]
 
 _log = logging.getLogger("recoder.data")
 

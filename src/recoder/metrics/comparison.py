@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 from scipy import special
 
-from recoder.metrics.per_metric import PerMetric, aligned_table
+from recoder.metrics.per_metric import PerMetric, aligned_table, margin_text
 from recoder.metrics.ranking import FloatArray
 
-__all__ = ["Comparison", "PairedDifference", "standard_error"]
+__all__ = ["Comparison", "PairedDifference", "mean_of_known", "standard_error"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,8 @@ class PairedDifference:
         p_value: two-sided; how often a difference at least this large would arise if there were none. 1 if no
             user differs.
 
-    With one user only the difference is known and the others are NaN.
+    Users without a value, NaN, in either are left out. With one user, and for a number of all lists together, only
+    the difference is known and the others are NaN; with no user that too.
     """
 
     difference: float
@@ -38,8 +40,8 @@ class PairedDifference:
     def of(first_U: FloatArray, second_U: FloatArray) -> PairedDifference:
         """Returns the comparison of two arrays of per-user values, float64 ``[U]``, in the same order."""
         differences_U = first_U - second_U
-        freedom = len(differences_U) - 1
-        mean = float(differences_U.mean())
+        freedom = int(np.count_nonzero(~np.isnan(differences_U))) - 1
+        mean = mean_of_known(differences_U)
         stderr = standard_error(differences_U)
         # scipy.special, not scipy.stats: the same numbers, and importing it takes a third of the time
         margin = float(special.stdtrit(freedom, 0.975)) * stderr
@@ -54,20 +56,30 @@ class Comparison(PerMetric[PairedDifference]):
             [
                 metric.metric_name,
                 f"{paired.difference:+.4f}",
-                f"± {paired.stderr:.4f}",
-                f"[{paired.low:+.4f}, {paired.high:+.4f}]",
-                f"{paired.p_value:.2g}",
+                margin_text(paired.stderr),
+                "" if math.isnan(paired.low) else f"[{paired.low:+.4f}, {paired.high:+.4f}]",
+                "" if math.isnan(paired.p_value) else f"{paired.p_value:.2g}",
             ]
             for metric, paired in self.items()
         ]
         return aligned_table([["metric", "difference", "± stderr", "95 % interval", "p"], *rows])
 
 
+def mean_of_known(values_U: FloatArray) -> float:
+    """Returns the mean of the values that are not NaN; NaN if all are."""
+    known = values_U[~np.isnan(values_U)]
+    return float(known.mean()) if len(known) else math.nan
+
+
 def standard_error(values_U: FloatArray) -> float:
-    """Returns the standard error of the mean of ``[U]`` values, ``sd / sqrt(U)``; NaN for a single one."""
-    if len(values_U) < 2:
+    """Returns the standard error of the mean, ``sd / sqrt(U)`` over the U values that are not NaN.
+
+    NaN for fewer than two.
+    """
+    known = values_U[~np.isnan(values_U)]
+    if len(known) < 2:
         return math.nan
-    return float(values_U.std(ddof=1)) / math.sqrt(len(values_U))
+    return float(known.std(ddof=1)) / math.sqrt(len(known))
 
 
 def _p_value(mean: float, stderr: float, freedom: int) -> float:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TypeGuard
+from collections.abc import Iterable
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -11,10 +10,10 @@ from tqdm.auto import tqdm
 from recoder._checks import whole_number
 from recoder.data.datasets import RecommendationDataset
 from recoder.errors import ConfigError, DataTypeError, EmptyDataError, ShapeError, UnknownIdError
-from recoder.metrics.custom import UserLists, custom_metric_runner
-from recoder.metrics.hits import hits_of_rows
-from recoder.metrics.metric import CutoffMetric, Metric
-from recoder.metrics.ranking import FloatArray, IntArray
+from recoder.metrics.custom import UserLists
+from recoder.metrics.judging import distinct_metrics, judging
+from recoder.metrics.metric import Metric, MetricAtK
+from recoder.metrics.ranking import IntArray
 from recoder.metrics.result import EvaluationResult
 from recoder.recommender.base import Recommender
 
@@ -40,7 +39,7 @@ class RecommenderEvaluator:
                 "wrap a model in InferenceRecommender"
             )
         self.recommender = recommender
-        self.metrics = _distinct(metrics)
+        self.metrics = distinct_metrics(metrics)
 
     def evaluate(
         self,
@@ -69,7 +68,8 @@ class RecommenderEvaluator:
                 recommendations, another argument is out of range, or a custom metric cannot be sent to a
                 process.
             EmptyDataError: if no user has a target.
-            ShapeError: if the recommender does not return a list for each user.
+            ShapeError: if the recommender does not return a list for each user, or a metric was made for a
+                catalogue of another size.
             UnknownIdError: if it returns an item outside the data set's.
         """
         self._check_cutoffs()
@@ -77,26 +77,20 @@ class RecommenderEvaluator:
         num_workers = whole_number("num_workers", num_workers, 0)
         users = _users_with_target(eval_dataset, num_users)
         step = max(batch_size, self.recommender.preferred_batch_size)
-        from_hits = [metric for metric in self.metrics if _follows_from_hits(metric)]
-        custom = [metric for metric in self.metrics if not _follows_from_hits(metric)]
-
-        pending = []
         with (
-            custom_metric_runner(custom, num_workers) as submit,
+            judging(self.metrics, eval_dataset.num_items, num_workers) as judge,
             tqdm(total=len(users), desc="evaluate", unit="user", disable=not progress) as bar,
         ):
             for start in range(0, len(users), step):
                 lists = self._lists(eval_dataset, users[start : start + step])
-                pending.append((_hit_values(from_hits, lists, eval_dataset.num_items), submit(lists)))
+                judge.add(lists)
                 bar.update(len(lists.ranked_BC))
-            values = np.concatenate([np.vstack([known, wait()]) for known, wait in pending], axis=1)
-        by_metric = dict(zip([*from_hits, *custom], values, strict=True))
-        return EvaluationResult({metric: by_metric[metric] for metric in self.metrics}, users)
+            return judge.result(users)
 
     def _check_cutoffs(self) -> None:
         limit = self.recommender.num_recommendations
         for metric in self.metrics:
-            if limit is not None and isinstance(metric, CutoffMetric) and metric.k > limit:
+            if limit is not None and isinstance(metric, MetricAtK) and metric.k > limit:
                 raise ConfigError(
                     f"{metric} looks at {metric.k} recommendations, but num_recommendations is {limit}; "
                     f"ask for at least {metric.k}, or lower k"
@@ -118,36 +112,6 @@ class RecommenderEvaluator:
             )
         matrix = target.interactions_matrix
         return UserLists(ranked_BC.astype(np.int64), matrix.indptr.astype(np.int64), matrix.indices.astype(np.int64))
-
-
-def _distinct(metrics: Iterable[Metric]) -> list[Metric]:
-    if isinstance(metrics, Metric) or not isinstance(metrics, Iterable):
-        raise DataTypeError(f"metrics is {metrics!r}; pass a list of metrics, such as [NDCG(k=100)]")
-    by_name: dict[str, Metric] = {}
-    for metric in metrics:
-        if not isinstance(metric, Metric):
-            raise DataTypeError(f"metrics must be recoder.metrics.Metric objects, not {metric!r}")
-        known = by_name.setdefault(metric.metric_name, metric)
-        if known is not metric and known != metric:
-            raise ConfigError(f"two different metrics are named {metric}; give each its own metric_name")
-    if not by_name:
-        raise ConfigError("metrics is empty; pass at least one, such as NDCG(k=100)")
-    return list(by_name.values())
-
-
-def _follows_from_hits(metric: Metric) -> TypeGuard[CutoffMetric]:
-    # a subclass that brings an evaluate of its own, say of Recall, is judged by that one
-    return isinstance(metric, CutoffMetric) and type(metric).evaluate is CutoffMetric.evaluate
-
-
-def _hit_values(metrics: Sequence[CutoffMetric], lists: UserLists, num_items: int) -> FloatArray:
-    """Returns the values of built-in metrics: float64 ``[M, B]``."""
-    if not metrics:
-        return np.empty((0, len(lists.ranked_BC)))
-    ranked_BK = lists.ranked_BC[:, : max(metric.k for metric in metrics)]
-    hits_BK = hits_of_rows(ranked_BK, lists.offsets, lists.cols, num_items)
-    n_relevant_B = np.diff(lists.offsets)
-    return np.stack([metric.from_hits(hits_BK, n_relevant_B) for metric in metrics])
 
 
 def _users_with_target(dataset: RecommendationDataset, num_users: int | None) -> IntArray:

@@ -1,41 +1,26 @@
-"""Metrics as objects that can name themselves and key a result, and as plain functions of two lists."""
+"""What a metric is: an object that can name itself and key a result, and what it is computed from."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from recoder.metrics.hits import hits_of_list
-from recoder.metrics.ranking import (
-    BoolArray,
-    FloatArray,
-    IntArray,
-    average_precision_at_k,
-    checked_cutoff,
-    dcg_at_k,
-    ndcg_at_k,
-    recall_at_k,
-)
+import numpy as np
 
-__all__ = [
-    "NDCG",
-    "AveragePrecision",
-    "CutoffMetric",
-    "Metric",
-    "Recall",
-    "average_precision",
-    "dcg",
-    "ndcg",
-    "recall",
-]
+from recoder.errors import ConfigError
+from recoder.metrics.hits import hits_of_list
+from recoder.metrics.lists import list_as_row, without_repeats
+from recoder.metrics.ranking import BoolArray, FloatArray, IntArray, checked_cutoff
+
+__all__ = ["CatalogueMetric", "CutoffMetric", "ListMetric", "Metric", "MetricAtK"]
 
 
 class Metric:
     """Base class of metrics: a subclass implements ``evaluate``.
 
     Two metrics are equal if their class, name and attributes are, so an equal one finds the values in a
-    result. A subclass whose attributes cannot be compared by ``==``, such as arrays, overrides ``__eq__`` and
-    ``__hash__``.
+    result. Attributes may be numpy arrays; a subclass with others that ``==`` does not compare overrides
+    ``__eq__`` and ``__hash__``.
 
     Args:
         metric_name: what the metric is called in tables, and what finds it in a result.
@@ -45,7 +30,7 @@ class Metric:
         self.metric_name = metric_name
 
     def evaluate(self, x: Sequence[Any], y: Sequence[Any]) -> float:
-        """Returns the metric's value for one user.
+        """Returns the metric's value for one user; NaN if the user does not count.
 
         Args:
             x: the items recommended to the user, best first.
@@ -56,7 +41,8 @@ class Metric:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Metric) or type(self) is not type(other):
             return NotImplemented
-        return self.metric_name == other.metric_name and vars(self) == vars(other)
+        mine, theirs = vars(self), vars(other)
+        return mine.keys() == theirs.keys() and all(_are_equal(mine[name], theirs[name]) for name in mine)
 
     def __hash__(self) -> int:
         return hash((type(self), self.metric_name))
@@ -65,10 +51,8 @@ class Metric:
         return self.metric_name
 
 
-class CutoffMetric(Metric):
-    """Base class of metrics that follow from where the hits stand among the first ``k`` recommendations.
-
-    A subclass implements ``from_hits``, for many users at once.
+class MetricAtK(Metric):
+    """Base class of metrics that look at the first ``k`` recommendations, and so say how many they need.
 
     Args:
         metric_name: as in ``Metric``.
@@ -81,6 +65,20 @@ class CutoffMetric(Metric):
     def __init__(self, metric_name: str, k: int) -> None:
         super().__init__(metric_name)
         self.k = checked_cutoff(k)
+
+
+class CutoffMetric(MetricAtK):
+    """Base class of metrics that follow from where the hits stand among the first ``k`` recommendations.
+
+    A subclass implements ``from_hits``, for many users at once.
+
+    Args:
+        metric_name: as in ``Metric``.
+        k: how many recommendations count, at least 1.
+
+    Raises:
+        ConfigError: if ``k`` is below 1.
+    """
 
     def from_hits(self, hits_BC: BoolArray, n_relevant_B: IntArray) -> FloatArray:
         """Returns each user's value, float64 ``[B]``; see ``recoder.metrics.ranking`` for the arguments."""
@@ -97,98 +95,76 @@ class CutoffMetric(Metric):
         return float(self.from_hits(*hits_of_list(x, y, self.k))[0])
 
 
-class Recall(CutoffMetric):
-    """Recall: the share of the relevant items that stand among the first ``k`` recommendations.
+class ListMetric(MetricAtK):
+    """Base class of metrics that follow from which items stand among a user's first ``k``, relevant or not.
 
-    With R relevant items it is ``hits / min(k, R)`` (Liang et al. 2018, arXiv:1802.05814), or ``hits / R``.
-
-    Args:
-        k: the cut-off, at least 1.
-        normalize: divide by ``min(k, R)``, so that a perfect list scores 1 even if it is shorter than R.
-
-    Raises:
-        ConfigError: if ``k`` is below 1.
-    """
-
-    def __init__(self, k: int, normalize: bool = True) -> None:
-        super().__init__(f"Recall@{k}{_suffix(normalize)}", k)
-        self.normalize = bool(normalize)
-
-    def from_hits(self, hits_BC: BoolArray, n_relevant_B: IntArray) -> FloatArray:
-        """Returns each user's recall, float64 ``[B]``; NaN without relevant items."""
-        return recall_at_k(hits_BC, n_relevant_B, self.k, normalize=self.normalize)
-
-
-class NDCG(CutoffMetric):
-    """Normalized discounted cumulative gain: how near to the top the hits stand.
-
-    A hit at rank r (0 = best) among the first ``k`` gains ``1 / log2(r + 2)``; the sum is divided by that of
-    the ideal list, ``min(k, R)`` hits at the top (Järvelin & Kekäläinen 2002, ACM TOIS 20(4)).
+    A subclass implements ``from_lists``, for many users at once.
 
     Args:
-        k: the cut-off, at least 1.
+        metric_name: as in ``Metric``.
+        k: how many recommendations count, at least 1.
+
+    Attributes:
+        num_items: the size of the catalogue that the metric knows of, as from an array with an entry for each
+            item; an evaluation over another is an error. None: any.
 
     Raises:
         ConfigError: if ``k`` is below 1.
     """
 
-    def __init__(self, k: int) -> None:
-        super().__init__(f"NDCG@{k}", k)
+    num_items: int | None = None
 
-    def from_hits(self, hits_BC: BoolArray, n_relevant_B: IntArray) -> FloatArray:
-        """Returns each user's NDCG, float64 ``[B]``; NaN without relevant items."""
-        return ndcg_at_k(hits_BC, n_relevant_B, self.k)
+    def from_lists(self, ranked_BC: IntArray) -> FloatArray:
+        """Returns each user's value, float64 ``[B]``; NaN for a user who does not count.
+
+        Args:
+            ranked_BC: int64 ``[B, C]``, C at most ``k``: catalogue indices, best first, none twice in a row;
+                -1 at ranks without an item: behind the end of a short list, and where an item stood again.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not implement from_lists(ranked_BC)")
+
+    def evaluate(self, x: Sequence[Any], y: Sequence[Any]) -> float:
+        """Returns the metric's value for one user.
+
+        Args:
+            x: the items recommended to the user as catalogue indices, best first; fewer than ``k`` are fine. A
+                repeated item counts once, where it first stands, and its repeats take up ranks.
+            y: not looked at.
+        """
+        return float(self.from_lists(without_repeats(list_as_row(x, self.k)))[0])
 
 
-class AveragePrecision(CutoffMetric):
-    """Average precision: the precision at each hit among the first ``k``, summed, over ``min(k, R)``.
+class CatalogueMetric(MetricAtK):
+    """Base class of metrics of all lists together: how often each item is recommended in the first ``k``.
 
-    Source: Manning, Raghavan & Schütze 2008, "Introduction to Information Retrieval", section 8.4.
+    A subclass implements ``from_counts``. There is one number, none for each user; ``EvaluationResult.mean``
+    holds it.
 
     Args:
-        k: the cut-off, at least 1.
-        normalize: divide by ``min(k, R)``, so that a perfect list scores 1, rather than by R.
+        metric_name: as in ``Metric``.
+        k: how many recommendations count, at least 1.
 
     Raises:
         ConfigError: if ``k`` is below 1.
     """
 
-    def __init__(self, k: int, normalize: bool = True) -> None:
-        super().__init__(f"AP@{k}{_suffix(normalize)}", k)
-        self.normalize = bool(normalize)
+    def from_counts(self, counts_N: IntArray) -> float:
+        """Returns the value.
 
-    def from_hits(self, hits_BC: BoolArray, n_relevant_B: IntArray) -> FloatArray:
-        """Returns each user's average precision, float64 ``[B]``; NaN without relevant items."""
-        return average_precision_at_k(hits_BC, n_relevant_B, self.k, normalize=self.normalize)
+        Args:
+            counts_N: int64 ``[N]``: for each item of the catalogue, how many users have it among their first
+                ``k``.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not implement from_counts(counts_N)")
 
-
-def recall(x: Sequence[Any], y: Sequence[Any], k: int, normalize: bool = True) -> float:
-    """Returns the recall of the first ``k`` of ``x`` against the relevant items ``y``; see ``Recall``."""
-    return Recall(k, normalize).evaluate(x, y)
-
-
-def average_precision(x: Sequence[Any], y: Sequence[Any], k: int, normalize: bool = True) -> float:
-    """Returns the average precision of the first ``k`` of ``x`` against ``y``; see ``AveragePrecision``."""
-    return AveragePrecision(k, normalize).evaluate(x, y)
+    def evaluate(self, x: Sequence[Any], y: Sequence[Any]) -> float:
+        """Raises a ``ConfigError``: one user's list has no value."""
+        raise ConfigError(
+            f"{self} is a number of all users' lists together; evaluate a recommender, or call from_counts"
+        )
 
 
-def ndcg(x: Sequence[Any], y: Sequence[Any], k: int) -> float:
-    """Returns the NDCG of the first ``k`` of ``x`` against the relevant items ``y``; see ``NDCG``."""
-    return NDCG(k).evaluate(x, y)
-
-
-def dcg(x: Sequence[Any], y: Sequence[Any], k: int) -> float:
-    """Returns the discounted cumulative gain of the first ``k`` of ``x``: the numerator of ``ndcg``.
-
-    It is a sum over hits, so it is 0, not NaN, if ``y`` is empty.
-
-    Raises:
-        ConfigError: if ``k`` is below 1.
-    """
-    cutoff = checked_cutoff(k)
-    hits, _ = hits_of_list(x, y, cutoff)
-    return float(dcg_at_k(hits, cutoff)[0])
-
-
-def _suffix(normalize: bool) -> str:
-    return "" if normalize else "(normalize=False)"
+def _are_equal(one: Any, other: Any) -> bool:
+    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
+        return one is other or np.array_equal(one, other)
+    return bool(one == other)

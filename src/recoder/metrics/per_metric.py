@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from recoder.errors import UnknownIdError
 from recoder.metrics.metric import Metric
 
-__all__ = ["PerMetric", "aligned_table"]
+__all__ = ["PerMetric", "aligned_table", "margin_text"]
 
 V = TypeVar("V")
 
@@ -46,3 +47,8 @@ def aligned_table(rows: Sequence[Sequence[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows)
     return "\n".join(line.rstrip() for line in lines)
+
+
+def margin_text(stderr: float) -> str:
+    """Returns ``± 0.1234``; nothing for NaN."""
+    return "" if math.isnan(stderr) else f"± {stderr:.4f}"

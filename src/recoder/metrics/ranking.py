@@ -22,8 +22,13 @@ __all__ = [
     "average_precision_at_k",
     "checked_cutoff",
     "dcg_at_k",
+    "hit_rate_at_k",
     "ndcg_at_k",
+    "precision_at_k",
+    "r_precision_at_k",
     "recall_at_k",
+    "reciprocal_rank_at_k",
+    "sums_of_users",
 ]
 
 BoolArray = npt.NDArray[np.bool_]
@@ -91,7 +96,7 @@ def average_precision_at_k(hits_BC: BoolArray, n_relevant_B: IntArray, k: int, *
     found_BK = hits_BK.cumsum(axis=1)
     users, ranks = hits_BK.nonzero()
     precision = found_BK[users, ranks] / (ranks + 1)
-    return _sums(users, precision, len(hits_BK)) / _most_that_count(n_relevant_B, k, normalize=normalize)
+    return sums_of_users(users, precision, len(hits_BK)) / _most_that_count(n_relevant_B, k, normalize=normalize)
 
 
 def dcg_at_k(hits_BC: BoolArray, k: int) -> FloatArray:
@@ -104,7 +109,7 @@ def dcg_at_k(hits_BC: BoolArray, k: int) -> FloatArray:
         float64 ``[B]``, at least 0; 0 where there are no hits.
     """
     users, ranks = hits_BC[:, :k].nonzero()
-    return _sums(users, _discounts(k)[ranks], len(hits_BC))
+    return sums_of_users(users, _discounts(k)[ranks], len(hits_BC))
 
 
 def ndcg_at_k(hits_BC: BoolArray, n_relevant_B: IntArray, k: int) -> FloatArray:
@@ -120,10 +125,80 @@ def ndcg_at_k(hits_BC: BoolArray, n_relevant_B: IntArray, k: int) -> FloatArray:
         ShapeError: if the first dimensions differ.
     """
     _check_users(hits_BC, n_relevant_B)
-    # entry R is the ideal of R items; added up in the order of _sums, so a perfect list scores exactly 1
+    # entry R is the ideal of R items; added up in the order of sums_of_users, so a perfect list scores exactly 1
     ideal = np.concatenate([[np.nan], _discounts(k).cumsum()])
     ideal_B: FloatArray = ideal[np.minimum(n_relevant_B, k)]
     return dcg_at_k(hits_BC, k) / ideal_B
+
+
+def precision_at_k(hits_BC: BoolArray, n_relevant_B: IntArray, k: int) -> FloatArray:
+    """Returns the share of hits among the first ``k``: ``hits / k``, however short the list is.
+
+    Manning, Raghavan & Schütze 2008, "Introduction to Information Retrieval", section 8.4: precision at k.
+
+    Returns:
+        float64 ``[B]`` in [0, 1]; NaN where R is 0.
+
+    Raises:
+        ShapeError: if the first dimensions differ.
+    """
+    _check_users(hits_BC, n_relevant_B)
+    found_B: FloatArray = hits_BC[:, :k].sum(axis=1, dtype=np.float64)
+    return _nan_without_relevant(found_B / k, n_relevant_B)
+
+
+def r_precision_at_k(hits_BC: BoolArray, n_relevant_B: IntArray, k: int) -> FloatArray:
+    """Returns the share of hits among the first ``c = min(k, R)``, a cut-off of each user's own: ``hits / c``.
+
+    Manning, Raghavan & Schütze 2008, "Introduction to Information Retrieval", section 8.4: R-precision, for
+    which ``k`` is at least R.
+
+    Returns:
+        float64 ``[B]`` in [0, 1]; NaN where R is 0.
+
+    Raises:
+        ShapeError: if the first dimensions differ.
+    """
+    _check_users(hits_BC, n_relevant_B)
+    cutoffs_B = np.minimum(n_relevant_B, k)
+    counts_BC = np.arange(hits_BC.shape[1]) < cutoffs_B[:, None]
+    found_B: FloatArray = (hits_BC & counts_BC).sum(axis=1, dtype=np.float64)
+    return found_B / _most_that_count(n_relevant_B, k, normalize=True)
+
+
+def hit_rate_at_k(hits_BC: BoolArray, n_relevant_B: IntArray, k: int) -> FloatArray:
+    """Returns 1 where there is a hit among the first ``k``, else 0.
+
+    Deshpande & Karypis 2004, "Item-based top-N recommendation algorithms", ACM TOIS 22(1), where each user has
+    one relevant item.
+
+    Returns:
+        float64 ``[B]``, each 0 or 1; NaN where R is 0.
+
+    Raises:
+        ShapeError: if the first dimensions differ.
+    """
+    _check_users(hits_BC, n_relevant_B)
+    found_B: FloatArray = hits_BC[:, :k].sum(axis=1, dtype=np.float64)
+    return _nan_without_relevant(np.minimum(found_B, 1), n_relevant_B)
+
+
+def reciprocal_rank_at_k(hits_BC: BoolArray, n_relevant_B: IntArray, k: int) -> FloatArray:
+    """Returns ``1 / (rank + 1)`` of the best hit among the first ``k`` (rank 0 = best), 0 where there is none.
+
+    Voorhees 1999, "The TREC-8 question answering track report", Proceedings of TREC-8.
+
+    Returns:
+        float64 ``[B]`` in [0, 1]; NaN where R is 0.
+
+    Raises:
+        ShapeError: if the first dimensions differ.
+    """
+    _check_users(hits_BC, n_relevant_B)
+    users, ranks = hits_BC[:, :k].nonzero()
+    values_B = np.zeros(len(hits_BC))
+    values_B[users[::-1]] = 1 / (ranks[::-1] + 1)  # the last one written is a user's best
+    return _nan_without_relevant(values_B, n_relevant_B)
 
 
 def _check_users(hits_BC: BoolArray, n_relevant_B: IntArray) -> None:
@@ -140,12 +215,16 @@ def _most_that_count(n_relevant_B: IntArray, k: int, *, normalize: bool) -> Floa
     return np.where(n_relevant_B > 0, limit_B, np.nan)
 
 
+def _nan_without_relevant(values_B: FloatArray, n_relevant_B: IntArray) -> FloatArray:
+    return np.where(n_relevant_B > 0, values_B, np.nan)
+
+
 def _discounts(k: int) -> FloatArray:
     discounts_K: FloatArray = 1.0 / np.log2(np.arange(2, k + 2))
     return discounts_K
 
 
-def _sums(users: npt.NDArray[np.intp], terms: FloatArray, num_users: int) -> FloatArray:
+def sums_of_users(users: npt.NDArray[np.intp], terms: FloatArray, num_users: int) -> FloatArray:
     """Returns each user's sum of terms, added one after the other from the best rank down.
 
     So it depends neither on the other users of the batch nor on how many ranks follow the last hit.

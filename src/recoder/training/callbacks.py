@@ -15,7 +15,7 @@ from recoder.data.datasets import RecommendationDataset
 from recoder.data.loader import RecommendationDataLoader
 from recoder.errors import ConfigError
 from recoder.metrics import RecommenderEvaluator
-from recoder.metrics.metric import CutoffMetric
+from recoder.metrics.metric import MetricAtK
 from recoder.nn.base import FactorizationModel
 from recoder.recommender.inference import InferenceRecommender
 from recoder.recommender.scoring import BLOCK_SCORES, ModelScorer, evaluation_mode
@@ -105,8 +105,8 @@ class Validation(Callback):
                 num_users=self._config.eval_num_users,
                 num_workers=self._config.num_data_workers,
             )
-            report.metrics = {str(metric): float(result.mean[metric]) for metric in result}
-            report.metric_errors = {str(metric): float(result.stderr[metric]) for metric in result}
+            report.metrics = {str(metric): mean for metric, mean in result.mean.items()}
+            report.metric_errors = {str(metric): error for metric, error in result.stderr.items()}
 
     def _mean_loss(self) -> float:
         """Returns the loss over the whole catalogue, mean per user, so that it compares across settings."""
@@ -179,10 +179,10 @@ def make_callbacks(
 
 def _num_recommendations(config: TrainConfig) -> int:
     """Returns how many items to recommend in validation: as asked for, or as many as the metrics look at."""
-    cutoffs = [metric for metric in config.metrics or () if isinstance(metric, CutoffMetric)]
+    cutoffs = [metric for metric in config.metrics or () if isinstance(metric, MetricAtK)]
     asked_for = config.eval_num_recommendations
     if asked_for is None:
-        without = [metric for metric in config.metrics or () if not isinstance(metric, CutoffMetric)]
+        without = [metric for metric in config.metrics or () if not isinstance(metric, MetricAtK)]
         if without:
             raise ConfigError(
                 f"{without[0]} does not say how many recommendations it looks at; pass eval_num_recommendations"

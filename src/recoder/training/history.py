@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from recoder.errors import EmptyDataError, MissingDependencyError
+from recoder.metrics.per_metric import margin_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,7 +45,8 @@ class EpochRecord:
             parts.append(f"loss {self.loss:.4f}")
         if self.val_loss is not None:
             parts.append(f"val_loss {self.val_loss:.4f}")
-        parts += [f"{name} {mean:.4f} ± {self.metric_errors[name]:.4f}" for name, mean in self.metrics.items()]
+        for name, mean in self.metrics.items():
+            parts.append(f"{name} {mean:.4f} {margin_text(self.metric_errors[name])}".rstrip())
         return ", ".join([*parts, f"lr {self.lr:.3g}", f"{self.seconds:.1f} s"])
 
 
