@@ -1,13 +1,30 @@
 from __future__ import annotations
 
-import math
 import pickle
 
 import numpy as np
 import pytest
+import torch
 
-from recoder.errors import ConfigError
-from recoder.metrics import NDCG, AveragePrecision, Metric, Recall, average_precision, dcg, ndcg, recall
+from recoder.errors import ConfigError, DataTypeError
+from recoder.metrics import (
+    MRR,
+    NDCG,
+    AveragePopularity,
+    AveragePrecision,
+    CatalogueMetric,
+    Coverage,
+    CutoffMetric,
+    Gini,
+    HitRate,
+    IntraListDiversity,
+    ListMetric,
+    Metric,
+    Novelty,
+    Precision,
+    Recall,
+    RPrecision,
+)
 
 
 class Tagged(Metric):
@@ -19,6 +36,15 @@ class Tagged(Metric):
 @pytest.mark.parametrize(
     ("metric", "name"),
     [
+        (Precision(5), "Precision@5"),
+        (HitRate(5), "HitRate@5"),
+        (MRR(5), "MRR@5"),
+        (RPrecision(5), "RPrecision@5"),
+        (Coverage(5), "Coverage@5"),
+        (Gini(5), "Gini@5"),
+        (Novelty(5, [1, 2]), "Novelty@5"),
+        (AveragePopularity(5, [1, 2]), "ARP@5"),
+        (IntraListDiversity(5, [[1.0]]), "ILD@5"),
         (Recall(20), "Recall@20"),
         (Recall(20, normalize=False), "Recall@20(normalize=False)"),
         (NDCG(k=100), "NDCG@100"),
@@ -36,7 +62,9 @@ def test_equal_class_and_parameters_are_one_key():
     keys = {Recall(5), Recall(5, True), Recall(np.int64(5)), NDCG(5), NDCG(5)}
     assert len(keys) == 2
     assert {Recall(5): 1}[Recall(k=5)] == 1
-    assert pickle.loads(pickle.dumps(NDCG(5))) == NDCG(5)
+    for metric in (NDCG(5), IntraListDiversity(5, np.eye(3))):
+        assert pickle.loads(pickle.dumps(metric)) == metric
+    assert {AveragePopularity(5, [1, 2]): 1}[AveragePopularity(5, np.array([1.0, 2.0]))] == 1
 
 
 @pytest.mark.parametrize(
@@ -49,53 +77,64 @@ def test_equal_class_and_parameters_are_one_key():
         (Metric("mine"), Metric("yours")),
         (Metric("mine"), Tagged("mine", "a")),
         (Tagged("mine", "a"), Tagged("mine", "b")),
+        (Novelty(5, [1, 2]), Novelty(5, [1, 3])),
+        (Novelty(5, [1, 2]), Novelty(5, [1, 2, 0])),
+        (Tagged("mine", np.array(["a"])), Tagged("mine", "b")),
+        (HitRate(5), MRR(5)),
     ],
 )
 def test_different_class_name_or_parameters_differ(one, other):
     assert one != other
 
 
-def test_module_functions_equal_the_classes_and_a_hand_count():
-    x, y = [3, 1, 4, 5], [4, 3, 9]
-    assert recall(x, y, 2) == Recall(2).evaluate(x, y) == 1 / 2
-    assert recall(x, y, 2, normalize=False) == Recall(2, False).evaluate(x, y) == 1 / 3
-    assert recall(x, y, 4, False) == 2 / 3
-    assert average_precision(x, y, 4) == AveragePrecision(4).evaluate(x, y) == pytest.approx((1 + 2 / 3) / 3)
-    assert average_precision(x, y, 2, normalize=False) == AveragePrecision(2, False).evaluate(x, y) == 1 / 3
-    assert dcg(x, y, 4) == 1 + 1 / math.log2(4)
-    assert ndcg(x, y, 4) == NDCG(4).evaluate(x, y)
-    assert ndcg(x, y, 4) == pytest.approx(1.5 / (1 + 1 / math.log2(3) + 1 / 2))
+class Highest(ListMetric):
+    """The highest item of the list, which is handed over as it is."""
+
+    def from_lists(self, ranked_BC):
+        assert ranked_BC.dtype == np.int64
+        return ranked_BC.max(axis=1, initial=-1).astype(float) + 0.01 * (ranked_BC == -1).sum(axis=1)
 
 
-def test_short_lists_are_judged_as_they_are():
-    assert recall([3], [3, 1], 10) == 1 / 2
-    assert average_precision([3], [3, 1], 10) == 1 / 2
-    assert ndcg([], [3, 1], 10) == 0.0
+def test_list_metric_judges_the_first_k_whatever_is_relevant():
+    metric = Highest("highest", 3)
+    assert metric.evaluate([4, 2, 7, 9], []) == metric.evaluate([4, 2, 7, 9], [9]) == 7
+    assert metric.evaluate([4], []) == 4
+    assert metric.evaluate([], []) == -1
+    for kind in (np.array, torch.tensor, tuple):
+        assert metric.evaluate(kind([4, 2, 7, 9]), []) == 7
 
 
-def test_empty_target_is_nan_but_its_dcg_is_zero():
-    for metric in (Recall(3), NDCG(3), AveragePrecision(3)):
-        assert math.isnan(metric.evaluate([1, 2], []))
-    assert dcg([1, 2], [], 3) == 0.0
+def test_list_metric_sees_a_repeat_as_a_rank_without_an_item():
+    assert Highest("highest", 3).evaluate([4, 4, 2, 9], []) == 4.01
 
 
-def test_repeated_recommendation_counts_once():
-    assert recall([7, 7], [7, 8], 2) == 1 / 2
-    assert ndcg([7, 7], [7], 2) == 1.0
-    assert average_precision([7, 7, 8], [7, 8], 3) == (1 + 2 / 3) / 2
+def test_list_metric_needs_whole_numbers():
+    with pytest.raises(DataTypeError, match="catalogue indices"):
+        Highest("highest", 3).evaluate(["a", "b"], [])
 
 
-def test_values_are_python_floats():
-    assert type(Recall(2).evaluate([1], [1])) is float
-    assert type(dcg([1], [1], 1)) is float
+def test_catalogue_metric_has_no_value_for_one_user():
+    with pytest.raises(ConfigError, match=r"Coverage@5 is a number of all users' lists together"):
+        Coverage(5).evaluate([1], [1])
 
 
-@pytest.mark.parametrize("make", [Recall, NDCG, AveragePrecision, lambda k: dcg([1], [1], k)])
-def test_cutoff_below_one_is_an_error(make):
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: Metric("mine").evaluate([1], [1]), r"Metric does not implement evaluate\(x, y\)"),
+        (lambda: CutoffMetric("mine", 1).evaluate([1], [1]), "CutoffMetric does not implement from_hits"),
+        (lambda: ListMetric("mine", 1).evaluate([1], [1]), "ListMetric does not implement from_lists"),
+        (lambda: CatalogueMetric("mine", 1).from_counts(np.ones(1)), "CatalogueMetric does not implement from_counts"),
+    ],
+)
+def test_metric_without_its_method_says_so(call, message):
+    with pytest.raises(NotImplementedError, match=message):
+        call()
+
+
+@pytest.mark.parametrize("kind", [CutoffMetric, ListMetric, CatalogueMetric])
+def test_cutoff_of_a_metric_is_a_whole_number_of_at_least_one(kind):
     with pytest.raises(ConfigError, match="k is 0"):
-        make(0)
-
-
-def test_metric_without_evaluate_says_so():
-    with pytest.raises(NotImplementedError, match=r"Metric does not implement evaluate\(x, y\)"):
-        Metric("mine").evaluate([1], [1])
+        kind("mine", 0)
+    with pytest.raises(DataTypeError, match=r"k is 2\.5"):
+        kind("mine", 2.5)

@@ -12,11 +12,17 @@ from recoder.metrics.ranking import (
     average_precision_at_k,
     checked_cutoff,
     dcg_at_k,
+    hit_rate_at_k,
     ndcg_at_k,
+    precision_at_k,
+    r_precision_at_k,
     recall_at_k,
+    reciprocal_rank_at_k,
 )
 
-NORMALIZED = [recall_at_k, ndcg_at_k, average_precision_at_k]
+# a perfect list scores 1 in these, however many items are relevant
+NORMALIZED = [recall_at_k, ndcg_at_k, average_precision_at_k, r_precision_at_k, hit_rate_at_k, reciprocal_rank_at_k]
+ALL = [*NORMALIZED, precision_at_k]
 
 
 def one(hits: list[int]) -> np.ndarray:
@@ -62,6 +68,19 @@ def test_dcg_and_ndcg_by_hand():
     assert ndcg_at_k(hits, relevant(3), 4) == pytest.approx([gained / ideal], rel=1e-15)
 
 
+@given(users())
+def test_values_equal_their_definitions(drawn):
+    hits, n_relevant, k = drawn
+    for user in np.flatnonzero(n_relevant):
+        alone = (hits[user : user + 1], n_relevant[user : user + 1])
+        row, found = hits[user].tolist(), hits[user, :k].sum()
+        cutoff = min(k, n_relevant[user])
+        assert precision_at_k(*alone, k) == [found / k]
+        assert hit_rate_at_k(*alone, k) == [float(found > 0)]
+        assert reciprocal_rank_at_k(*alone, k) == [1 / (row.index(True) + 1) if found else 0.0]
+        assert r_precision_at_k(*alone, k) == [sum(row[:cutoff]) / cutoff]
+
+
 @pytest.mark.parametrize("metric", NORMALIZED)
 @pytest.mark.parametrize("num_relevant", [1, 3, 7, 100, 5000])
 def test_perfect_list_scores_exactly_one(metric, num_relevant):
@@ -70,9 +89,9 @@ def test_perfect_list_scores_exactly_one(metric, num_relevant):
     assert metric(hits, relevant(num_relevant), k) == [1.0]
 
 
-@pytest.mark.parametrize("metric", NORMALIZED)
+@pytest.mark.parametrize("metric", ALL)
 def test_user_without_relevant_items_is_nan_and_the_others_are_not(metric):
-    values = metric(np.array([[0, 0], [1, 0]], dtype=bool), relevant(0, 1), 2)
+    values = metric(np.array([[0], [1]], dtype=bool), relevant(0, 1), 1)
     assert np.isnan(values[0])
     assert values[1] == 1.0
 
@@ -86,7 +105,7 @@ def test_dcg_of_nothing_is_zero():
 @given(users())
 def test_values_lie_between_zero_and_one(drawn):
     hits, n_relevant, k = drawn
-    for metric in NORMALIZED:
+    for metric in ALL:
         values = metric(hits, n_relevant, k)
         assert values.dtype == np.float64
         known = values[n_relevant > 0]
@@ -104,7 +123,7 @@ def test_one_more_hit_never_lowers_a_value(drawn, data):
     better[:, data.draw(st.integers(0, hits.shape[1] - 1))] = True
     # the item behind the new hit was relevant all along
     n_relevant = np.maximum(n_relevant, better.sum(axis=1))
-    for metric in NORMALIZED:
+    for metric in ALL:
         assert (metric(better, n_relevant, k) >= metric(hits, n_relevant, k)).all()
 
 
@@ -112,7 +131,7 @@ def test_one_more_hit_never_lowers_a_value(drawn, data):
 def test_moving_hits_to_the_top_never_lowers_a_value(drawn):
     hits, n_relevant, k = drawn
     ascending = np.sort(hits, axis=1)[:, ::-1]
-    for metric in NORMALIZED:
+    for metric in ALL:
         before, after = metric(hits, n_relevant, k), metric(ascending, n_relevant, k)
         assert (after >= before)[n_relevant > 0].all()
 
@@ -129,20 +148,20 @@ def test_unnormalized_recall_grows_with_k(drawn):
 def test_value_of_a_user_does_not_depend_on_the_others_or_on_padding(drawn):
     hits, n_relevant, k = drawn
     padded = np.pad(hits, [(0, 0), (0, 150)])
-    for metric in NORMALIZED:
+    for metric in ALL:
         together = metric(hits, n_relevant, k)
         alone = [metric(hits[u : u + 1], n_relevant[u : u + 1], k)[0] for u in range(len(hits))]
         np.testing.assert_array_equal(together, alone)
         np.testing.assert_array_equal(together, metric(padded, n_relevant, k))
 
 
-@pytest.mark.parametrize("metric", NORMALIZED)
+@pytest.mark.parametrize("metric", ALL)
 def test_ranks_beyond_k_do_not_count(metric):
     first, second = one([1, 0, 0, 0]), one([1, 0, 1, 1])
     assert metric(first, relevant(4), 2) == metric(second, relevant(4), 2)
 
 
-@pytest.mark.parametrize("metric", NORMALIZED)
+@pytest.mark.parametrize("metric", ALL)
 def test_shapes_that_do_not_fit_are_an_error(metric):
     with pytest.raises(ShapeError, match=r"\(1, 2\).*\(2,\)"):
         metric(one([1, 0]), relevant(1, 1), 2)
