@@ -403,6 +403,7 @@ class Recoder:
             ConfigError: if the data set has no target, a metric looks beyond ``num_recommendations``, or a number is
                 out of range.
             EmptyDataError: if no user has a target.
+            ShapeError: if a metric was made for a catalogue of another size than the model's.
             NotInitializedError, UnknownIdError: as ``predict``.
         """
         num_items = self._known_num_items()  # says that there is no model before anything else is looked at

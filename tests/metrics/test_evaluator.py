@@ -4,15 +4,43 @@ import inspect
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import sparse
 
 from recoder.data.datasets import RecommendationDataset, UsersInteractions
 from recoder.errors import ConfigError, DataTypeError, EmptyDataError, ShapeError, UnknownIdError
-from recoder.metrics import NDCG, AveragePrecision, EvaluationResult, Metric, Recall, RecommenderEvaluator
+from recoder.metrics import (
+    MRR,
+    NDCG,
+    AveragePopularity,
+    AveragePrecision,
+    CatalogueMetric,
+    Coverage,
+    EvaluationResult,
+    Gini,
+    HitRate,
+    IntraListDiversity,
+    ListMetric,
+    Metric,
+    Novelty,
+    Precision,
+    Recall,
+    RecommenderEvaluator,
+    RPrecision,
+)
+from recoder.model import Recoder
+from recoder.nn import MatrixFactorization
+from recoder.recommender import InferenceRecommender
 from recoder.recommender.base import Recommender
 
 NUM_USERS, NUM_ITEMS, NUM_RANKS = 30, 25, 10
 METRICS = [Recall(3), Recall(10, normalize=False), NDCG(10), AveragePrecision(5)]
+POPULARITY = np.random.default_rng(5).integers(0, 9, NUM_ITEMS)
+EMBEDDINGS = np.random.default_rng(6).normal(size=(NUM_ITEMS, 3))
+BEYOND = [Novelty(4, POPULARITY), AveragePopularity(10, POPULARITY), IntraListDiversity(6, EMBEDDINGS)]
+OF_ALL = [Coverage(2), Gini(7), Coverage(10)]
+EVERY = [*METRICS, Precision(5), HitRate(2), MRR(10), RPrecision(10), *BEYOND, *OF_ALL]
 
 
 class Table(Recommender):
@@ -84,6 +112,113 @@ def test_values_do_not_depend_on_the_batch_size(batch_size):
     table, dataset = random_table(), random_dataset()
     metrics = [*METRICS, FirstHit("first hit")]
     assert evaluate(table, dataset, metrics, batch_size=batch_size) == evaluate(table, dataset, metrics, batch_size=7)
+
+
+class Scoring(Recommender):
+    """Ranks by whole-number scores, so that a list follows from the history alone, to the last bit."""
+
+    num_recommendations = 10
+
+    def recommend(self, users_hist) -> list[list[int]]:
+        weights = np.random.default_rng(8).integers(-9, 9, (NUM_ITEMS, NUM_ITEMS))
+        scores = users_hist.interactions_matrix.toarray().astype(int) @ weights
+        return [row.argsort(kind="stable")[: 1 + row[0] % 10].tolist() for row in -scores]
+
+
+@given(st.integers(1, NUM_USERS + 5), st.integers(0, 100))
+def test_any_batch_size_gives_the_very_same_result(batch_size, seed):
+    evaluator, dataset = RecommenderEvaluator(Scoring(), EVERY), random_dataset(seed)
+    assert evaluator.evaluate(dataset, batch_size=batch_size) == evaluator.evaluate(dataset, batch_size=NUM_USERS)
+
+
+@pytest.fixture(scope="module")
+def factorization():
+    recoder = Recoder(MatrixFactorization(4), optimizer_type="adam", loss="logistic", seed=3)
+    recoder.train(random_dataset(), num_epochs=2, batch_size=10, lr=0.05)
+    return recoder
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 7, 16, 25, 26])
+def test_batch_size_moves_no_value_of_a_model_with_float_factors(batch_size, factorization):
+    recommender = InferenceRecommender(factorization, 10)
+    recommender.preferred_batch_size = 1
+    one = RecommenderEvaluator(recommender, EVERY).evaluate(random_dataset(), batch_size=batch_size)
+    whole = factorization.evaluate(random_dataset(), 10, EVERY)
+    assert one.users.tolist() == whole.users.tolist()
+    for metric in whole:
+        np.testing.assert_allclose(one[metric], whole[metric], atol=1e-4)
+    for metric in whole.mean:
+        assert one.mean[metric] == pytest.approx(whole.mean[metric], abs=1e-4)
+
+
+def test_list_metrics_equal_one_user_at_a_time():
+    table, result = random_table(), evaluate(random_table(), random_dataset(), EVERY, batch_size=7)
+    for metric in BEYOND:
+        expected = [metric.evaluate(table[user], []) for user in result.users]
+        np.testing.assert_array_equal(result[metric], expected)
+        assert np.isnan(expected).any()  # some lists are empty
+        assert result.mean[metric] == np.nanmean(expected)
+
+
+def test_catalogue_metrics_are_of_all_lists_of_users_with_a_target():
+    table, result = random_table(), evaluate(random_table(), random_dataset(), EVERY, batch_size=7)
+    for metric in OF_ALL:
+        shown = [item for user in result.users for item in table[user][: metric.k]]
+        counts = np.array([shown.count(item) for item in range(NUM_ITEMS)])
+        assert result.mean[metric] == metric.from_counts(counts)
+    assert result.mean[Coverage(2)] < result.mean[Coverage(10)]
+
+
+def test_catalogue_metrics_need_no_others():
+    result = evaluate(random_table(), random_dataset(), [Gini(10)], batch_size=7)
+    assert list(result) == []
+    assert result.users.size == 26
+    assert 0 < result.mean["Gini@10"] < 1
+
+
+def test_item_that_is_recommended_twice_is_shown_once():
+    dataset = RecommendationDataset(sparse.csr_matrix((1, 4)), sparse.csr_matrix(np.eye(1, 4)))
+    metrics = [Coverage(2), Gini(3), AveragePopularity(2, [1, 2, 3, 4])]
+    result = evaluate([[3, 3, 1]], dataset, metrics)
+    assert (result.mean["Coverage@2"], result.mean["ARP@2"]) == (1 / 4, 4)
+    assert result.mean["Gini@3"] == Gini(3).from_counts(np.array([0, 1, 0, 1]))
+
+
+def test_own_metrics_of_lists_and_of_the_catalogue_are_used():
+    class Length(ListMetric):
+        def from_lists(self, ranked_BC):
+            return (ranked_BC >= 0).sum(axis=1)
+
+    class Most(CatalogueMetric):
+        def from_counts(self, counts_N):
+            return counts_N.max()
+
+    class Own(Length):
+        def evaluate(self, x, y):
+            return -1.0
+
+    table = random_table()
+    result = evaluate(table, random_dataset(), [Own("own", 2), Length("length", 4), Most("most", 10)])
+    assert list(result.mean) == [Own("own", 2), Length("length", 4), Most("most", 10)]
+    assert result["length"].tolist() == [min(4, len(table[user])) for user in result.users]
+    assert set(result["own"]) == {-1.0}
+    shown = [item for user in result.users for item in table[user]]
+    assert result.mean["most"] == max(map(shown.count, shown))
+
+
+def test_metric_of_another_catalogue_is_an_error_before_anybody_is_asked():
+    recommender = Table(random_table())
+    for metric in (Novelty(3, POPULARITY[1:]), IntraListDiversity(3, EMBEDDINGS[1:])):
+        with pytest.raises(ShapeError, match=f"{metric} was made for 24 items, but 25 can be recommended"):
+            RecommenderEvaluator(recommender, [metric]).evaluate(random_dataset())
+    assert recommender.calls == []
+
+
+@pytest.mark.parametrize("metric", [Coverage(10), Novelty(10, POPULARITY), RPrecision(10)])
+def test_no_metric_looks_beyond_the_number_of_recommendations(metric):
+    evaluator = RecommenderEvaluator(Table(random_table(), num_recommendations=9), [metric])
+    with pytest.raises(ConfigError, match=f"{metric} looks at 10 recommendations, but num_recommendations is 9"):
+        evaluator.evaluate(random_dataset())
 
 
 def test_permuting_users_permutes_values():

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from recoder.errors import UnknownIdError
 from recoder.metrics import NDCG, Recall
-from recoder.metrics.per_metric import PerMetric, aligned_table
+from recoder.metrics.per_metric import PerMetric, aligned_table, margin_text
 
 
 def test_metric_or_its_name_finds_the_value():
@@ -28,3 +30,8 @@ def test_unknown_metric_is_a_key_error_that_names_the_known():
 
 def test_table_is_aligned():
     assert aligned_table([["a", "bb"], ["ccc", "d"]]) == "a    bb\nccc   d"
+
+
+def test_margin_that_is_not_known_is_left_out():
+    assert margin_text(0.12345) == "± 0.1235"
+    assert margin_text(math.nan) == ""

@@ -8,15 +8,27 @@ import subprocess
 import sys
 
 import numpy as np
+import polars as pl
 import pytest
 from scipy import sparse
 
 from recoder.data.datasets import RecommendationDataset
-from recoder.metrics import NDCG, AveragePrecision, Recall, RecommenderEvaluator
+from recoder.metrics import (
+    MRR,
+    NDCG,
+    AveragePrecision,
+    HitRate,
+    Precision,
+    Recall,
+    RecommenderEvaluator,
+    RPrecision,
+    evaluate_frame,
+)
 from recoder.recommender.base import Recommender
 
 NUM_USERS, NUM_ITEMS, NUM_RANKS = 60, 40, 20
 CUTOFFS = (1, 5, 20)
+SAME = {"ndcg": NDCG, "precision": Precision, "hit_rate": HitRate, "mrr": MRR}  # by ranx's name
 
 RANX = """
 import json, sys
@@ -55,7 +67,7 @@ def theirs() -> dict[str, list[float]]:
     task = {
         "qrels": {name(u): {str(i): 1 for i in np.flatnonzero(row)} for u, row in enumerate(relevant)},
         "run": {name(u): {str(i): -float(r) for r, i in enumerate(items)} for u, items in enumerate(lists)},
-        "metrics": [f"{metric}@{k}" for metric in ("recall", "ndcg", "map") for k in CUTOFFS],
+        "metrics": [*(f"{metric}@{k}" for metric in (*SAME, "recall", "map") for k in CUTOFFS), "r-precision"],
     }
     # a process of its own: interpreted, ranx answers at once, where compiling it takes 20 s
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
@@ -66,21 +78,44 @@ def theirs() -> dict[str, list[float]]:
     return json.loads(done.stdout)
 
 
-@pytest.fixture(scope="module")
-def ours():
+def our_metrics():
+    metrics = [kind(k) for kind in SAME.values() for k in CUTOFFS]
+    for normalize in (True, False):
+        metrics += [kind(k, normalize) for kind in (Recall, AveragePrecision) for k in CUTOFFS]
+    return [*metrics, RPrecision(NUM_ITEMS)]
+
+
+def from_recommender():
     lists, relevant = rankings()
     dataset = RecommendationDataset(
         sparse.csr_matrix((NUM_USERS, NUM_ITEMS)), sparse.csr_matrix(relevant.astype(np.float32))
     )
-    metrics = [NDCG(k) for k in CUTOFFS]
-    for normalize in (True, False):
-        metrics += [kind(k, normalize) for kind in (Recall, AveragePrecision) for k in CUTOFFS]
-    return RecommenderEvaluator(Fixed(lists), metrics).evaluate(dataset, batch_size=50)
+    return RecommenderEvaluator(Fixed(lists), our_metrics()).evaluate(dataset, batch_size=50)
+
+
+def from_frames():
+    lists, relevant = rankings()
+    rows = [(user, item, -rank) for user, items in enumerate(lists) for rank, item in enumerate(items)]
+    np.random.default_rng(1).shuffle(rows)
+    users, items = np.nonzero(relevant)
+    recommendations = pl.DataFrame(rows, schema=["user_id", "item_id", "score"], orient="row")
+    test = pl.DataFrame({"user_id": users, "item_id": items})
+    return evaluate_frame(recommendations, test, our_metrics(), score="score")
+
+
+@pytest.fixture(scope="module", params=[from_recommender, from_frames])
+def ours(request):
+    return request.param()
 
 
 @pytest.mark.parametrize("k", CUTOFFS)
-def test_ndcg_equals_ranx(ours, theirs, k):
-    np.testing.assert_allclose(ours[NDCG(k)], theirs[f"ndcg@{k}"], rtol=1e-12)
+@pytest.mark.parametrize("name", SAME)
+def test_values_equal_ranx(ours, theirs, name, k):
+    np.testing.assert_allclose(ours[SAME[name](k)], theirs[f"{name}@{k}"], rtol=1e-12)
+
+
+def test_r_precision_equals_ranx_where_k_cuts_nobody_off(ours, theirs):
+    np.testing.assert_allclose(ours[RPrecision(NUM_ITEMS)], theirs["r-precision"], rtol=1e-12)
 
 
 @pytest.mark.parametrize("k", CUTOFFS)

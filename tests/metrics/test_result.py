@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from recoder.errors import ConfigError, DataError, EmptyDataError, ShapeError
-from recoder.metrics import NDCG, EvaluationResult, Recall
+from recoder.data import IdMap
+from recoder.errors import ConfigError, DataError, DataTypeError, EmptyDataError, ShapeError, UnknownIdError
+from recoder.metrics import NDCG, Coverage, EvaluationResult, Gini, Recall, compare
 
 
 def result(users=(0, 2, 5), **changes) -> EvaluationResult:
@@ -88,3 +89,83 @@ def test_values_must_fit_the_users():
         EvaluationResult({Recall(2): [1.0, 0.0]}, [0, 1, 2])
     with pytest.raises(EmptyDataError):
         EvaluationResult({Recall(2): []}, [])
+
+
+def with_catalogue(**changes) -> EvaluationResult:
+    parts = {"catalogue": {Coverage(2): 0.75, Gini(2): 0.5}, "user_ids": IdMap(["ann", "bob", "cyd"]), **changes}
+    return EvaluationResult({Recall(2): [0.0, math.nan, 1.0]}, [0, 1, 2], **parts)
+
+
+def test_users_who_do_not_count_are_in_no_mean():
+    found = with_catalogue()
+    assert found.mean["Recall@2"] == 0.5
+    assert found.stderr["Recall@2"] == 0.5
+    nobody = EvaluationResult({Recall(2): [math.nan, math.nan]}, [0, 1])
+    assert math.isnan(nobody.mean["Recall@2"])
+    assert math.isnan(nobody.stderr["Recall@2"])
+
+
+def test_number_of_all_lists_stands_in_the_mean_and_has_no_standard_error():
+    found = with_catalogue()
+    assert found.mean[Coverage(2)] == found.mean["Coverage@2"] == 0.75
+    assert math.isnan(found.stderr[Coverage(2)])
+    assert list(found) == [Recall(2)]
+    assert list(found.mean) == list(found.stderr) == [Recall(2), Coverage(2), Gini(2)]
+
+
+@pytest.mark.parametrize("key", [Coverage(2), "Coverage@2"])
+def test_number_of_all_lists_has_no_values_of_users(key):
+    found = with_catalogue()
+    assert key not in found
+    with pytest.raises(UnknownIdError, match=r"Coverage@2 is a number of all lists together.*result\.mean"):
+        found[key]
+    with pytest.raises(UnknownIdError, match="there is no metric Coverage@2 here"):
+        result()[key]
+
+
+def test_raw_ids_lead_to_the_values_and_back():
+    found = with_catalogue()
+    assert found["Recall@2"][found.user_ids.indices(["cyd", "ann"])].tolist() == [1.0, 0.0]
+    assert found.user_ids.raw_ids(found.users[1:]) == ["bob", "cyd"]
+    with pytest.raises(ShapeError, match="2 user_ids for 3 users"):
+        with_catalogue(user_ids=IdMap(["ann", "bob"]))
+
+
+def test_printed_result_counts_the_users_of_each_metric():
+    assert str(with_catalogue()).splitlines() == [
+        "metric        mean  ± stderr  users",
+        "Recall@2    0.5000  ± 0.5000      2",
+        "Coverage@2  0.7500                3",
+        "Gini@2      0.5000                3",
+    ]
+    assert repr(with_catalogue()) == "EvaluationResult(3 users, Recall@2, Coverage@2, Gini@2)"
+
+
+def test_results_differ_by_their_catalogue_and_raw_ids():
+    assert with_catalogue() == with_catalogue() == pickle.loads(pickle.dumps(with_catalogue()))
+    assert with_catalogue() != with_catalogue(catalogue={Coverage(2): 0.75, Gini(2): 0.25})
+    assert with_catalogue() != with_catalogue(catalogue={})
+    assert with_catalogue() != with_catalogue(user_ids=None)
+
+
+def test_compare_is_the_method_as_a_function():
+    other = EvaluationResult({NDCG(3): [0.25, 0.0, 0.75], Recall(2): [1, 1, 1]}, [0, 2, 5])
+    assert dict(compare(result(), other)) == dict(result().compare(other))
+    assert list(compare(result(), other)) == [Recall(2), NDCG(3)]
+    with pytest.raises(DataTypeError, match="not dict"):
+        compare(result(), {})
+
+
+def test_of_a_number_of_all_lists_there_is_only_the_difference():
+    paired = compare(with_catalogue(), with_catalogue(catalogue={Coverage(2): 0.5}))
+    assert list(paired) == [Recall(2), Coverage(2)]
+    assert paired[Coverage(2)].difference == 0.25
+    assert all(math.isnan(value) for name, value in vars(paired[Coverage(2)]).items() if name != "difference")
+
+
+def test_results_under_other_raw_ids_are_not_compared():
+    with pytest.raises(DataError, match="2 users are in only one of them"):
+        compare(with_catalogue(), with_catalogue(user_ids=IdMap(["ann", "bob", "dan"])))
+    with pytest.raises(DataError, match="another order"):
+        compare(with_catalogue(), with_catalogue(user_ids=IdMap(["bob", "ann", "cyd"])))
+    assert compare(with_catalogue(), with_catalogue(user_ids=None))["Recall@2"].difference == 0

@@ -11,7 +11,7 @@ from scipy import sparse
 from recoder.data import RecommendationDataset
 from recoder.errors import ConfigError
 from recoder.losses import make_loss
-from recoder.metrics import NDCG, Metric, Recall, RecommenderEvaluator
+from recoder.metrics import NDCG, AveragePopularity, Coverage, Metric, Recall, RecommenderEvaluator
 from recoder.nn import DynamicAutoencoder
 from recoder.recommender import InferenceRecommender
 from recoder.recommender.scoring import ModelScorer
@@ -129,6 +129,17 @@ def test_metrics_are_those_of_the_evaluator_over_the_largest_cut_off(model, scor
     expected = RecommenderEvaluator(recommender, METRICS).evaluate(DATASET, num_users=num_users)
     assert told.metrics == {str(metric): expected.mean[metric] for metric in METRICS}
     assert told.metric_errors == {str(metric): expected.stderr[metric] for metric in METRICS}
+
+
+def test_metrics_of_lists_and_of_the_catalogue_are_evaluated_too(model, scorer):
+    metrics = (Coverage(4), AveragePopularity(3, np.arange(DATASET.num_items)), *METRICS)
+    told = report()
+    arguments = config(metrics=metrics, eval_freq=1)
+    Validation(DATASET, model, make_loss("mse", None), scorer, arguments, CPU).on_epoch_end(told)
+    expected = RecommenderEvaluator(InferenceRecommender(scorer, 4), metrics).evaluate(DATASET)
+    assert told.metrics == {str(metric): expected.mean[metric] for metric in metrics}
+    assert np.isfinite(list(told.metrics.values())).all()
+    assert [name for name, error in told.metric_errors.items() if np.isnan(error)] == ["Coverage@4"]
 
 
 def test_a_metric_without_a_cut_off_needs_the_number_of_recommendations(model, scorer):
