@@ -206,6 +206,15 @@ def test_own_metrics_of_lists_and_of_the_catalogue_are_used():
     assert result.mean["most"] == max(map(shown.count, shown))
 
 
+def test_own_metric_that_returns_something_else_than_a_value_for_each_user_is_an_error():
+    class Sum(ListMetric):
+        def from_lists(self, ranked_BC):
+            return ranked_BC.sum()
+
+    with pytest.raises(ShapeError, match=r"sum was asked for 5 users and returned an array of shape \(\)"):
+        evaluate(random_table(), random_dataset(), [Sum("sum", 3)], batch_size=5)
+
+
 def test_metric_of_another_catalogue_is_an_error_before_anybody_is_asked():
     recommender = Table(random_table())
     for metric in (Novelty(3, POPULARITY[1:]), IntraListDiversity(3, EMBEDDINGS[1:])):

@@ -100,8 +100,27 @@ def test_lists_are_ordered_by_the_column_that_says_so(column, values):
 
 
 @pytest.mark.parametrize("column", ["rank", "score"])
-def test_equal_ranks_and_scores_keep_the_order_of_the_rows(column):
-    assert of({**LISTS, "by": [1.0] * 5}, **{column: "by"}) == of()
+@pytest.mark.parametrize("dtype", [np.int8, np.int64, np.float64])
+@pytest.mark.parametrize("num_chunks", [1, 3])
+def test_equal_ranks_and_scores_keep_the_order_of_the_rows(column, dtype, num_chunks):
+    generator = np.random.default_rng(0)
+    users, keys = generator.integers(0, 40, 30_000), generator.integers(-3, 4, 30_000).astype(dtype)
+    items = np.arange(30_000)
+    sorted_rows = np.lexsort((items, keys if column == "rank" else -keys, users))
+    frame = pa.table({"user_id": users, "item_id": items, "by": keys})
+    chunked = pa.concat_tables([frame.slice(at * 10_000, 30_000 // num_chunks) for at in range(num_chunks)])
+    seen = {}
+
+    class Spy(Metric):
+        def evaluate(self, x, y) -> float:
+            seen[y[0]] = x
+            return 0.0
+
+    test = pa.table({"user_id": np.arange(40), "item_id": np.array([items[users == user][0] for user in range(40)])})
+    catalogue = IdMap(items)
+    evaluate_frame(chunked, test, [Spy("spy")], item_ids=catalogue, **{column: "by"})
+    expected = [items[sorted_rows][users[sorted_rows] == user].tolist() for user in range(40)]
+    assert [seen[item] for item in test["item_id"].to_pylist()] == expected
 
 
 def test_repeated_recommendation_counts_once_where_it_first_stands(caplog):
@@ -216,6 +235,7 @@ def test_metric_that_needs_a_catalogue_says_so(metric):
         ({"test": {**TEST, "user_id": ["x"] * 5}}, DataError, r"none of the 3 users .* 1 in test \(such as 'ann' and"),
         ({"item_ids": IdMap([7, 4, 8])}, UnknownIdError, r"2 items that are recommended \(such as 5\)"),
         ({"item_ids": IdMap([7, 5, 9, 8])}, UnknownIdError, r"1 items that are in test \(such as 4\)"),
+        ({"item_ids": [7, 4, 8, 5, 9]}, DataTypeError, "item_ids is a list; pass the item_ids of Interactions"),
         ({"item_ids": IdMap(["7"])}, DataTypeError, "item ids are int64, but large_string in item_ids"),
         ({"item_ids": CATALOGUE, "metrics": [Novelty(2, [1, 2])]}, ShapeError, "made for 2 items, but 6 can be"),
     ],

@@ -81,8 +81,7 @@ def evaluate_frame(
     """
     listed = distinct_metrics(metrics)
     order_by = _order_column(rank, score)
-    if item_ids is None:
-        _check_no_catalogue_is_needed(listed)
+    _check_catalogue(item_ids, listed)
     given = _Pairs.of_frame(recommendations, user, item, order_by)
     relevant = _Pairs.of_interactions(test) if isinstance(test, Interactions) else _Pairs.of_frame(test, user, item)
     rows_U: IntArray = np.unique(relevant.users).astype(np.int64)
@@ -91,8 +90,8 @@ def evaluate_frame(
 
     users_L, users_T = _rows_of_users(given, relevant, rows_U)
     items_L, items_T, num_items = _numbers_of_items(given, relevant, item_ids)
-    keys_L = None if given.order is None else _ascending(given.order, highest_first=score is not None, name=order_by)
-    ranked_UC = _ranked(users_L, items_L, keys_L, len(rows_U), _ranks_that_count(listed))
+    order_L = _order_of_rows(users_L, given, highest_first=score is not None, name=order_by)
+    ranked_UC = _ranked(users_L[order_L], items_L[order_L], len(rows_U), _ranks_that_count(listed))
     _log_lists(ranked_UC, listed)
     target = csr_from_pairs(users_T, items_T, np.ones(len(users_T), np.float32), (len(rows_U), num_items))
     lists = UserLists(ranked_UC, target.indptr.astype(np.int64), target.indices.astype(np.int64))
@@ -130,9 +129,13 @@ def _order_column(rank: str | None, score: str | None) -> str | None:
     return rank if score is None else score
 
 
-def _check_no_catalogue_is_needed(metrics: Sequence[Metric]) -> None:
+def _check_catalogue(item_ids: IdMap | None, metrics: Sequence[Metric]) -> None:
+    if item_ids is not None and not isinstance(item_ids, IdMap):
+        raise DataTypeError(
+            f"item_ids is a {type(item_ids).__name__}; pass the item_ids of Interactions, or IdMap of a list"
+        )
     for metric in metrics:
-        if isinstance(metric, ListMetric | CatalogueMetric):
+        if item_ids is None and isinstance(metric, ListMetric | CatalogueMetric):
             raise ConfigError(
                 f"{metric} is about a catalogue, which the data frames do not tell; pass item_ids, its raw ids by index"
             )
@@ -188,29 +191,38 @@ def _places(ids: pa.Array, known: pa.Array, what: str, where: str) -> IntArray:
     return places
 
 
-def _ascending(column: pa.ChunkedArray, *, highest_first: bool, name: str | None) -> npt.NDArray[Any]:
-    """Returns numbers that are lowest for what stands at the top."""
-    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
-        raise DataTypeError(f"column {name!r} holds {column.type}; lists are ordered by numbers: cast it")
-    numbers: npt.NDArray[Any] = column.to_numpy()
-    if not highest_first:
-        return numbers
-    return -numbers if numbers.dtype.kind == "f" else ~numbers  # ~x is -x - 1, which never overflows
+def _order_of_rows(users_L: IntArray, given: _Pairs, *, highest_first: bool, name: str | None) -> npt.NDArray[Any]:
+    """Returns the rows by user, and for each user from the top of the list on."""
+    columns: dict[str, Any] = {"user": pa.array(users_L)}
+    keys = [("user", "ascending")]
+    if given.order is not None:
+        kind = given.order.type
+        if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+            raise DataTypeError(f"column {name!r} holds {kind}; lists are ordered by numbers: cast it")
+        columns["order"] = given.order
+        keys.append(("order", "descending" if highest_first else "ascending"))
+    # a stable sort, so that equal ones keep their order, and quicker than numpy's lexsort
+    rows: npt.NDArray[Any] = pc.sort_indices(pa.table(columns), keys).to_numpy()
+    return rows
 
 
-def _ranked(
-    users_L: IntArray, items_L: IntArray, keys_L: npt.NDArray[Any] | None, num_users: int, max_ranks: int | None
-) -> IntArray:
-    """Returns the lists, int64 ``[U, C]``, best first; shorter ones end in -1."""
-    rows = np.flatnonzero(users_L >= 0)
-    users = users_L[rows]
-    rows = rows[users.argsort(kind="stable") if keys_L is None else np.lexsort((keys_L[rows], users))]
-    users, lengths = users_L[rows], np.bincount(users, minlength=num_users)
-    ranks = np.arange(len(rows)) - (lengths.cumsum() - lengths)[users]
-    width = int(lengths.max() if max_ranks is None else min(lengths.max(), max_ranks))
+def _ranked(users_L: IntArray, items_L: IntArray, num_users: int, max_ranks: int | None) -> IntArray:
+    """Returns the lists, int64 ``[U, C]``, best first; shorter ones end in -1.
+
+    Args:
+        users_L: whose each row is, ascending; -1 for nobody's.
+        items_L: their items, for each user from the top of the list on.
+        num_users: U.
+        max_ranks: where to cut the lists, if anywhere.
+    """
+    first = np.searchsorted(users_L, 0)  # the first row that is somebody's
+    users, items = users_L[first:], items_L[first:]
+    lengths_U = np.bincount(users, minlength=num_users)
+    ranks = np.arange(len(users)) - (lengths_U.cumsum() - lengths_U)[users]
+    width = int(lengths_U.max() if max_ranks is None else min(lengths_U.max(), max_ranks))
     ranked_UC = np.full((num_users, width), -1)
     counts = ranks < width
-    ranked_UC[users[counts], ranks[counts]] = items_L[rows[counts]]
+    ranked_UC[users[counts], ranks[counts]] = items[counts]
     return ranked_UC
 
 

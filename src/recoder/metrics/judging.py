@@ -84,8 +84,15 @@ class Judge:
     def add(self, lists: UserLists) -> None:
         """Judges the lists of more users."""
         submitted = self._submit(lists)
-        known_MB = [*self._values_of_hits(lists), *self._values_of_lists(lists)]
-        self._pending.append((np.array(known_MB).reshape(len(known_MB), len(lists.ranked_BC)), submitted))
+        known_MB = np.empty((len(self._from_hits) + len(self._from_lists), len(lists.ranked_BC)))
+        for row_B, (metric, values_B) in zip(known_MB, self._known_values(lists), strict=True):
+            if np.shape(values_B) != row_B.shape:
+                raise ShapeError(
+                    f"{metric} was asked for {len(row_B)} users and returned an array of shape {np.shape(values_B)}; "
+                    "a value for each user is needed"
+                )
+            row_B[:] = values_B
+        self._pending.append((known_MB, submitted))
 
     def result(self, users: IntArray, user_ids: IdMap | None = None) -> EvaluationResult:
         """Returns the values of all users so far; for the arguments see ``EvaluationResult``."""
@@ -98,6 +105,11 @@ class Judge:
             catalogue={metric: metric.from_counts(self._counts[metric.k]) for metric in self._from_counts},
             user_ids=user_ids,
         )
+
+    def _known_values(self, lists: UserLists) -> Iterator[tuple[Metric, FloatArray]]:
+        """Yields the metrics of hits, then those of lists, each with its values."""
+        yield from zip(self._from_hits, self._values_of_hits(lists), strict=True)
+        yield from zip(self._from_lists, self._values_of_lists(lists), strict=True)
 
     def _values_of_hits(self, lists: UserLists) -> list[FloatArray]:
         if not self._from_hits:
