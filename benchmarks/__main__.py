@@ -10,6 +10,8 @@ MAINS = {
     "phases": "benchmarks.speed.phases",
     "precision": "benchmarks.speed.precision",
     "real_data": "benchmarks.real_data",
+    "quality": "benchmarks.quality.cli",
+    "papers": "benchmarks.papers.cli",
 }
 
 

@@ -6,6 +6,7 @@ import os
 import platform
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -22,7 +23,16 @@ from recoder.metrics import NDCG
 from recoder.model import Recoder
 from recoder.nn import DynamicAutoencoder, FactorizationModel, MatrixFactorization, Popularity
 
-__all__ = ["DATA_SETS", "Protocol", "ReloadError", "environment", "read_data_set", "reloaded", "run_once"]
+__all__ = [
+    "DATA_SETS",
+    "Protocol",
+    "ReloadError",
+    "environment",
+    "read_data_set",
+    "read_interactions",
+    "reloaded",
+    "run_once",
+]
 
 DATA_SETS = {
     "goodbooks-10k-v1": ("ratings of 4 and 5", ["interactions.parquet"], 4.0),
@@ -61,7 +71,20 @@ def read_data_set(folder: Path, name: str) -> Interactions:
         FileNotFoundError: if a file is missing.
     """
     _, files, min_rating = DATA_SETS[name]
-    table = pa.concat_tables([pq.read_table(folder / name / file) for file in files])
+    return read_interactions([folder / name / file for file in files], min_rating)
+
+
+def read_interactions(files: Sequence[Path], min_rating: float | None) -> Interactions:
+    """Returns the interactions in Parquet files, each of weight 1.
+
+    Args:
+        files: with columns ``user_id`` and ``item_id``; all of them together are the set.
+        min_rating: the least ``rating`` that counts. None: all rows count, and repeats count once.
+
+    Raises:
+        FileNotFoundError: if a file is missing.
+    """
+    table = pa.concat_tables([pq.read_table(file) for file in files])
     if min_rating is None:
         return Interactions.from_frame(table, user="user_id", item="item_id")
     rated = Interactions.from_frame(table, user="user_id", item="item_id", weight="rating")

@@ -9,9 +9,10 @@ import sys
 import venv
 from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib.metadata import distributions
 from pathlib import Path
 
-__all__ = ["RIVALS", "Environment", "Unavailable", "python_of"]
+__all__ = ["RIVALS", "Environment", "Unavailable", "python_of", "versions_in"]
 
 PROJECT = Path(__file__).parents[2]
 
@@ -88,15 +89,24 @@ class Unavailable(Exception):
     """A rival cannot be measured here; the message says why."""
 
 
-def python_of(rival: str, folder: Path) -> Path:
+def python_of(rival: str, folder: Path, *, may_install: bool = True) -> Path:
     """Returns the Python of a rival's environment, which is made in ``folder`` if it is not there yet.
 
+    Args:
+        rival: a key of ``RIVALS``.
+        folder: of all environments.
+        may_install: make it if it is missing or older than what is asked for; else it is taken as it is.
+
     Raises:
-        Unavailable: if it does not install or does not run.
+        Unavailable: if it does not install or does not run, or is missing and may not be made.
     """
     environment = RIVALS[rival]
     home = folder / environment.name
     python, stamp = home / "bin" / "python", home / "installed"
+    if not may_install:
+        if stamp.exists():
+            return python
+        raise Unavailable(f"{environment.title} is not installed in {folder.name}/")
     requirements = [*environment.packages, *_pinned(environment.pinned)]
     wanted = json.dumps([requirements, environment.bare_packages, environment.check, sys.version])
     wanted = hashlib.sha256(wanted.encode()).hexdigest()
@@ -111,6 +121,13 @@ def python_of(rival: str, folder: Path) -> Path:
     _run([str(python), "-c", environment.check], f"{environment.title} does not run")
     stamp.write_text(wanted, encoding="utf-8")
     return python
+
+
+def versions_in(rival: str, folder: Path) -> dict[str, str]:
+    """Returns the version of each package in a rival's environment; nothing where it was not made."""
+    homes = [str(path) for path in (folder / RIVALS[rival].name).glob("lib/python*/site-packages")]
+    found = ((held.metadata["Name"], held.version) for held in distributions(path=homes))
+    return dict(sorted(found))
 
 
 def _pinned(names: Iterable[str]) -> list[str]:

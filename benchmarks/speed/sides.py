@@ -16,7 +16,7 @@ from benchmarks.speed.data import DataFolder
 from benchmarks.speed.environments import RIVALS, Unavailable, python_of
 from benchmarks.speed.works import OURS, Side
 
-__all__ = ["Starter", "Worker", "starter"]
+__all__ = ["WORKERS", "Starter", "Worker", "python_and_variables", "starter"]
 
 WORKERS = Path(__file__).parent / "workers"
 PROJECT = Path(__file__).parents[2]
@@ -69,10 +69,36 @@ class Worker:
             raise Unavailable(answer["error"])
         return answer
 
-    def stop(self) -> None:
-        """Ends the process."""
+    def kill(self) -> None:
+        """Ends the process at once, from any thread; whoever waits for an answer gets ``Unavailable``."""
         self._process.kill()
+
+    def stop(self) -> None:
+        """Ends the process, and waits for its end."""
+        self.kill()
         self._process.communicate()
+
+
+def python_and_variables(
+    environment: str, folder: Path, *, threads: int, may_install: bool = True
+) -> tuple[str, dict[str, str]]:
+    """Returns the Python that a side runs in, and the environment variables of its process.
+
+    Args:
+        environment: ``OURS``, or a rival's name.
+        folder: of the rivals' environments.
+        threads: of the process.
+        may_install: as of ``python_of``.
+
+    Raises:
+        Unavailable: as ``python_of``.
+    """
+    variables = {name: value for name, value in os.environ.items() if name not in SLOWING}
+    variables |= dict.fromkeys(THREADS, str(threads))
+    if environment == OURS:
+        return sys.executable, variables | {"PYTHONPATH": str(PROJECT / "src")}
+    python = python_of(environment, folder, may_install=may_install)
+    return str(python), variables | dict(RIVALS[environment].variables)
 
 
 Starter = Callable[[str, Side], contextlib.AbstractContextManager[tuple[Worker, dict[str, Any]]]]
@@ -91,12 +117,8 @@ def starter(out: Path, data: DataFolder, *, environments: Path, threads: int) ->
 
     @contextlib.contextmanager
     def start(label: str, side: Side) -> Iterator[tuple[Worker, dict[str, Any]]]:
-        python, script, extra = sys.executable, "ours.py", {"PYTHONPATH": str(PROJECT / "src")}
-        if side.environment != OURS:
-            rival = RIVALS[side.environment]
-            python, script, extra = str(python_of(rival.name, environments)), rival.worker, dict(rival.variables)
-        variables = {name: value for name, value in os.environ.items() if name not in SLOWING}
-        variables |= dict.fromkeys(THREADS, str(threads)) | extra
+        script = "ours.py" if side.environment == OURS else RIVALS[side.environment].worker
+        python, variables = python_and_variables(side.environment, environments, threads=threads)
         task = asdict(side.task) | {"threads": threads}
         for key in ("data", "target"):
             if key in task:

@@ -1,0 +1,136 @@
+"""The command line of the papers' benchmark."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from benchmarks.papers.files import SETS, PaperSet
+from benchmarks.papers.published import PUBLISHED, Published
+from benchmarks.papers.split import PaperSplit, split_as_liang
+from benchmarks.papers.stand_in import scaled_down, write_stand_in
+from benchmarks.quality.judging import METRICS
+from benchmarks.speed.lines import markdown_table, number_text
+from recoder.errors import RecoderError
+from recoder.metrics import NDCG, EvaluationResult, Recall
+from recoder.recipes import RECIPES, recipe
+
+__all__ = ["main"]
+
+# most popular first: known numbers would show an error of the split or of the metrics before anything is trained
+RECIPE_ORDER = ("popularity", "ease", "als", "autoencoder", "multvae", "recvae")
+COLUMNS = (Recall(k=20), Recall(k=50), NDCG(k=100))
+
+_WARNING = """\
+##################################################################
+#  A STAND-IN: SMALL FILES THAT ARE MADE UP, IN THE FORMAT OF     #
+#  THE ORIGINAL ONES. THESE NUMBERS SAY NOTHING OF THE PAPERS'.   #
+##################################################################
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Prints our numbers beside the published ones, and returns the exit status."""
+    options = _parser().parse_args(arguments)
+    names = options.recipes or [name for name in RECIPE_ORDER if name in RECIPES]
+    unknown = [name for name in names if name not in RECIPES]
+    if unknown:
+        print(f"--recipes names {', '.join(unknown)}; there are {', '.join(RECIPES)}", file=sys.stderr)
+        return 2
+    if not options.stand_in and options.folder is None:
+        print("name the folder of the original files by --folder, or pass --stand-in", file=sys.stderr)
+        return 2
+    # torch says once, at the first sparse tensor, that it does not check them
+    warnings.filterwarnings("ignore", message="Sparse invariant checks are implicitly disabled")
+    with tempfile.TemporaryDirectory(prefix="recoder-papers-") as made:
+        paper_set, folder = SETS[options.set], options.folder
+        if options.stand_in:
+            paper_set, folder = scaled_down(paper_set), Path(made)
+            write_stand_in(options.set, folder)
+        elif not list(folder.glob(paper_set.files)):
+            print(f"{folder} has no {paper_set.files}; {paper_set.title} is not there", file=sys.stderr)
+            return 2
+        try:
+            split = _read(paper_set, folder)
+        except RecoderError as error:
+            print(error, file=sys.stderr)
+            return 2
+    _report(options.set, paper_set, split, names, is_stand_in=options.stand_in, seed=options.seed)
+    return 0
+
+
+def _read(paper_set: PaperSet, folder: Path) -> PaperSplit:
+    return split_as_liang(
+        paper_set.read(folder),
+        num_held_out=paper_set.num_held_out,
+        min_of_user=paper_set.min_of_user,
+        min_of_item=paper_set.min_of_item,
+    )
+
+
+def _report(
+    name: str, paper_set: PaperSet, split: PaperSplit, recipes: Sequence[str], *, is_stand_in: bool, seed: int
+) -> None:
+    """Prints the sizes, and a line for each model as soon as it is known."""
+    if is_stand_in:
+        print(_WARNING)
+    title = f"{paper_set.title}{', a stand-in' * is_stand_in}"
+    train = split.train
+    print(
+        f"{title}: {train.num_users:,} users in training, {train.num_items:,} items, "
+        f"{train.interactions_matrix.nnz:,} interactions; {len(split.test):,} test users\n"
+    )
+    rows = []
+    for row in _rows(name, split, recipes, seed):
+        print(f"{row[0]}: done", file=sys.stderr, flush=True)
+        rows.append(row)
+    here = "here, on a stand-in" if is_stand_in else "here"
+    headings = ["model", "training, s"]
+    headings += [f"{metric.metric_name}, {where}" for metric in COLUMNS for where in ("published", here)]
+    print(markdown_table((*headings, "published in"), rows))
+    if is_stand_in:
+        print(_WARNING)
+
+
+def _rows(name: str, split: PaperSplit, recipes: Sequence[str], seed: int) -> Iterator[tuple[str, ...]]:
+    """Yields the line of each model: published numbers are the papers', the others ours."""
+    published = {entry.recipe: entry for entry in PUBLISHED[name]}
+    for model in recipes:
+        started = time.perf_counter()
+        recoder = recipe(model).fit(split.train, None, seed=seed)
+        seconds = time.perf_counter() - started
+        result = recoder.evaluate(split.test, max(metric.k for metric in METRICS), COLUMNS, batch_size=500)
+        yield _row(model, seconds, published.pop(model, None), result)
+    for entry in published.values():
+        yield _row(entry.recipe, None, entry, None)
+
+
+def _row(
+    model: str, seconds: float | None, entry: Published | None, result: EvaluationResult | None
+) -> tuple[str, ...]:
+    cells = [model if entry is None else f"{model} ({entry.model})", "-" if seconds is None else number_text(seconds)]
+    for column, metric in enumerate(COLUMNS):
+        value = None if entry is None else entry.values[column]
+        cells.append("-" if value is None else f"{value:.3f}")
+        cells.append("-" if result is None else f"{result.mean[metric]:.4f} ± {result.stderr[metric]:.4f}")
+    return (*cells, "-" if entry is None else entry.source)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks papers",
+        description="Prints our numbers beside the published ones, on the split of Liang et al. 2018.",
+    )
+    parser.add_argument("set", choices=sorted(SETS))
+    parser.add_argument("--folder", type=Path, help="of the original files; nothing is downloaded")
+    parser.add_argument("--stand-in", action="store_true", help="make small files in its format, to try the program")
+    parser.add_argument(
+        "--recipes", type=lambda text: text.split(","), metavar="NAME,...", help=f"of {', '.join(RECIPES)}"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the models (default: %(default)s)")
+    return parser

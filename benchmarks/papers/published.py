@@ -1,0 +1,46 @@
+"""What papers report under this protocol: Recall@20, Recall@50, NDCG@100 of the test users; None: not in the paper."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["PUBLISHED", "Published"]
+
+
+@dataclass(frozen=True)
+class Published:
+    """A paper's numbers.
+
+    Attributes:
+        model: what the paper calls it.
+        recipe: ours of the same model.
+        recall_20, recall_50, ndcg_100: the numbers, as printed.
+        source: the paper.
+    """
+
+    model: str
+    recipe: str
+    recall_20: float | None
+    recall_50: float | None
+    ndcg_100: float | None
+    source: str
+
+    @property
+    def values(self) -> tuple[float | None, ...]:
+        """The numbers in the order of the table."""
+        return self.recall_20, self.recall_50, self.ndcg_100
+
+
+_LIANG = "Liang et al. 2018, arXiv:1802.05814"
+_STECK = "Steck 2019, arXiv:1905.03375"
+_SHENBIN = "Shenbin et al. 2020, arXiv:1912.11160"
+
+PUBLISHED: dict[str, tuple[Published, ...]] = {
+    "ml-20m": (
+        Published("Mult-VAE", "multvae", 0.395, 0.537, 0.426, _LIANG),
+        Published("EASE", "ease", 0.391, 0.521, 0.420, _STECK),
+        Published("RecVAE", "recvae", 0.414, 0.553, 0.442, _SHENBIN),
+    ),
+    "msd": (Published("EASE", "ease", None, None, 0.389, _STECK),),
+    "netflix": (),
+}

@@ -1,0 +1,174 @@
+"""Cells of the table, and the files that their results are kept in, so that an interrupted run goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.quality.contestants import Contestant
+from benchmarks.quality.judging import METRICS
+from benchmarks.quality.sets import Protocol, SplitFiles
+from benchmarks.speed.environments import versions_in
+from benchmarks.speed.store import source_hash
+from recoder._files import atomic_write
+
+__all__ = ["Cell", "CellStore", "Outcome", "code_of"]
+
+FORMAT = 1
+OUR_CODE = ("src/recoder/**/*.py", "src/recoder/**/*.[ch]", "hatch_build.py")
+SHARED_WORKER_FILES = ("benchmarks/quality/workers/cell.py", "benchmarks/speed/workers/protocol.py")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training and judgement.
+
+    Attributes:
+        data_set: its name.
+        seed: of the split and of the model.
+        contestant: who.
+        point: of the contestant's grid.
+    """
+
+    data_set: str
+    seed: int
+    contestant: Contestant
+    point: int
+
+    @property
+    def name(self) -> str:
+        """In words, fit for a file name."""
+        who = re.sub(r"[^a-z0-9.]+", "-", self.contestant.name.lower())
+        return f"{self.data_set}-{who}-{self.point}-seed{self.seed}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a cell.
+
+    Attributes:
+        kind: ``"measured"``, ``"over time"``, ``"no memory"`` or ``"failed"``.
+        reason: why there are no numbers.
+        limit_s: the time limit that it ran under.
+        numbers: ``train_seconds``, ``recommend_seconds``, ``peak_mib``; ``valid`` and ``test``: means by metric.
+        test_values: each test user's value by metric.
+        about: versions, machine and commit.
+    """
+
+    kind: str
+    limit_s: float
+    reason: str = ""
+    numbers: Mapping[str, Any] | None = None
+    test_values: Mapping[str, npt.NDArray[np.float64]] | None = None
+    about: Mapping[str, Any] | None = None
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether there are numbers."""
+        return self.kind == "measured"
+
+
+class CellStore:
+    """A JSON file for each cell, and beside it the users' values; the names hold a hash of all that decides a result.
+
+    Args:
+        folder: of the files.
+        split_of: returns the files of a data set and a seed.
+        code_of: returns what stands for the code of a contestant.
+        protocol: how all are judged.
+        threads: of each process.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        split_of: Callable[[str, int], SplitFiles],
+        code_of: Callable[[Contestant], Any],
+        protocol: Protocol,
+        threads: int,
+    ) -> None:
+        self._folder = folder
+        self._split_of = split_of
+        self._code_of = code_of
+        self._protocol = protocol
+        self._threads = threads
+
+    def settings(self, cell: Cell) -> dict[str, Any]:
+        """Returns all that decides a cell's result, as JSON values."""
+        who = cell.contestant
+        return {
+            "format": FORMAT,
+            "data set": cell.data_set,
+            "split": self._split_of(cell.data_set, cell.seed).about["fingerprint"],
+            "seed": cell.seed,
+            "environment": who.environment,
+            "worker": who.worker,
+            "model": who.model,
+            "settings": dict(who.grid[cell.point]),
+            "histories in training": who.histories_in_training,
+            "code": self._code_of(who),
+            "protocol": asdict(self._protocol),
+            "threads": self._threads,
+        }
+
+    def path(self, cell: Cell) -> Path:
+        """Returns the cell's file."""
+        described = json.dumps(self.settings(cell), sort_keys=True)
+        return self._folder / f"{cell.name}-{hashlib.sha256(described.encode()).hexdigest()[:12]}.json"
+
+    def find(self, cell: Cell) -> Outcome | None:
+        """Returns what became of the cell, or None if it was not tried with these settings and this code."""
+        path = self.path(cell)
+        if not path.exists():
+            return None
+        held = json.loads(path.read_text(encoding="utf-8"))
+        values = None
+        if held["kind"] == "measured":
+            with np.load(path.with_suffix(".npz")) as arrays:
+                values = {metric.metric_name: arrays[metric.metric_name] for metric in METRICS}
+        return Outcome(
+            kind=held["kind"],
+            limit_s=held["limit_s"],
+            reason=held["reason"],
+            numbers=held["numbers"],
+            test_values=values,
+            about=held["about"],
+        )
+
+    def has_any(self, data_set: str) -> bool:
+        """Whether a cell of the data set was ever kept."""
+        return any(self._folder.glob(f"{data_set}-*.json"))
+
+    def keep(self, cell: Cell, outcome: Outcome) -> None:
+        """Writes what became of the cell; the JSON file last, so that where it is all is there."""
+        path = self.path(cell)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if outcome.test_values is not None:
+            with atomic_write(path.with_suffix(".npz")) as temporary, temporary.open("wb") as file:
+                np.savez(file, **outcome.test_values)  # type: ignore[arg-type]  # its stubs take the flag for one of them
+        content = {"settings": self.settings(cell)}
+        content |= {name: getattr(outcome, name) for name in ("kind", "limit_s", "reason", "numbers", "about")}
+        with atomic_write(path) as temporary:
+            temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def code_of(contestant: Contestant, environments: Path) -> Any:
+    """Returns what stands for the code that a contestant's results depend on.
+
+    Of ours the sources and the worker; of a rival the worker and the versions of the packages in its environment.
+    """
+    worker = (f"benchmarks/quality/workers/{contestant.worker}", *SHARED_WORKER_FILES)
+    if contestant.is_ours:
+        return source_hash((*OUR_CODE, *worker))
+    if contestant.environment == "recoder-0.4.0":
+        worker = (*worker, "benchmarks/speed/workers/recoder_040.py")
+    return [source_hash(worker), versions_in(contestant.environment, environments)]

@@ -1,0 +1,221 @@
+"""The command line of the quality benchmark."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from benchmarks.quality.cells import CellStore, Outcome, code_of
+from benchmarks.quality.contestants import CONTESTANTS, SMOKE_CONTESTANTS, Contestant
+from benchmarks.quality.judging import MAIN_METRIC
+from benchmarks.quality.page import render_page, results_text
+from benchmarks.quality.plots import draw
+from benchmarks.quality.running import Runner
+from benchmarks.quality.schedule import Schedule
+from benchmarks.quality.sets import DATA_SETS, SMOKE_SETS, Protocol, SplitFolder, make_smoke_set, read_set
+from benchmarks.quality.summary import SetResults, entries_of, points_of
+from benchmarks.speed.environments import Unavailable, python_of
+from benchmarks.speed.machine import describe_machine
+from recoder._files import atomic_write
+
+__all__ = ["main"]
+
+PROJECT = Path(__file__).parents[2]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs what is missing, prints the tables, writes the page of what there is, and returns the exit status."""
+    options = _parser().parse_args(arguments)
+    sets, contestants, out = DATA_SETS, CONTESTANTS, options.out
+    if options.smoke:
+        sets, contestants, out = SMOKE_SETS, SMOKE_CONTESTANTS, options.out / "smoke"
+    try:
+        chosen_sets = _chosen(options.only, {name: name for name in sets}, "--only")
+        chosen_contestants = _chosen(options.contestants, {who.name: who for who in contestants}, "--contestants")
+        read = _reader(options)
+    except LookupError as error:
+        print(error, file=sys.stderr)
+        return 2
+    # torch says once, at the first sparse tensor, that it does not check them
+    warnings.filterwarnings("ignore", message="Sparse invariant checks are implicitly disabled")
+    protocol = Protocol()
+    splits = SplitFolder(out / "splits", read, protocol)
+    split_of = cache(splits.split)
+    store = CellStore(
+        out / "cells",
+        split_of=split_of,
+        code_of=cache(lambda who: code_of(who, options.envs)),
+        protocol=protocol,
+        threads=options.threads,
+    )
+    kinds = ("failed", "no memory") if options.retry else ()
+    schedule = Schedule(store.find, limit_s=60 * options.limit_minutes, seeds=options.seeds, retry_kinds=kinds)
+    if options.status:
+        print(schedule.status_text(chosen_sets, chosen_contestants))
+        return 0
+    _install_rivals(chosen_contestants, options)
+    runner = Runner(
+        environments=options.envs,
+        logs=out / "logs",
+        protocol=protocol,
+        threads=options.threads,
+        limit_s=60 * options.limit_minutes,
+        may_install=not options.no_install,
+        about={"machine": describe_machine(), "commit": _commit()},
+    )
+    stopped = False
+    try:
+        _run_missing(schedule, chosen_sets, chosen_contestants, runner, store, split_of, 60 * options.budget_minutes)
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on with the first cell that is missing", file=sys.stderr)
+        stopped = True
+    results = [
+        SetResults(name, {who: found for who in contestants if (found := schedule.outcomes(name, who))})
+        for name in sets
+        if store.has_any(name)
+    ]
+    results = [of_set for of_set in results if of_set.outcomes]
+    for of_set in results:
+        if of_set.name in chosen_sets:
+            print(f"\n## {of_set.name}\n\n{results_text(of_set)}")
+    page, images = (out / "QUALITY.md", out) if options.smoke else (options.page, options.images)
+    facts = {
+        "protocol": protocol,
+        "threads": options.threads,
+        "seeds": options.seeds,
+        "limit_s": 60 * options.limit_minutes,
+        "used": sets,
+        "splits": {of_set.name: split_of(of_set.name, 0).about for of_set in results},
+    }
+    _write_page(results, facts, page, images)
+    print(f"wrote {page}")
+    return 130 if stopped else 0
+
+
+def _install_rivals(contestants: Sequence[Contestant], options: argparse.Namespace) -> None:
+    """Makes the environments that are missing, before results are looked for by the versions in them."""
+    if options.no_install:
+        return
+    for rival in dict.fromkeys(who.environment for who in contestants if not who.is_ours):
+        # what does not install is said where it is to run
+        with contextlib.suppress(Unavailable):
+            python_of(rival, options.envs)
+
+
+def _run_missing(
+    schedule: Schedule,
+    sets: Sequence[str],
+    contestants: Sequence[Contestant],
+    runner: Runner,
+    store: CellStore,
+    split_of: Callable[[str, int], Any],
+    budget_s: float,
+) -> None:
+    """Runs one missing cell after the other, none after the budget is spent."""
+    end = time.monotonic() + budget_s
+    for cell in schedule.missing(sets, contestants):
+        if time.monotonic() > end:
+            print("the budget is spent; the same command goes on with the next cell", file=sys.stderr)
+            return
+        outcome = runner.run(cell, split_of(cell.data_set, cell.seed))
+        store.keep(cell, outcome)
+        print(f"{cell.name}: {_summary(outcome)}", file=sys.stderr, flush=True)
+
+
+def _summary(outcome: Outcome) -> str:
+    if outcome.numbers is None:
+        return f"{outcome.kind}: {outcome.reason}"
+    name = MAIN_METRIC.metric_name
+    return (
+        f"{outcome.numbers['train_seconds']:.1f} s, {outcome.numbers['peak_mib']:.0f} MiB, {name} "
+        f"{outcome.numbers['valid'][name]:.4f} on validation users, {outcome.numbers['test'][name]:.4f} on test users"
+    )
+
+
+def _write_page(results: Sequence[SetResults], facts: dict[str, Any], page: Path, images: Path) -> None:
+    pictures = {}
+    for of_set in results:
+        points = points_of(of_set)
+        if points:
+            pictures[of_set.name] = f"quality-{of_set.name}.png"
+            chosen = [(entry.contestant, entry.point) for entry in entries_of(of_set)]
+            title = f"{of_set.name}: {MAIN_METRIC.metric_name} against training time"
+            draw(title, points, chosen, images / pictures[of_set.name])
+    text = render_page(results, facts, images=os.path.relpath(images, page.parent), pictures=pictures)
+    with atomic_write(page) as path:
+        path.write_text(text, encoding="utf-8")
+
+
+def _reader(options: argparse.Namespace) -> Callable[[str], Any]:
+    if options.smoke:
+        return make_smoke_set
+    if options.data is None or not options.data.is_dir():
+        raise LookupError(f"--data (default: RECODER_DATA_DIR) is {options.data}; name the folder of the data sets")
+    return lambda name: read_set(options.data, name)
+
+
+def _chosen(names: Sequence[str], known: dict[str, Any], option: str) -> list[Any]:
+    """Returns what the names mean; all if there are none.
+
+    Raises:
+        LookupError: if one is unknown.
+    """
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise LookupError(f"{option} names {', '.join(unknown)}; there are {', '.join(known)}")
+    return [known[name] for name in names or known]
+
+
+def _commit() -> str:
+    """Returns the commit that runs, and whether files differ from it; a question mark outside a repository."""
+    git = ["git", "-C", str(PROJECT)]
+    found = [
+        subprocess.run([*git, *command], capture_output=True, text=True, check=False)
+        for command in (["rev-parse", "--short=12", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+    ]
+    if any(done.returncode for done in found):
+        return "?"
+    return found[0].stdout.strip() + (" and changes" if found[1].stdout.strip() else "")
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in _names(text)]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks quality", description="Measures quality and training time beside the rivals."
+    )
+    named = os.environ.get("RECODER_DATA_DIR")
+    out = PROJECT / "benchmarks" / "out"
+    add = parser.add_argument
+    add("--data", type=Path, default=Path(named) if named else None, help="data sets (default: RECODER_DATA_DIR)")
+    add("--only", type=_names, default=[], metavar="SET,...", help=f"of {', '.join(DATA_SETS)}")
+    who = ", ".join(contestant.name for contestant in CONTESTANTS)
+    add("--contestants", type=_names, default=[], metavar="NAME,...", help=f"of {who}")
+    add("--seeds", type=_numbers, default=[0, 1, 2], metavar="N,...", help="that chosen settings run with (0,1,2)")
+    add("--threads", type=int, default=2, help="of each process (default: %(default)s)")
+    add("--limit-minutes", type=float, default=60.0, help="that a cell may take (default: %(default)s)")
+    add("--budget-minutes", type=float, default=float("inf"), help="start no cell after so many")
+    add("--retry", action="store_true", help="run again what failed or did not fit into memory")
+    add("--status", action="store_true", help="tell what was run and what is missing, and run nothing")
+    add("--smoke", action="store_true", help="tiny data that is made up, no rivals, to try the program")
+    add("--envs", type=Path, default=out / "envs", help="folder of the rivals' environments")
+    add("--no-install", action="store_true", help="take the rivals' environments as they are")
+    add("--out", type=Path, default=out / "quality", help="folder of results and splits")
+    add("--page", type=Path, default=PROJECT / "benchmarks" / "QUALITY.md", help="page to write")
+    add("--images", type=Path, default=PROJECT / "docs" / "images", help="folder of its pictures")
+    return parser

@@ -1,0 +1,182 @@
+"""Who takes part, and the settings that each may choose from: four for everyone, the default first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.speed.works import OURS
+from recoder.recipes import RECIPES
+
+__all__ = ["CONTESTANTS", "GRID_SIZE", "SMOKE_CONTESTANTS", "Contestant", "settings_text"]
+
+GRID_SIZE = 4
+
+Settings = Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Contestant:
+    """A model of a library, and its grid.
+
+    Attributes:
+        name: as in ``--contestants`` and in tables.
+        environment: ``OURS``, or the rival's name in ``benchmarks.speed.environments.RIVALS``.
+        worker: the script in ``workers/`` that trains it.
+        model: what the worker calls it; of ours the recipe.
+        grid: changes of the defaults, one for each point; the first is the default.
+        source: where the grid comes from.
+        histories_in_training: the model only knows the users it is trained with: the held-out users' histories
+            are added to its training data.
+        bytes_per_item_pair: memory that it needs for every two items, at its peak; 0: none that grows like that.
+        twin: another contestant that computes the same, so that they can only tie at equal settings.
+        note: what a reader must know of it.
+    """
+
+    name: str
+    environment: str
+    worker: str
+    model: str
+    grid: tuple[Settings, ...]
+    source: str
+    histories_in_training: bool = False
+    bytes_per_item_pair: float = 0.0
+    twin: str | None = None
+    note: str = ""
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is a model of this library."""
+        return self.environment == OURS
+
+
+_GRIDS: dict[str, tuple[Settings, ...]] = {
+    "popularity": ({},),
+    "autoencoder": (
+        {},
+        {"noise_prob": 0.7},
+        {"dropout_prob": 0.5},
+        {"num_epochs": 40},
+    ),
+    "mf": (
+        {},
+        {"embedding_size": 200},
+        {"lr": 3e-2},
+        {"num_epochs": 40},
+    ),
+    "als": (
+        {},
+        {"factors": 64},
+        {"unobserved_weight": 0.02, "regularization": 0.002},
+        {"unobserved_weight": 0.3, "regularization": 0.007},
+    ),
+    "ease": ({}, {"l2": 50.0}, {"l2": 150.0}, {"l2": 500.0}),
+    "edlae": ({}, {"dropout_prob": 0.2}, {"dropout_prob": 0.5}, {"dropout_prob": 0.7}),
+    "multvae": ({}, {"hidden_layers": [600, 200]}, {"anneal_cap": 0.4}, {"num_epochs": 40}),
+    "recvae": ({}, {"gamma": 0.0035}, {"gamma": 0.01}, {"num_epochs": 40}),
+    "elsa": ({}, {"embedding_size": 256}, {"embedding_size": 1024}, {"num_epochs": 20}),
+}
+_NOTES = {"mf": "knows only users of its training: the held-out users' histories are part of it"}
+# the Gram matrix and its inverse, in float32
+_BYTES_PER_ITEM_PAIR = {"ease": 8.0, "edlae": 8.0}
+
+_OURS = tuple(
+    Contestant(
+        name,
+        OURS,
+        "ours.py",
+        name,
+        grid,
+        source="the recipe, and what is most worth changing in it",
+        histories_in_training=name == "mf",
+        bytes_per_item_pair=_BYTES_PER_ITEM_PAIR.get(name, 0.0),
+        note=_NOTES.get(name, ""),
+    )
+    for name, grid in _GRIDS.items()
+    if name in RECIPES
+)
+
+_RIVALS = (
+    Contestant(
+        "implicit ALS",
+        "implicit",
+        "implicit_quality.py",
+        "als",
+        (
+            {},
+            {"bm25": True, "factors": 64, "regularization": 0.05, "alpha": 2.0},
+            {"bm25": True, "factors": 200, "regularization": 0.05, "alpha": 2.0},
+            {"factors": 200, "regularization": 10.0, "alpha": 10.0},
+        ),
+        source="defaults; the settings and the BM25 weights of implicit's tutorial, the same with 200 factors; and "
+        "unweighted with more confidence and regularization",
+    ),
+    Contestant(
+        "implicit BPR",
+        "implicit",
+        "implicit_quality.py",
+        "bpr",
+        (
+            {},
+            {"learning_rate": 0.05},
+            {"learning_rate": 0.05, "iterations": 300},
+            {"learning_rate": 0.1, "regularization": 0.002},
+        ),
+        source="defaults; and faster or longer training",
+        note="cannot fold users in (`recalculate_user` is not supported): a held-out user gets the mean of the factors "
+        "of the items in their history, which did better than training with these histories",
+    ),
+    Contestant(
+        "irspack iALS",
+        "irspack",
+        "irspack_quality.py",
+        "ials",
+        (
+            {},
+            {"n_components": 200, "alpha0": 0.1, "reg": 0.003},
+            {"n_components": 200, "alpha0": 0.02, "reg": 0.002},
+            {"n_components": 200, "alpha0": 0.3, "reg": 0.007},
+        ),
+        source="defaults of the class, whose `alpha0=0` gives what was not seen no weight; weights and regularization "
+        "of Rendle et al. 2021 (arXiv:2110.14037) for ML-20M, MSD and ML-1M, with 200 factors",
+    ),
+    Contestant(
+        "irspack DenseSLIM",
+        "irspack",
+        "irspack_quality.py",
+        "dense_slim",
+        ({}, {"reg": 50.0}, {"reg": 150.0}, {"reg": 500.0}),
+        source="default; and around the 200 to 1000 of Steck 2019 (arXiv:1905.03375), less for smaller sets",
+        bytes_per_item_pair=9.0,
+        twin="ease",
+    ),
+    Contestant(
+        "recoder 0.4.0",
+        "recoder-0.4.0",
+        "recoder_040_quality.py",
+        "autoencoder",
+        (
+            {},
+            {"loss": "logloss"},
+            {"num_epochs": 30},
+            {"loss": "logloss", "num_epochs": 30},
+        ),
+        source="the settings of its manual (100 epochs, 200 factors, noise 0.5, logistic loss, adam with learning rate "
+        "1e-3 and weight decay 2e-5, batches of 500, negative sampling, `sparse=True`); and around them",
+    ),
+)
+
+CONTESTANTS = (*_OURS, *_RIVALS)
+
+SMOKE_CONTESTANTS = tuple(
+    Contestant(name, OURS, "ours.py", name, grid, source="quick to train")
+    for name, grid in (("popularity", ({},)), ("autoencoder", ({"num_epochs": 2}, {"num_epochs": 4})))
+)
+"""For trying the program: they need no rival's environment and train in a second."""
+
+
+def settings_text(contestant: Contestant, point: int) -> str:
+    """Returns a point of the grid in words."""
+    words = [f"{name}={value}" for name, value in contestant.grid[point].items()]
+    return ", ".join(words) or "default"

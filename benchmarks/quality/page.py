@@ -1,0 +1,260 @@
+"""``benchmarks/QUALITY.md``, from the results."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from benchmarks.quality.contestants import Contestant, settings_text
+from benchmarks.quality.judging import MAIN_METRIC, METRICS
+from benchmarks.quality.sets import Protocol
+from benchmarks.quality.summary import (
+    Covered,
+    Entry,
+    Mean,
+    Point,
+    SetResults,
+    chosen_point,
+    compared,
+    coverage,
+    entries_of,
+    points_of,
+)
+from benchmarks.speed.lines import markdown_table, number_text
+
+__all__ = ["PageFacts", "render_page", "results_text"]
+
+PageFacts = Mapping[str, Any]
+"""``protocol``, ``threads``, ``seeds``, ``limit_s``, ``used`` (what is used of each set), ``splits`` (sizes)."""
+
+_MAIN = MAIN_METRIC.metric_name
+
+_INTRODUCTION = """\
+# Quality
+
+Written by `python -m benchmarks quality`; not edited by hand.
+
+- Strong generalization (`recoder.data.strong_generalization`; Liang et al. 2018, arXiv:1802.05814): {held_out:.0%} of
+  the users, each with at least {min_interactions} interactions, are held out for validation and as many for the test. A
+  model is given {fold_in:.0%} of a held-out user's interactions and is judged by the rest. All interactions count 1.
+- Everyone reads the same files, and writes the {count} items recommended to each user, what the user has seen left
+  out; the same code judges all lists. The metrics are {metrics}.
+- Everyone is trained with each setting of a grid of four (popularity has none) on the data of seed 0. The best by
+  {main} of its *validation* users is trained with seeds {seeds}, of the split and of the model, and judged on their
+  *test* users.
+- Training time is all that a model needs from the matrix in memory to being able to recommend, without imports and
+  reading. A warm-up on a few users comes before. Recommending is one pass over the test users. Memory is the most that
+  the process held above what it held after imports and warm-up. Each training has a process of its own, {threads}
+  threads and {minutes:g} minutes, one after another.
+- Metrics ± standard error over the test users of all seeds; seconds and memory ± standard error over the seeds.
+"""
+
+_PICTURE = """\
+Seed 0: every point of the grids, the chosen settings large. Points below 0.6 of the best {main} stand at the lower
+edge, with their value.
+"""
+
+_PAIRS = """\
+Ours is {ours} ({settings}), the best of ours on the validation users. Paired difference of {main} over the test users
+of all seeds, with its 95 % interval; a user who is in the test of two seeds counts in both.
+"""
+
+_COVERAGE = """\
+For each point of a rival, trained with seed 0: one of ours with no more training time (5 % tolerance) and no less
+{main} (1e-4 tolerance).
+"""
+
+
+def render_page(results: Sequence[SetResults], facts: PageFacts, *, images: str, pictures: Mapping[str, str]) -> str:
+    """Returns the page in Markdown.
+
+    Args:
+        results: of each data set.
+        facts: what else it tells.
+        images: the way from the page to the folder of the pictures.
+        pictures: the picture's file name of each data set that has one.
+    """
+    protocol: Protocol = facts["protocol"]
+    parts = [
+        _INTRODUCTION.format(
+            held_out=protocol.held_out,
+            min_interactions=protocol.min_interactions,
+            fold_in=protocol.fold_in,
+            count=protocol.count,
+            metrics=_listed([metric.metric_name for metric in METRICS]),
+            main=_MAIN,
+            seeds=_listed([str(seed) for seed in facts["seeds"]]),
+            threads=facts["threads"],
+            minutes=facts["limit_s"] / 60,
+        )
+    ]
+    for of_set in results:
+        parts.append(f"## {of_set.name}\n")
+        parts.append(_about_set(facts["used"][of_set.name], facts["splits"].get(of_set.name)))
+        if of_set.name in pictures:
+            picture = f"{images}/{pictures[of_set.name]}"
+            parts.append(f"![{of_set.name}: training time against {_MAIN}]({picture})\n")
+            parts.append(_PICTURE.format(main=_MAIN))
+        parts.append(results_text(of_set))
+    contestants = list(dict.fromkeys(contestant for of_set in results for contestant in of_set.outcomes))
+    parts += ["## Grids\n", _grids_text(contestants), "## Measured on\n", _measured_on(results, facts)]
+    return "\n".join(parts)
+
+
+def results_text(results: SetResults) -> str:
+    """Returns the tables of a data set."""
+    entries = entries_of(results)
+    parts = [_entries_text(entries)] if entries else ["Nothing was measured yet.\n"]
+    parts += [f"### Our best against the others, {results.name}\n", _pairs_text(entries)] if entries else []
+    points = points_of(results)
+    if points:
+        parts += [f"### At no more training time, {results.name}\n", _coverage_text(coverage(points))]
+    parts += [f"### Every point, {results.name}\n", _points_text(results)]
+    return "\n".join(parts)
+
+
+def _about_set(used: str, split: Mapping[str, Any] | None) -> str:
+    if split is None:
+        return f"Used: {used}.\n"
+    return (
+        f"Used: {used}. With seed 0: {split['users']:,} users in training, {split['items']:,} items, "
+        f"{split['interactions']:,} interactions; {split['held out']:,} users for validation, as many for the test.\n"
+    )
+
+
+def _entries_text(entries: Sequence[Entry]) -> str:
+    headings = ("who", "settings", "seeds", "training, s", "recommending, s", "memory, MiB")
+    headings += tuple(metric.metric_name for metric in METRICS)
+    rows = [
+        (
+            _name(entry.contestant),
+            settings_text(entry.contestant, entry.point),
+            str(len(entry.outcomes)),
+            *(_mean_text(entry.over_seeds(number)) for number in ("train_seconds", "recommend_seconds", "peak_mib")),
+            *(_metric_text(entry.over_users(metric.metric_name)) for metric in METRICS),
+        )
+        for entry in entries
+    ]
+    return markdown_table(headings, rows, num_text_columns=2)
+
+
+def _pairs_text(entries: Sequence[Entry]) -> str:
+    own = [entry for entry in entries if entry.contestant.is_ours]
+    ours = max(own, key=lambda entry: entry.valid_score, default=None)
+    rivals = [entry for entry in entries if not entry.contestant.is_ours]
+    if ours is None or not rivals:
+        return "Nothing to compare.\n"
+    rows = []
+    for rival in rivals:
+        paired, num_seeds = compared(ours, rival)
+        verdict = "higher" if paired.low > 0 else "**lower**" if paired.high < 0 else "no difference"
+        if rival.contestant.twin == ours.contestant.name:
+            verdict += ", the same closed form"
+        rows.append(
+            (
+                rival.contestant.name,
+                settings_text(rival.contestant, rival.point),
+                f"{paired.difference:+.4f}",
+                f"{paired.low:+.4f} to {paired.high:+.4f}",
+                str(num_seeds),
+                verdict,
+            )
+        )
+    settings = settings_text(ours.contestant, ours.point)
+    intro = _PAIRS.format(ours=_name(ours.contestant), settings=settings, main=_MAIN)
+    headings = ("against", "settings", "difference", "95 % interval", "seeds", "ours is")
+    return f"{intro}\n{markdown_table(headings, rows, num_text_columns=2)}"
+
+
+def _coverage_text(covered: Sequence[Covered]) -> str:
+    if not covered:
+        return "No rival was measured.\n"
+    missing = sum(item.ours is None for item in covered)
+    summary = f"{len(covered) - missing} of {len(covered)} points are covered; **{missing} are not**.\n\n"
+    rows = [
+        (*_point_cells(item.rival), *(("**none**", "-", "-", "-") if item.ours is None else _point_cells(item.ours)))
+        for item in sorted(covered, key=lambda item: (item.ours is not None, -item.rival.quality))
+    ]
+    headings = ("rival", "settings", "training, s", _MAIN, "ours", "settings", "training, s", _MAIN)
+    table = markdown_table(headings, rows, num_text_columns=2)
+    return _COVERAGE.format(main=_MAIN) + "\n" + summary + table
+
+
+def _point_cells(point: Point) -> tuple[str, ...]:
+    settings = settings_text(point.contestant, point.point)
+    return (_name(point.contestant), settings, number_text(point.seconds), f"{point.quality:.4f}")
+
+
+def _points_text(results: SetResults) -> str:
+    headings = ("who", "settings", "seed", "training, s", f"{_MAIN}, validation", f"{_MAIN}, test", "")
+    rows = []
+    for contestant, outcomes in results.outcomes.items():
+        chosen = chosen_point(outcomes)
+        for (point, seed), outcome in sorted(outcomes.items(), key=lambda item: item[0]):
+            numbers = outcome.numbers
+            cells = (_name(contestant), settings_text(contestant, point), str(seed))
+            if numbers is None:
+                rows.append((*cells, "-", "-", "-", f"{outcome.kind}: {_one_line(outcome.reason)}"))
+                continue
+            quality = (f"{numbers[part][_MAIN]:.4f}" for part in ("valid", "test"))
+            is_chosen = "chosen" if point == chosen and seed == 0 else ""
+            rows.append((*cells, number_text(numbers["train_seconds"]), *quality, is_chosen))
+    return markdown_table(headings, rows, num_text_columns=2)
+
+
+def _grids_text(contestants: Sequence[Contestant]) -> str:
+    rows = [
+        (
+            _name(contestant),
+            "; ".join(settings_text(contestant, point) for point in range(len(contestant.grid))),
+            contestant.source,
+            contestant.note or "-",
+        )
+        for contestant in contestants
+    ]
+    return markdown_table(("who", "grid", "source", "note"), rows, num_text_columns=4)
+
+
+def _measured_on(results: Sequence[SetResults], facts: PageFacts) -> str:
+    """Returns machines, commits and versions; several of them stand side by side."""
+    found: dict[str, list[str]] = {"threads of each process": [str(facts["threads"])]}
+    for of_set in results:
+        for contestant, outcomes in of_set.outcomes.items():
+            for outcome in outcomes.values():
+                if outcome.about is None:
+                    continue
+                about = dict(outcome.about)
+                machine = {key.replace("_", " "): value for key, value in about["machine"].items()}
+                if contestant.is_ours:
+                    machine["commit"] = about["commit"]
+                machine[f"versions: {contestant.environment}"] = ", ".join(
+                    f"{name} {number}" for name, number in about["versions"].items()
+                )
+                for key, value in machine.items():
+                    text = ", ".join(value) if isinstance(value, list) else str(value)
+                    if text not in found.setdefault(key, []):
+                        found[key].append(text)
+    rows = [(key, " / ".join(values)) for key, values in found.items()]
+    return markdown_table(("what", "value"), rows, num_text_columns=2)
+
+
+def _name(contestant: Contestant) -> str:
+    return f"**{contestant.name}**" if contestant.is_ours else contestant.name
+
+
+def _mean_text(mean: Mean) -> str:
+    return number_text(mean.value) if math.isnan(mean.stderr) else f"{number_text(mean.value)} ± {mean.stderr:.2g}"
+
+
+def _metric_text(mean: Mean) -> str:
+    return f"{mean.value:.4f} ± {mean.stderr:.4f}"
+
+
+def _listed(words: Sequence[str]) -> str:
+    """Returns the words as a sentence lists them."""
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.replace("|", "/").split())

@@ -1,0 +1,85 @@
+"""Which cells there are, and which of them are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from benchmarks.quality.cells import Cell, Outcome
+from benchmarks.quality.contestants import Contestant, settings_text
+from benchmarks.quality.summary import TUNING_SEED, chosen_point
+
+__all__ = ["Schedule"]
+
+
+class Schedule:
+    """The order in which cells are run: the grid with the tuning seed first, then the chosen point with the others.
+
+    Args:
+        find: returns what became of a cell, None if it was not run.
+        limit_s: the time limit of today: what took too long under a lower one is missing.
+        seeds: that the chosen points are run with.
+        retry_kinds: kinds of outcomes that are missing although they are there, on the first time they are asked for.
+    """
+
+    def __init__(
+        self,
+        find: Callable[[Cell], Outcome | None],
+        *,
+        limit_s: float,
+        seeds: Sequence[int],
+        retry_kinds: Sequence[str] = (),
+    ) -> None:
+        self._find = find
+        self._limit_s = limit_s
+        self._seeds = seeds
+        self._retry_kinds = retry_kinds
+
+    def missing(self, sets: Sequence[str], contestants: Sequence[Contestant]) -> Iterator[Cell]:
+        """Yields one missing cell after the other; who takes it has run it before asking for the next."""
+        for name in sets:
+            for contestant in contestants:
+                tuning = [Cell(name, TUNING_SEED, contestant, point) for point in range(len(contestant.grid))]
+                yield from filter(self._is_missing, tuning)
+                # known only now: the cells above were run in the meantime
+                yield from filter(self._is_missing, self._of_seeds(name, contestant))
+
+    def outcomes(self, name: str, contestant: Contestant) -> dict[tuple[int, int], Outcome]:
+        """Returns what became of a contestant's cells, by point and seed."""
+        tuning = [Cell(name, TUNING_SEED, contestant, point) for point in range(len(contestant.grid))]
+        cells = [*tuning, *self._of_seeds(name, contestant)]
+        return {(cell.point, cell.seed): found for cell in cells if (found := self._find(cell)) is not None}
+
+    def status_text(self, sets: Sequence[str], contestants: Sequence[Contestant]) -> str:
+        """Returns a line for each cell that is known by now, and how many of them were run."""
+        lines = []
+        num_run = 0
+        for name in sets:
+            for contestant in contestants:
+                tuning = [Cell(name, TUNING_SEED, contestant, point) for point in range(len(contestant.grid))]
+                for cell in [*tuning, *self._of_seeds(name, contestant)]:
+                    found = self._find(cell)
+                    num_run += not self._is_missing(cell)
+                    state = "missing" if found is None else f"{found.kind} {found.reason}".strip()
+                    settings = settings_text(contestant, cell.point)
+                    lines.append(f"{name}, {contestant.name}, {settings}, seed {cell.seed}: {state}")
+        return "\n".join([*lines, f"{num_run} of {len(lines)} were run"])
+
+    def _of_seeds(self, name: str, contestant: Contestant) -> list[Cell]:
+        """Returns the cells of the chosen point with the other seeds; none before the whole grid was run."""
+        found = {
+            (point, TUNING_SEED): self._find(Cell(name, TUNING_SEED, contestant, point))
+            for point in range(len(contestant.grid))
+        }
+        run = {key: outcome for key, outcome in found.items() if outcome is not None}
+        chosen = chosen_point(run) if len(run) == len(found) else None
+        if chosen is None:
+            return []
+        return [Cell(name, seed, contestant, chosen) for seed in self._seeds if seed != TUNING_SEED]
+
+    def _is_missing(self, cell: Cell) -> bool:
+        found = self._find(cell)
+        if found is None or found.kind in self._retry_kinds:
+            return True
+        if found.kind == "over time":
+            return found.limit_s < self._limit_s
+        return False

@@ -1,0 +1,150 @@
+"""The data sets, split once into files that all contestants read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from benchmarks.real_data_runner import read_interactions
+from benchmarks.speed.store import source_hash
+from benchmarks.synthetic import Shape, make_interactions
+from recoder.data import Interactions, RecommendationDataset, strong_generalization
+
+__all__ = ["DATA_SETS", "SMOKE_SETS", "Protocol", "SplitFiles", "SplitFolder", "make_smoke_set", "read_set"]
+
+_SOURCES = {
+    "goodbooks-10k-v1": ("ratings of 4 and 5", ["interactions.parquet"], 4.0),
+    "gowalla": ("all check-ins", ["train.parquet", "test.parquet"], None),
+    "citeulike-a": ("all articles of users' libraries", ["interactions.parquet"], None),
+    "lastfm-2k": ("all artists that a user listened to", ["interactions.parquet"], None),
+    "epinions": ("all ratings, as what was rated", ["train.parquet", "test.parquet"], None),
+}
+
+DATA_SETS = {name: used for name, (used, _, _) in _SOURCES.items()}
+"""What is used of each set, by name."""
+
+SMOKE_SETS = {"made-up": "interactions that are made up"}
+_SMOKE_SHAPE = Shape(num_users=900, num_items=300, mean_interactions=20, num_tastes=6)
+
+# the matrices of a split; workers read all but the targets
+_PARTS = ("train", "valid", "valid_target", "test", "test_target")
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How everyone is judged.
+
+    Attributes:
+        held_out: the part of the users that is held out for validation, and the same for the test.
+        fold_in: the part of a held-out user's interactions that is given.
+        min_interactions: of a user who is held out.
+        count: items that are recommended to each.
+    """
+
+    held_out: float = 0.1
+    fold_in: float = 0.8
+    min_interactions: int = 5
+    count: int = 100
+
+
+@dataclass(frozen=True)
+class SplitFiles:
+    """A data set, split by a seed.
+
+    Attributes:
+        folder: where its files are.
+        about: ``fingerprint`` of the matrices, and their sizes.
+    """
+
+    folder: Path
+    about: Mapping[str, Any]
+
+    def path(self, part: str) -> Path:
+        """Returns the file of a matrix: ``"train"``, the history of ``"valid"`` or ``"test"`` users."""
+        return self.folder / f"{part}.npz"
+
+    def held_out(self, part: str) -> RecommendationDataset:
+        """Returns the ``"valid"`` or the ``"test"`` users, with what is to be found."""
+        return RecommendationDataset(*(sparse.load_npz(self.path(name)) for name in (part, f"{part}_target")))
+
+
+class SplitFolder:
+    """Splits data sets when they are asked for, and keeps the files.
+
+    Args:
+        folder: where to.
+        read: returns the interactions of a data set by its name.
+        protocol: how it is split.
+    """
+
+    def __init__(self, folder: Path, read: Callable[[str], Interactions], protocol: Protocol) -> None:
+        self._folder = folder
+        self._read = read
+        self._protocol = protocol
+        # a split is made anew when the code of the data changes; what it holds decides whether results are kept
+        self._made_by = source_hash(("src/recoder/data/*.py", "benchmarks/quality/sets.py", "benchmarks/synthetic.py"))
+
+    def split(self, name: str, seed: int) -> SplitFiles:
+        """Returns a data set, split by a seed."""
+        described = {"protocol": asdict(self._protocol), "made by": self._made_by}
+        folder = self._folder / f"{name}-{seed}"
+        if (folder / "about.json").exists():
+            about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+            if about["made"] == described:
+                return SplitFiles(folder, about)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        about = {"made": described, **self._write(name, seed, folder)}
+        (folder / "about.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+        return SplitFiles(folder, about)
+
+    def _write(self, name: str, seed: int, folder: Path) -> dict[str, Any]:
+        interactions = self._read(name)
+        held_out = round(self._protocol.held_out * interactions.num_users)
+        split = strong_generalization(
+            interactions,
+            num_valid_users=held_out,
+            num_test_users=held_out,
+            fold_in=self._protocol.fold_in,
+            min_interactions=self._protocol.min_interactions,
+            seed=seed,
+        )
+        datasets = [split.valid.dataset, split.test.dataset]
+        matrices = [split.train.matrix]
+        matrices += [part for held in datasets for part in (held.interactions_matrix, held.target_interactions_matrix)]
+        digest = hashlib.sha256()
+        for part, matrix in zip(_PARTS, matrices, strict=True):
+            sparse.save_npz(folder / f"{part}.npz", matrix, compressed=False)
+            for array in (np.array(matrix.shape), matrix.indptr, matrix.indices):
+                digest.update(np.ascontiguousarray(array, dtype=np.int64).tobytes())
+        return {
+            "fingerprint": digest.hexdigest()[:16],
+            "users": split.train.num_users,
+            "items": split.train.num_items,
+            "interactions": int(split.train.matrix.nnz),
+            "held out": held_out,
+        }
+
+
+def read_set(folder: Path, name: str) -> Interactions:
+    """Returns the interactions of a data set, each of weight 1.
+
+    Args:
+        folder: of all the sets.
+        name: a key of ``DATA_SETS``.
+    """
+    _, files, min_rating = _SOURCES[name]
+    return read_interactions([folder / name / file for file in files], min_rating)
+
+
+def make_smoke_set(name: str) -> Interactions:
+    """Returns the interactions that are made up; ``name`` is the key of ``SMOKE_SETS``."""
+    return Interactions.from_matrix(make_interactions(_SMOKE_SHAPE, seed=len(name)))

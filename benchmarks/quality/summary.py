@@ -1,0 +1,180 @@
+"""What the results say: the chosen settings, means, who is better, and who is quicker at the same quality."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.quality.cells import Outcome
+from benchmarks.quality.contestants import Contestant
+from benchmarks.quality.judging import MAIN_METRIC
+from recoder.metrics.comparison import PairedDifference, standard_error
+
+__all__ = [
+    "Covered",
+    "Entry",
+    "Mean",
+    "Point",
+    "SetResults",
+    "chosen_point",
+    "compared",
+    "coverage",
+    "entries_of",
+    "front_of",
+    "points_of",
+]
+
+TUNING_SEED = 0
+TIME_TOLERANCE = 0.05
+QUALITY_TOLERANCE = 1e-4
+
+Outcomes = Mapping[tuple[int, int], Outcome]
+"""By point of the grid and seed."""
+
+
+@dataclass(frozen=True)
+class SetResults:
+    """All that is known of a data set: outcomes by contestant."""
+
+    name: str
+    outcomes: Mapping[Contestant, Outcomes]
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean and its standard error."""
+
+    value: float
+    stderr: float
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A contestant with the settings that were chosen for it.
+
+    Attributes:
+        contestant, point: who, and with which settings.
+        outcomes: those of each seed that was measured.
+    """
+
+    contestant: Contestant
+    point: int
+    outcomes: Mapping[int, Outcome]
+
+    def over_users(self, metric: str) -> Mean:
+        """Returns a metric's mean over the test users of all seeds, and its standard error over them."""
+        values = self.values(metric, list(self.outcomes))
+        return Mean(float(values.mean()), standard_error(values))
+
+    def over_seeds(self, number: str) -> Mean:
+        """Returns the mean of a number over the seeds, and its standard error; NaN of a single seed."""
+        values = np.array([outcome.numbers[number] for outcome in self.outcomes.values() if outcome.numbers])
+        return Mean(float(values.mean()), standard_error(values))
+
+    def values(self, metric: str, seeds: Sequence[int]) -> npt.NDArray[np.float64]:
+        """Returns the test users' values, seed after seed."""
+        held = [self.outcomes[seed].test_values for seed in seeds]
+        return np.concatenate([values[metric] for values in held if values is not None])
+
+    @property
+    def valid_score(self) -> float:
+        """What it was chosen by: the main metric on the validation users of the tuning seed."""
+        numbers = self.outcomes[TUNING_SEED].numbers
+        assert numbers is not None
+        return float(numbers["valid"][MAIN_METRIC.metric_name])
+
+
+@dataclass(frozen=True)
+class Point:
+    """Settings of a contestant, as run with the tuning seed: seconds of training, and the main metric of the test."""
+
+    contestant: Contestant
+    point: int
+    seconds: float
+    quality: float
+
+
+@dataclass(frozen=True)
+class Covered:
+    """A rival's point, and the best of ours that needs no more time; None: there is none as good."""
+
+    rival: Point
+    ours: Point | None
+
+
+def chosen_point(outcomes: Outcomes) -> int | None:
+    """Returns the point that is best on the validation users of the tuning seed; None if none was measured."""
+    scores = {
+        point: outcome.numbers["valid"][MAIN_METRIC.metric_name]
+        for (point, seed), outcome in outcomes.items()
+        if seed == TUNING_SEED and outcome.numbers is not None
+    }
+    # the first of equals, which is the nearest to the default
+    return max(sorted(scores), key=scores.__getitem__) if scores else None
+
+
+def entries_of(results: SetResults) -> list[Entry]:
+    """Returns every contestant that has numbers with its chosen settings, best first by the main metric of the test."""
+    entries = []
+    for contestant, outcomes in results.outcomes.items():
+        chosen = chosen_point(outcomes)
+        if chosen is not None:
+            of_seeds = {
+                seed: outcome
+                for (point, seed), outcome in sorted(outcomes.items(), key=lambda item: item[0])
+                if point == chosen and outcome.is_measured
+            }
+            entries.append(Entry(contestant, chosen, of_seeds))
+    return sorted(entries, key=lambda entry: -entry.over_users(MAIN_METRIC.metric_name).value)
+
+
+def compared(ours: Entry, theirs: Entry) -> tuple[PairedDifference, int]:
+    """Returns how much higher ours is in the main metric, paired over the users of the shared seeds, and these seeds.
+
+    Every seed has as many users, so the mean over all of them is the mean of the seeds' means.
+    """
+    seeds = [seed for seed in ours.outcomes if seed in theirs.outcomes]
+    name = MAIN_METRIC.metric_name
+    return PairedDifference.of(ours.values(name, seeds), theirs.values(name, seeds)), len(seeds)
+
+
+def points_of(results: SetResults) -> list[Point]:
+    """Returns all points that were measured with the tuning seed."""
+    return [
+        Point(
+            contestant,
+            point,
+            outcome.numbers["train_seconds"],
+            outcome.numbers["test"][MAIN_METRIC.metric_name],
+        )
+        for contestant, outcomes in results.outcomes.items()
+        for (point, seed), outcome in sorted(outcomes.items(), key=lambda item: item[0])
+        if seed == TUNING_SEED and outcome.numbers is not None
+    ]
+
+
+def front_of(points: Sequence[Point]) -> list[Point]:
+    """Returns the points that no other beats in both time and quality, the quickest first."""
+    front: list[Point] = []
+    for point in sorted(points, key=lambda point: (point.seconds, -point.quality)):
+        if not front or point.quality > front[-1].quality:
+            front.append(point)
+    return front
+
+
+def coverage(points: Sequence[Point]) -> list[Covered]:
+    """Returns for each rival's point one of ours with no more training time and no less quality, if there is one.
+
+    The tolerances are 5 % of the time and 1e-4 of the metric.
+    """
+    ours = [point for point in points if point.contestant.is_ours]
+    covered = []
+    for rival in (point for point in points if not point.contestant.is_ours):
+        as_quick = [point for point in ours if point.seconds <= rival.seconds * (1 + TIME_TOLERANCE)]
+        best = max(as_quick, key=lambda point: point.quality, default=None)
+        is_covered = best is not None and best.quality >= rival.quality - QUALITY_TOLERANCE
+        covered.append(Covered(rival, best if is_covered else None))
+    return covered
