@@ -22,15 +22,15 @@ from recoder.recipes import RECIPES, recipe
 
 __all__ = ["main"]
 
-# most popular first: known numbers would show an error of the split or of the metrics before anything is trained
+# most popular first: where its numbers are published, they show an error of the split or the metrics before training
 RECIPE_ORDER = ("popularity", "ease", "als", "autoencoder", "multvae", "recvae")
 COLUMNS = (Recall(k=20), Recall(k=50), NDCG(k=100))
 
 _WARNING = """\
-##################################################################
-#  A STAND-IN: SMALL FILES THAT ARE MADE UP, IN THE FORMAT OF     #
-#  THE ORIGINAL ONES. THESE NUMBERS SAY NOTHING OF THE PAPERS'.   #
-##################################################################
+################################################################
+#  A STAND-IN: SMALL FILES THAT ARE MADE UP, IN THE FORMAT OF  #
+#  THE ORIGINAL ONES. THESE NUMBERS SAY NOTHING OF THE PAPERS' #
+################################################################
 """
 
 
