@@ -106,11 +106,11 @@ _RIVALS = (
         (
             {},
             {"bm25": True, "factors": 64, "regularization": 0.05, "alpha": 2.0},
-            {"bm25": True, "factors": 200, "regularization": 0.05, "alpha": 2.0},
             {"factors": 200, "regularization": 10.0, "alpha": 10.0},
+            {"factors": 200, "regularization": 10.0, "alpha": 40.0},
         ),
-        source="defaults; the settings and the BM25 weights of implicit's tutorial, the same with 200 factors; and "
-        "unweighted with more confidence and regularization",
+        source="defaults; the settings and the BM25 weights of implicit's tutorial on artists; and unweighted, with the "
+        "confidence of 40 of Hu et al. 2008 (doi:10.1109/ICDM.2008.22), or less, and more regularization",
     ),
     Contestant(
         "implicit BPR",
@@ -125,7 +125,8 @@ _RIVALS = (
         ),
         source="defaults; and faster or longer training",
         note="cannot fold users in (`recalculate_user` is not supported): a held-out user gets the mean of the factors "
-        "of the items in their history, which did better than training with these histories",
+        "of the items in their history; trained with these histories instead, the third point had 0.28, not 0.41, on the "
+        "validation users of lastfm-2k, and 0.245, not 0.230, on those of citeulike-a",
     ),
     Contestant(
         "irspack iALS",

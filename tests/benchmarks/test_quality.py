@@ -1,0 +1,645 @@
+from __future__ import annotations
+
+import importlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from benchmarks.__main__ import main as main_of_all
+from benchmarks.quality import running
+from benchmarks.quality.cells import Cell, CellStore, Outcome, code_of
+from benchmarks.quality.contestants import CONTESTANTS, GRID_SIZE, SMOKE_CONTESTANTS, Contestant, settings_text
+from benchmarks.quality.judging import METRICS, judged
+from benchmarks.quality.page import render_page, results_text
+from benchmarks.quality.plots import draw
+from benchmarks.quality.running import Runner, needed_mib
+from benchmarks.quality.schedule import Schedule
+from benchmarks.quality.sets import Protocol, SplitFiles, SplitFolder, make_smoke_set, read_set
+from benchmarks.quality.summary import (
+    Point,
+    SetResults,
+    chosen_point,
+    compared,
+    coverage,
+    entries_of,
+    front_of,
+    points_of,
+)
+from benchmarks.speed import sides
+from benchmarks.speed.environments import RIVALS, Unavailable
+from benchmarks.speed.works import OURS
+from scipy import sparse
+
+from recoder.data import RecommendationDataset
+from recoder.recipes import recipe
+
+GRID = ({}, {"lr": 0.1}, {"lr": 0.2}, {"lr": 0.3})
+MINE = Contestant("mine", OURS, "ours.py", "autoencoder", GRID, source="somewhere")
+THEIRS = Contestant("implicit ALS", "implicit", "implicit_quality.py", "als", GRID, source="their manual")
+TWIN = Contestant("irspack DenseSLIM", "irspack", "irspack_quality.py", "slim", GRID, source="it", twin="mine")
+USERS = 40
+
+
+def outcome(valid: float, test: float, seconds: float = 1.0, *, spread: float = 0.1) -> Outcome:
+    """A measured outcome whose test users' values alternate around ``test``."""
+    names = [metric.metric_name for metric in METRICS]
+    values = test + spread * np.where(np.arange(USERS) % 2, 1.0, -1.0)
+    return Outcome(
+        "measured",
+        60.0,
+        numbers={
+            "train_seconds": seconds,
+            "recommend_seconds": 0.5,
+            "peak_mib": 100.0,
+            "valid": dict.fromkeys(names, valid),
+            "test": dict.fromkeys(names, test),
+        },
+        test_values=dict.fromkeys(names, values),
+        about={
+            "versions": {"torch": "1"},
+            "machine": {"cores": 2, "flags": ["avx2"]},
+            "commit": "abc",
+        },
+    )
+
+
+LATE = Outcome("over time", 60.0, "more than 1 minutes")
+RESULTS = SetResults(
+    "some-set",
+    {
+        MINE: {
+            (0, 0): outcome(0.30, 0.31, 1.0),
+            (1, 0): outcome(0.40, 0.39, 2.0),
+            (2, 0): LATE,
+            (1, 1): outcome(0.40, 0.41, 4.0),
+        },
+        THEIRS: {(0, 0): outcome(0.20, 0.50, 0.5), (1, 0): outcome(0.35, 0.35, 2.0), (1, 1): outcome(0.35, 0.33, 3.0)},
+        TWIN: {(0, 0): outcome(0.38, 0.38, 9.0), (0, 1): outcome(0.38, 0.40, 9.0), (1, 0): LATE},
+    },
+)
+
+
+class TestContestants:
+    def test_everyone_chooses_from_as_many_settings_of_which_the_first_is_the_default(self) -> None:
+        for who in CONTESTANTS:
+            assert len(who.grid) == (1 if who.model == "popularity" else GRID_SIZE), who.name
+            assert dict(who.grid[0]) == {}
+            assert len({settings_text(who, point) for point in range(len(who.grid))}) == len(who.grid)
+            assert who.source
+
+    def test_names_are_different_and_every_rival_has_an_environment_and_a_worker(self) -> None:
+        assert len({who.name for who in CONTESTANTS}) == len(CONTESTANTS)
+        for who in CONTESTANTS:
+            assert who.is_ours or who.environment in RIVALS
+            assert (running.WORKERS / who.worker).exists()
+
+    def test_all_points_of_ours_are_settings_that_the_recipe_has(self) -> None:
+        for who in (*CONTESTANTS, *SMOKE_CONTESTANTS):
+            if who.is_ours:
+                for settings in who.grid:
+                    recipe(who.model).but(**settings)
+
+    def test_rivals_are_there_with_every_model_that_is_compared(self) -> None:
+        rivals = {who.name for who in CONTESTANTS if not who.is_ours}
+        assert rivals == {"implicit ALS", "implicit BPR", "irspack iALS", "irspack DenseSLIM", "recoder 0.4.0"}
+
+
+class TestJudging:
+    def held_out(self) -> RecommendationDataset:
+        history = sparse.csr_matrix(np.array([[1, 0, 0, 0], [0, 1, 0, 0]], dtype=np.float32))
+        target = sparse.csr_matrix(np.array([[0, 1, 0, 0], [0, 0, 1, 1]], dtype=np.float32))
+        return RecommendationDataset(history, target)
+
+    def test_lists_are_worth_what_they_find(self) -> None:
+        result = judged(np.array([[2, 1, 3], [3, -1, -1]]), self.held_out())
+        # one hit at the second rank of one; one hit at the first rank of two
+        of_second = 1 / (1 + 1 / math.log2(3))
+        np.testing.assert_allclose(result["NDCG@100"], [1 / math.log2(3), of_second])
+        np.testing.assert_allclose(result["Recall@20"], [1.0, 0.5])
+
+    @pytest.mark.parametrize(
+        ("lists", "why"),
+        [
+            ([[0, 1], [3, 2]], "1 items were recommended to users who had seen them"),
+            ([[1, 2]], "1 lists came back for 2 users"),
+            ([[1, 4], [3, 2]], "item 4 was recommended, but there are 4"),
+        ],
+    )
+    def test_lists_that_break_the_rules_are_refused(self, lists: list[list[int]], why: str) -> None:
+        with pytest.raises(Unavailable, match=why):
+            judged(np.array(lists), self.held_out())
+
+
+class TestSplits:
+    def folder(self, path: Path, protocol: Protocol | None = None) -> SplitFolder:
+        return SplitFolder(path, make_smoke_set, protocol or Protocol())
+
+    def test_a_split_is_made_once_and_the_same_again(self, tmp_path: Path) -> None:
+        first = self.folder(tmp_path / "a").split("made-up", 0)
+        before = first.path("train").stat().st_mtime_ns
+        again = self.folder(tmp_path / "a").split("made-up", 0)
+        elsewhere = self.folder(tmp_path / "b").split("made-up", 0)
+        assert again.path("train").stat().st_mtime_ns == before
+        assert first.about == again.about == elsewhere.about
+
+    def test_another_seed_or_protocol_is_another_split(self, tmp_path: Path) -> None:
+        splits = [
+            self.folder(tmp_path).split("made-up", 0),
+            self.folder(tmp_path).split("made-up", 1),
+            self.folder(tmp_path, Protocol(fold_in=0.5)).split("made-up", 0),
+        ]
+        assert len({split.about["fingerprint"] for split in splits}) == 3
+
+    def test_held_out_users_have_a_history_and_a_target_over_the_items_of_training(self, tmp_path: Path) -> None:
+        split = self.folder(tmp_path).split("made-up", 0)
+        train = sparse.load_npz(split.path("train"))
+        assert train.shape == (split.about["users"], split.about["items"])
+        for part in ("valid", "test"):
+            held_out = split.held_out(part)
+            assert len(held_out) == split.about["held out"] == 90
+            assert held_out.num_items == train.shape[1]
+            target = held_out.target_interactions_matrix
+            assert target is not None
+            assert min(np.diff(target.indptr).min(), np.diff(held_out.interactions_matrix.indptr).min()) > 0
+
+
+class TestStore:
+    def store(self, folder: Path, *, code: str = "x", threads: int = 2, split: str = "s") -> CellStore:
+        return CellStore(
+            folder,
+            split_of=lambda name, seed: SplitFiles(folder, {"fingerprint": f"{split}-{name}-{seed}"}),
+            code_of=lambda who: code,
+            protocol=Protocol(),
+            threads=threads,
+        )
+
+    def test_an_outcome_is_found_again_as_it_was_kept(self, tmp_path: Path) -> None:
+        cell, kept = Cell("some-set", 0, MINE, 1), outcome(0.2, 0.3)
+        assert self.store(tmp_path).find(cell) is None
+        assert not self.store(tmp_path).has_any("some-set")
+        self.store(tmp_path).keep(cell, kept)
+        found = self.store(tmp_path).find(cell)
+        assert found is not None
+        assert found.test_values is not None
+        assert kept.test_values is not None
+        for name, values in kept.test_values.items():
+            np.testing.assert_array_equal(found.test_values[name], values)
+        assert replace(found, test_values=None) == replace(kept, test_values=None)
+        assert self.store(tmp_path).has_any("some-set")
+        assert not self.store(tmp_path).has_any("other-set")
+
+    def test_a_failure_is_kept_with_its_reason(self, tmp_path: Path) -> None:
+        self.store(tmp_path).keep(Cell("some-set", 0, MINE, 1), LATE)
+        assert self.store(tmp_path).find(Cell("some-set", 0, MINE, 1)) == LATE
+
+    def test_whatever_decides_a_result_decides_the_file(self, tmp_path: Path) -> None:
+        cell = Cell("some-set", 0, MINE, 1)
+        other_settings = Contestant("mine", OURS, "ours.py", "autoencoder", ({}, {"lr": 0.7}), source="")
+        with_users = Contestant("mine", OURS, "ours.py", "autoencoder", GRID, source="", histories_in_training=True)
+        paths = [
+            self.store(tmp_path).path(cell),
+            self.store(tmp_path, code="y").path(cell),
+            self.store(tmp_path, threads=1).path(cell),
+            self.store(tmp_path, split="t").path(cell),
+            self.store(tmp_path).path(replace(cell, seed=1)),
+            self.store(tmp_path).path(replace(cell, point=2)),
+            self.store(tmp_path).path(replace(cell, contestant=other_settings)),
+            self.store(tmp_path).path(replace(cell, contestant=with_users)),
+        ]
+        assert len(set(paths)) == len(paths)
+        reworded = Contestant("mine", OURS, "ours.py", "autoencoder", GRID, source="another", note="a note")
+        assert self.store(tmp_path).path(replace(cell, contestant=reworded)) == paths[0]
+
+    def test_the_code_of_a_rival_is_its_worker_and_its_versions(self, tmp_path: Path) -> None:
+        packages = tmp_path / "implicit" / "lib" / "python3.11" / "site-packages" / "implicit-0.7.dist-info"
+        packages.mkdir(parents=True)
+        seen = []
+        for version in ("0.7.2", "0.7.3"):
+            (packages / "METADATA").write_text(f"Metadata-Version: 2.1\nName: implicit\nVersion: {version}\n")
+            seen.append(code_of(THEIRS, tmp_path))
+        assert [versions for _, versions in seen] == [{"implicit": "0.7.2"}, {"implicit": "0.7.3"}]
+        assert seen[0][0] == seen[1][0]
+        assert code_of(MINE, tmp_path) == code_of(MINE, tmp_path / "elsewhere")
+
+
+class TestSchedule:
+    """What is run, in a benchmark whose results are known before."""
+
+    VALID = (0.1, 0.3, 0.2, 0.3)
+
+    def run_all(
+        self, kept: dict[tuple[int, int], Outcome], *, seeds: tuple[int, ...] = (0, 1, 2), **options: Any
+    ) -> list[tuple[int, int]]:
+        """Runs what is missing, and returns it as (point, seed)."""
+        schedule = Schedule(
+            lambda cell: kept.get((cell.point, cell.seed)), limit_s=options.pop("limit_s", 60.0), seeds=seeds, **options
+        )
+        ran = []
+        for cell in schedule.missing(["some-set"], [MINE]):
+            kept[cell.point, cell.seed] = outcome(self.VALID[cell.point], 0.5)
+            ran.append((cell.point, cell.seed))
+        return ran
+
+    def test_the_grid_comes_first_and_then_the_best_of_it_with_the_other_seeds(self) -> None:
+        # of two that are equally good the one nearer to the default
+        assert self.run_all({}) == [(0, 0), (1, 0), (2, 0), (3, 0), (1, 1), (1, 2)]
+
+    def test_a_stopped_run_goes_on_with_what_is_missing(self) -> None:
+        kept: dict[tuple[int, int], Outcome] = {}
+        everything = self.run_all(kept)
+        assert self.run_all(kept) == []
+        for cell in ((2, 0), (1, 2)):
+            del kept[cell]
+        assert self.run_all(kept) == [(2, 0), (1, 2)]
+        assert kept.keys() == set(everything)
+
+    def test_only_what_took_too_long_under_a_lower_limit_is_run_again(self) -> None:
+        kept = {(0, 0): LATE}
+        assert (0, 0) not in self.run_all(dict(kept))
+        assert (0, 0) in self.run_all(dict(kept), limit_s=61.0)
+
+    def test_what_failed_is_run_again_on_demand_only(self) -> None:
+        kept = {(0, 0): Outcome("failed", 60.0, "no wheel")}
+        assert (0, 0) not in self.run_all(dict(kept))
+        assert (0, 0) in self.run_all(dict(kept), retry_kinds=("failed",))
+
+    def test_other_seeds_than_the_tuning_one_wait_for_the_whole_grid(self) -> None:
+        kept = {(point, 0): outcome(0.1, 0.1) for point in range(3)}
+        schedule = Schedule(lambda cell: kept.get((cell.point, cell.seed)), limit_s=60, seeds=(0, 1))
+        assert [(cell.point, cell.seed) for cell in schedule.missing(["some-set"], [MINE])] == [(3, 0)]
+        assert schedule.status_text(["some-set"], [MINE]).splitlines()[-2:] == [
+            "some-set, mine, lr=0.3, seed 0: missing",
+            "3 of 4 were run",
+        ]
+
+    def test_nobody_has_more_seeds_where_nothing_of_the_grid_was_measured(self) -> None:
+        kept = {(point, 0): LATE for point in range(4)}
+        assert self.run_all(kept) == []
+
+
+class TestSummary:
+    def test_settings_are_chosen_by_the_validation_users_not_by_the_test(self) -> None:
+        assert chosen_point(RESULTS.outcomes[THEIRS]) == 1
+        assert chosen_point({(0, 0): LATE}) is None
+        assert chosen_point({(0, 1): outcome(0.9, 0.9), (1, 0): outcome(0.1, 0.1)}) == 1
+
+    def test_entries_stand_in_the_order_of_their_mean_over_all_seeds(self) -> None:
+        entries = entries_of(RESULTS)
+        assert [entry.contestant.name for entry in entries] == ["mine", "irspack DenseSLIM", "implicit ALS"]
+        mine = entries[0]
+        assert mine.over_users("NDCG@100").value == pytest.approx(0.40)
+        values = np.concatenate([0.39 + 0.1 * np.resize([-1, 1], USERS), 0.41 + 0.1 * np.resize([-1, 1], USERS)])
+        assert mine.over_users("NDCG@100").stderr == pytest.approx(values.std(ddof=1) / math.sqrt(2 * USERS))
+        assert mine.over_seeds("train_seconds").value == 3.0
+        assert mine.over_seeds("train_seconds").stderr == pytest.approx(1.0)
+
+    def test_a_paired_difference_is_the_mean_over_the_users_of_the_seeds_that_both_have(self) -> None:
+        mine, twin, theirs = entries_of(RESULTS)
+        paired, seeds = compared(mine, theirs)
+        assert seeds == 2
+        # 0.04 with seed 0, 0.08 with seed 1, the same for all users of each
+        assert paired.difference == pytest.approx(0.06)
+        assert paired.stderr == pytest.approx(np.resize([0.04, 0.08], 2 * USERS).std(ddof=1) / math.sqrt(2 * USERS))
+        assert paired.low < 0.06 < paired.high
+        only = replace(twin, outcomes={0: twin.outcomes[0]})
+        assert compared(mine, only)[1] == 1
+
+    def test_a_front_is_what_no_other_beats_in_both(self) -> None:
+        seconds_and_quality = [(1, 0.1), (2, 0.3), (2, 0.2), (3, 0.3), (4, 0.25), (5, 0.4)]
+        points = [Point(MINE, at, seconds, quality) for at, (seconds, quality) in enumerate(seconds_and_quality)]
+        assert [point.point for point in front_of(points)] == [0, 1, 5]
+
+    @pytest.mark.parametrize(
+        ("seconds", "quality", "is_covered"),
+        [
+            (2.0, 0.3, True),
+            (2.0, 0.30009, True),
+            (2.0, 0.3002, False),
+            (1.91, 0.3, True),  # ours takes 4.7 % longer
+            (1.9, 0.3, False),
+            (1.0, 0.1, True),
+            (0.5, 0.01, False),
+        ],
+    )
+    def test_a_rival_is_covered_by_one_of_ours_that_is_as_quick_and_as_good(
+        self, seconds: float, quality: float, is_covered: bool
+    ) -> None:
+        ours = [Point(MINE, 0, 1.0, 0.1), Point(MINE, 1, 2.0, 0.3), Point(MINE, 2, 50.0, 0.9)]
+        [covered] = coverage([*ours, Point(THEIRS, 0, seconds, quality)])
+        assert (covered.ours is not None) == is_covered
+
+    def test_points_are_those_of_the_tuning_seed(self) -> None:
+        points = {(point.contestant.name, point.point): point.quality for point in points_of(RESULTS)}
+        assert points["mine", 1] == 0.39
+        assert len(points) == 5
+
+
+class TestPage:
+    def facts(self) -> dict[str, Any]:
+        split = {"users": 8_000, "items": 900, "interactions": 70_000, "held out": 1_000}
+        return {
+            "protocol": Protocol(),
+            "threads": 2,
+            "seeds": [0, 1, 2],
+            "limit_s": 3600.0,
+            "used": {"some-set": "all of it"},
+            "splits": {"some-set": split},
+        }
+
+    def page(self) -> str:
+        return render_page([RESULTS], self.facts(), images="../docs/images", pictures={"some-set": "quality-s.png"})
+
+    def rows(self, text: str, start: str) -> list[list[str]]:
+        """The cells of the lines that start so."""
+        return [
+            [cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith(start)
+        ]
+
+    def test_the_table_is_sorted_by_quality_and_shows_means_and_errors(self) -> None:
+        table = results_text(RESULTS).split("###")[0]
+        rows = self.rows(table, "| ")[2:]
+        assert [row[0] for row in rows] == ["**mine**", "irspack DenseSLIM", "implicit ALS"]
+        assert rows[0][1:4] == ["lr=0.1", "2", "3 ± 1"]
+        assert rows[0][6].startswith("0.4000 ± 0.01")
+
+    def test_our_best_of_the_validation_users_is_compared_with_every_rival(self) -> None:
+        pairs = results_text(RESULTS).split("###")[1]
+        assert "Ours is **mine** (lr=0.1)" in pairs
+        [theirs] = self.rows(pairs, "| implicit ALS")
+        assert theirs[2] == "+0.0600"
+        assert theirs[-1] == "higher"
+        [twin] = self.rows(pairs, "| irspack DenseSLIM")
+        assert twin[-1].endswith("the same closed form")
+
+    def test_points_that_we_do_not_cover_are_said(self) -> None:
+        text = results_text(RESULTS).split("###")[2]
+        assert "2 of 3 points are covered; **1 are not**" in text
+        [uncovered] = [row for row in self.rows(text, "| implicit ALS") if "**none**" in row]
+        assert uncovered[:4] == ["implicit ALS", "default", "0.5", "0.5000"]
+
+    def test_what_has_no_numbers_is_there_with_its_reason(self) -> None:
+        text = results_text(RESULTS).split("###")[3]
+        reasons = [row[-1] for row in self.rows(text, "| **mine**") if row[3] == "-"]
+        assert reasons == ["over time: more than 1 minutes"]
+        assert sum(row[-1] == "chosen" for row in self.rows(text, "| ")) == 3
+
+    def test_the_page_tells_protocol_grids_sources_and_what_it_was_measured_on(self) -> None:
+        page = self.page()
+        assert "seeds 0, 1 and 2" in page
+        assert "at least 5 interactions" in page
+        assert "![some-set: training time against NDCG@100](../docs/images/quality-s.png)" in page
+        assert "8,000 users in training, 900 items, 70,000 interactions; 1,000 users for validation" in page
+        [grid] = self.rows(page, "| implicit ALS | default; ")
+        assert grid[1:3] == ["default; lr=0.1; lr=0.2; lr=0.3", "their manual"]
+        assert self.rows(page, "| commit |") == [["commit", "abc"]]
+        assert self.rows(page, "| cores |") == [["cores", "2"]]
+        assert not any(line != line.rstrip() for line in page.splitlines())
+
+    def test_results_of_two_machines_are_not_passed_off_as_one(self) -> None:
+        elsewhere = replace(outcome(0.1, 0.1), about={"versions": {}, "machine": {"cores": 64}, "commit": "def"})
+        other = SetResults("some-set", {MINE: {(0, 0): outcome(0.1, 0.1), (1, 0): elsewhere}})
+        page = render_page([other], self.facts(), images="", pictures={})
+        assert self.rows(page, "| cores |") == [["cores", "2 / 64"]]
+        assert self.rows(page, "| commit |") == [["commit", "abc / def"]]
+
+    def test_a_picture_is_drawn_of_any_number_of_points(self, tmp_path: Path) -> None:
+        points = points_of(RESULTS)
+        for number in (1, len(points)):
+            draw("title", points[:number], [(MINE, 1)], tmp_path / "p.png")
+            assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+
+
+class TestRunner:
+    """A cell in a process of its own, of workers that are written here."""
+
+    @pytest.fixture
+    def split(self, tmp_path: Path) -> SplitFiles:
+        return SplitFolder(tmp_path / "splits", make_smoke_set, Protocol()).split("made-up", 0)
+
+    def run(self, split: SplitFiles, folder: Path, code: str, *, limit_s: float = 60.0, **settings: Any) -> Outcome:
+        (folder / "worker.py").write_text(code)
+        who = Contestant("mine", OURS, str(folder / "worker.py"), "m", ({"a": 1},), source="", **settings)
+        runner = Runner(
+            environments=folder,
+            logs=folder / "logs",
+            protocol=Protocol(),
+            threads=1,
+            limit_s=limit_s,
+            may_install=False,
+            about={"commit": "abc"},
+            available=lambda: 1_000.0,
+        )
+        return runner.run(Cell("made-up", 0, who, 0), split)
+
+    LISTS = """
+import sys
+sys.path.insert(0, {workers!r})
+import numpy as np
+from cell import serve_cells, top_unseen
+
+def fit(task, train):
+    assert task["settings"] == {{"a": 1}} and task["seed"] == 0 and task["threads"] == 1
+    popular = np.asarray(train.sum(axis=0), dtype=float).ravel()
+    def rank(users, histories):
+        {check}
+        return top_unseen(np.tile(popular, (len(users), 1)), histories, task["count"])
+    return rank
+
+serve_cells(fit, ("numpy",))
+"""
+
+    def code(self, check: str = "pass") -> str:
+        return self.LISTS.format(workers=str(running.WORKERS), check=check)
+
+    def test_what_a_worker_ranks_is_judged_on_both_groups(self, split: SplitFiles, tmp_path: Path) -> None:
+        result = self.run(split, tmp_path, self.code())
+        assert result.kind == "measured", result.reason
+        assert result.numbers is not None
+        assert result.test_values is not None
+        assert result.about is not None
+        # most popular first, by hand
+        train = sparse.load_npz(split.path("train"))
+        held_out = split.held_out("test")
+        scores = np.tile(np.asarray(train.sum(axis=0)).ravel().astype(float), (len(held_out), 1))
+        scores[held_out.interactions_matrix.nonzero()] = -1
+        target = held_out.target_interactions_matrix
+        assert target is not None
+        best = np.argsort(-scores, axis=1, kind="stable")[:, :20]
+        hits = np.take_along_axis(target.toarray(), best, axis=1).sum(axis=1)
+        # ties of popularity can fall either way
+        np.testing.assert_allclose(
+            result.test_values["Recall@20"].mean(), np.mean(hits / np.minimum(np.diff(target.indptr), 20)), atol=0.02
+        )
+        assert result.numbers["test"]["NDCG@100"] == pytest.approx(result.test_values["NDCG@100"].mean())
+        assert result.numbers["train_seconds"] >= 0
+        assert result.about["commit"] == "abc"
+        assert "numpy" in result.about["versions"]
+
+    def test_models_that_know_only_users_of_training_get_the_histories(self, split: SplitFiles, tmp_path: Path) -> None:
+        # rows of training that are named hold the very histories
+        check = "assert (train[users] != histories).nnz == 0"
+        result = self.run(split, tmp_path, self.code(check), histories_in_training=True)
+        assert result.kind == "measured", result.reason
+        others = self.run(split, tmp_path, self.code(check))
+        assert others.kind == "failed"
+
+    def test_a_worker_that_fails_is_recorded_with_its_reason(self, split: SplitFiles, tmp_path: Path) -> None:
+        failed = self.run(split, tmp_path, self.code("raise RuntimeError('singular matrix')"))
+        assert (failed.kind, failed.reason) == ("failed", "singular matrix")
+        gone = self.run(split, tmp_path, "raise SystemExit('no library')")
+        assert gone.kind == "failed"
+        assert gone.reason.endswith("no library")
+
+    def test_a_worker_that_recommends_what_was_seen_is_refused(self, split: SplitFiles, tmp_path: Path) -> None:
+        failed = self.run(split, tmp_path, self.code("histories = histories * 0; histories.eliminate_zeros()"))
+        assert failed.kind == "failed"
+        assert "had seen them" in failed.reason
+
+    def test_a_worker_over_its_time_is_ended_and_said(self, split: SplitFiles, tmp_path: Path) -> None:
+        late = self.run(split, tmp_path, "import time; time.sleep(60)", limit_s=0.6)
+        assert late == Outcome("over time", 0.6, "more than 0.01 minutes")
+
+    def test_what_does_not_fit_into_memory_is_not_started(self, split: SplitFiles, tmp_path: Path) -> None:
+        result = self.run(split, tmp_path, "raise SystemExit('started')", bytes_per_item_pair=2e4)
+        assert result.kind == "no memory"
+        assert result.reason == f"needs about 1.7 GiB for {split.about['items']} items, 1.0 GiB are free"
+
+    def test_needs_grow_with_the_square_of_the_items(self) -> None:
+        who = Contestant("mine", OURS, "ours.py", "m", ({},), source="", bytes_per_item_pair=8.0)
+        assert needed_mib(Cell("s", 0, who, 0), 1024) == 8.0
+        assert needed_mib(Cell("s", 0, MINE, 0), 1024) == 0.0
+
+    def test_a_rival_that_is_not_installed_says_so(self, split: SplitFiles, tmp_path: Path) -> None:
+        runner = Runner(
+            environments=tmp_path,
+            logs=tmp_path,
+            protocol=Protocol(),
+            threads=1,
+            limit_s=9,
+            may_install=False,
+            about={},
+        )
+        result = runner.run(Cell("made-up", 0, THEIRS, 0), split)
+        assert result.kind == "failed"
+        assert result.reason.startswith("implicit is not installed in ")
+
+
+@pytest.fixture
+def worker_module(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The part that workers share; they find it beside them."""
+    monkeypatch.syspath_prepend(str(sides.WORKERS))
+    monkeypatch.syspath_prepend(str(running.WORKERS))
+    return importlib.import_module("cell")
+
+
+class TestWorkers:
+    def test_the_best_unseen_columns_come_best_first_and_then_nothing(self, worker_module: ModuleType) -> None:
+        scores = np.array([[0.1, 0.9, 0.5, 0.7], [0.4, 0.3, 0.2, 0.1]])
+        seen = sparse.csr_matrix(np.array([[0, 1, 0, 0], [1, 1, 1, 0]]))
+        ranked = worker_module.top_unseen(scores, seen, 3)
+        assert ranked.tolist() == [[3, 2, 0], [3, -1, -1]]
+
+    def test_blocks_of_users_are_ranked_as_all_at_once(self, worker_module: ModuleType) -> None:
+        histories = sparse.csr_matrix(np.eye(7))
+        asked = []
+
+        def rank(users: np.ndarray, rows: sparse.csr_matrix) -> np.ndarray:
+            asked.append(len(users))
+            return np.column_stack([users, rows.indices])
+
+        ranked = worker_module.in_blocks(rank, 3)(np.arange(7), histories)
+        assert ranked.tolist() == [[user, user] for user in range(7)]
+        assert asked == [3, 3, 1]
+
+
+class TestCommandLine:
+    @pytest.fixture
+    def ran(self, monkeypatch: pytest.MonkeyPatch) -> list[Cell]:
+        """Cells that were run, in benchmarks that only pretend to."""
+        cells: list[Cell] = []
+
+        def run(self: Runner, cell: Cell, split: SplitFiles) -> Outcome:
+            cells.append(cell)
+            return outcome(0.2 + cell.point / 10, 0.3)
+
+        monkeypatch.setattr(Runner, "run", run)
+        return cells
+
+    def test_a_smoke_run_writes_page_and_picture_and_goes_on_where_it_stopped(
+        self, ran: list[Cell], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        command = ["quality", "--smoke", "--out", str(tmp_path), "--seeds", "0,1"]
+        assert main_of_all([*command, "--budget-minutes", "0"]) == 0
+        assert ran == []
+        assert main_of_all(command) == 0
+        # one point of popularity, two of the autoencoder; the best of each with seed 1
+        assert [(cell.contestant.name, cell.point, cell.seed) for cell in ran] == [
+            ("popularity", 0, 0),
+            ("popularity", 0, 1),
+            ("autoencoder", 0, 0),
+            ("autoencoder", 1, 0),
+            ("autoencoder", 1, 1),
+        ]
+        assert "| **autoencoder** | num_epochs=4 | 2 |" in capsys.readouterr().out
+        out = tmp_path / "smoke"
+        assert "## made-up" in (out / "QUALITY.md").read_text()
+        assert (out / "quality-made-up.png").read_bytes().startswith(b"\x89PNG")
+        next((out / "cells").glob("*autoencoder-0-seed0*.json")).unlink()
+        assert main_of_all(command) == 0
+        assert [(cell.point, cell.seed) for cell in ran[5:]] == [(0, 0)]
+
+    def test_status_tells_what_is_missing_and_runs_nothing(
+        self, ran: list[Cell], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main_of_all(["quality", "--smoke", "--out", str(tmp_path), "--status"]) == 0
+        assert "made-up, popularity, default, seed 0: missing\n" in capsys.readouterr().out
+        assert ran == []
+
+    def test_sets_and_contestants_can_be_chosen_and_unknown_ones_are_refused(
+        self, ran: list[Cell], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        command = ["quality", "--smoke", "--out", str(tmp_path), "--seeds", "0"]
+        assert main_of_all([*command, "--contestants", "popularity"]) == 0
+        assert {cell.contestant.name for cell in ran} == {"popularity"}
+        assert main_of_all([*command, "--contestants", "populrity"]) == 2
+        assert "--contestants names populrity; there are popularity, autoencoder" in capsys.readouterr().err
+        assert main_of_all([*command, "--only", "gowala"]) == 2
+        assert main_of_all(["quality", "--data", str(tmp_path / "nowhere")]) == 2
+
+    def test_an_interrupt_keeps_what_was_run(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def run(self: Runner, cell: Cell, split: SplitFiles) -> Outcome:
+            if cell.contestant.name == "autoencoder":
+                raise KeyboardInterrupt
+            return outcome(0.2, 0.3)
+
+        monkeypatch.setattr(Runner, "run", run)
+        assert main_of_all(["quality", "--smoke", "--out", str(tmp_path), "--seeds", "0"]) == 130
+        assert "goes on with the first cell that is missing" in capsys.readouterr().err
+        assert "**popularity**" in (tmp_path / "smoke" / "QUALITY.md").read_text()
+
+    @pytest.mark.slow
+    def test_a_smoke_run_with_real_workers_measures_everything(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main_of_all(["quality", "--smoke", "--out", str(tmp_path), "--seeds", "0", "--threads", "1"]) == 0
+        kept = [json.loads(path.read_text()) for path in (tmp_path / "smoke" / "cells").glob("*.json")]
+        assert [cell["kind"] for cell in kept] == ["measured"] * 3
+        assert all(cell["numbers"]["test"]["NDCG@100"] > 0.1 for cell in kept)
+
+
+def test_ratings_below_four_do_not_count_where_there_are_ratings(tmp_path: Path) -> None:
+    folder = tmp_path / "goodbooks-10k-v1"
+    folder.mkdir()
+    columns: Mapping[str, Any] = {"user_id": [1, 1, 2], "item_id": [5, 6, 5], "rating": [4.0, 3.0, 5.0]}
+    pq.write_table(pa.table(columns), folder / "interactions.parquet")
+    assert read_set(tmp_path, "goodbooks-10k-v1").matrix.toarray().tolist() == [[1.0], [1.0]]
