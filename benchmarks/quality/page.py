@@ -52,7 +52,7 @@ Written by `python -m benchmarks quality`; not edited by hand.
 
 _PICTURE = """\
 Seed 0: every point of the grids, the chosen settings large. Points below 0.6 of the best {main} stand at the lower
-edge, with their value.
+edge, with their value, and at the left edge where they took less time than all others.
 """
 
 _PAIRS = """\

@@ -16,7 +16,7 @@ __all__ = ["draw"]
 _COLOURS = {"ours": "#0072B2", "implicit": "#D55E00", "irspack": "#CC79A7", "recoder-0.4.0": "#E69F00"}
 _OTHER_COLOUR = "#555555"
 _MARKS = "osD^vP*XhdpH<>8"
-_LOWEST_SHOWN = 0.6  # of the best: what is lower stands at the edge, or else nobody could tell the others apart
+_LOWEST_SHOWN = 0.6  # of the best: what is lower stands at the edges, or else nobody could tell the others apart
 
 
 def draw(title: str, points: Sequence[Point], chosen: Sequence[tuple[Contestant, int]], path: Path) -> None:
@@ -36,6 +36,8 @@ def draw(title: str, points: Sequence[Point], chosen: Sequence[tuple[Contestant,
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     floor = _LOWEST_SHOWN * max(point.quality for point in points)
+    seconds = [point.seconds for point in points if point.quality >= floor]
+    corner = (min(seconds) / 1.6, floor)
     axes.set_xscale("log")
     for is_ours, line, colour in ((True, "-", _COLOURS["ours"]), (False, "--", "#888888")):
         _draw_front(axes, [point for point in points if point.contestant.is_ours == is_ours], floor, line, colour)
@@ -44,13 +46,13 @@ def draw(title: str, points: Sequence[Point], chosen: Sequence[tuple[Contestant,
         mark = _MARKS[number % len(_MARKS)]
         for point in points:
             if point.contestant == contestant:
-                _draw_point(axes, point, floor, mark, colour, is_chosen=(contestant, point.point) in chosen)
+                _draw_point(axes, point, corner, mark, colour, is_chosen=(contestant, point.point) in chosen)
         axes.plot([], [], mark, color=colour, label=contestant.name, markersize=6)
-    seconds = [point.seconds for point in points]
-    axes.set_xlim(min(seconds) / 1.6, max(seconds) * 1.6)
+    latest = max(point.seconds for point in points)
+    axes.set_xlim(corner[0] / 1.25, latest * 1.6)
     highest = max(point.quality for point in points)
     axes.set_ylim(floor - 0.06 * (highest - floor), highest + 0.08 * (highest - floor))
-    axes.xaxis.set_major_locator(LogLocator(base=10, subs=(1, 3) if max(seconds) < 1e3 * min(seconds) else (1,)))
+    axes.xaxis.set_major_locator(LogLocator(base=10, subs=(1, 3) if latest < 1e3 * corner[0] else (1,)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.grid(visible=True, color="#dddddd", linewidth=0.7)
@@ -83,15 +85,16 @@ def _draw_front(axes: Any, points: list[Point], floor: float, line: str, colour:
     )
 
 
-def _draw_point(axes: Any, point: Point, floor: float, mark: str, colour: str, *, is_chosen: bool) -> None:
+def _draw_point(
+    axes: Any, point: Point, corner: tuple[float, float], mark: str, colour: str, *, is_chosen: bool
+) -> None:
     alpha, size = (1.0, 8.0) if is_chosen else (0.4, 5.0)
-    axes.plot(
-        [point.seconds], [max(point.quality, floor)], mark, color=colour, alpha=alpha, markersize=size, mew=0, zorder=3
-    )
-    if point.quality < floor:
+    x, y = max(point.seconds, corner[0]), max(point.quality, corner[1])
+    axes.plot([x], [y], mark, color=colour, alpha=alpha, markersize=size, mew=0, zorder=3)
+    if point.quality < corner[1]:
         axes.annotate(
             f"{point.quality:.3f} ↓",
-            (point.seconds, floor),
+            (x, y),
             xytext=(0, 7),
             textcoords="offset points",
             ha="center",

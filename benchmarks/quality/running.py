@@ -96,6 +96,7 @@ class Runner:
             "task": "cell",
             "model": who.model,
             "settings": dict(who.grid[cell.point]),
+            "warm_up": {**who.grid[cell.point], **who.warm_up},
             "seed": cell.seed,
             "threads": self._threads,
             "count": self._protocol.count,
