@@ -95,9 +95,9 @@ def _draw_point(
         axes.annotate(
             f"{point.quality:.3f} ↓",
             (x, y),
-            xytext=(0, 7),
+            xytext=(-5, 7),
             textcoords="offset points",
-            ha="center",
+            ha="left",
             fontsize=7.5,
             color=colour,
         )

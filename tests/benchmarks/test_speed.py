@@ -165,6 +165,14 @@ class TestEnvironments:
         assert python_of("empty", tmp_path) == python_of("empty", tmp_path)
         assert len([command for command in ran if command[-1] == "pass"]) == 1
 
+    def test_an_environment_that_may_not_be_made_is_taken_as_it_is_or_said_to_be_missing(self, tmp_path: Path) -> None:
+        with pytest.raises(Unavailable, match="implicit is not installed in "):
+            python_of("implicit", tmp_path, may_install=False)
+        (tmp_path / "implicit").mkdir()
+        (tmp_path / "implicit" / "installed").write_text("of another day")
+        assert python_of("implicit", tmp_path, may_install=False) == tmp_path / "implicit" / "bin" / "python"
+        assert (tmp_path / "implicit" / "installed").read_text() == "of another day"
+
     def test_rivals_run_with_the_torch_that_the_constraints_name(self) -> None:
         pins = environments._pinned(("torch",))
         assert pins == [line for line in Path("constraints.txt").read_text().split() if line.startswith("torch==")]
@@ -180,7 +188,7 @@ class TestEnvironments:
                 raise Unavailable("enough")
 
         monkeypatch.setattr(sides, "Worker", Caught)
-        monkeypatch.setattr(sides, "python_of", lambda name, folder: folder)
+        monkeypatch.setattr(sides, "python_of", lambda name, folder, **options: folder)
         monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
         monkeypatch.setenv("OPENBLAS_L2_SIZE", "512")
         start = starter(tmp_path, DataFolder(tmp_path, QUICK), environments=tmp_path, threads=3)
