@@ -155,6 +155,7 @@ _RIVALS = (
         source="default; and around the 200 to 1000 of Steck 2019 (arXiv:1905.03375), less for smaller sets",
         bytes_per_item_pair=9.0,
         twin="ease",
+        note="the same closed form as our `ease`: at equal settings the two can only tie",
     ),
     Contestant(
         "recoder 0.4.0",

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from benchmarks.quality.cells import Outcome
 from benchmarks.quality.contestants import Contestant, settings_text
 from benchmarks.quality.judging import MAIN_METRIC, METRICS
 from benchmarks.quality.sets import Protocol
@@ -105,7 +106,7 @@ def render_page(results: Sequence[SetResults], facts: PageFacts, *, images: str,
 def results_text(results: SetResults) -> str:
     """Returns the tables of a data set."""
     entries = entries_of(results)
-    parts = [_entries_text(entries)] if entries else ["Nothing was measured yet.\n"]
+    parts = [_entries_text(entries, _without_numbers(results))]
     parts += [f"### Our best against the others, {results.name}\n", _pairs_text(entries)] if entries else []
     points = points_of(results)
     if points:
@@ -123,7 +124,17 @@ def _about_set(used: str, split: Mapping[str, Any] | None) -> str:
     )
 
 
-def _entries_text(entries: Sequence[Entry]) -> str:
+def _without_numbers(results: SetResults) -> list[tuple[str, ...]]:
+    """Returns the line of each contestant of whom nothing was measured, with the reasons."""
+    rows = []
+    for contestant, outcomes in results.outcomes.items():
+        if not any(outcome.is_measured for outcome in outcomes.values()):
+            reasons = dict.fromkeys(_why_not(outcome) for outcome in outcomes.values())
+            rows.append((_name(contestant), "; ".join(reasons), "0", *["-"] * (3 + len(METRICS))))
+    return rows
+
+
+def _entries_text(entries: Sequence[Entry], without_numbers: Sequence[tuple[str, ...]]) -> str:
     headings = ("who", "settings", "seeds", "training, s", "recommending, s", "memory, MiB")
     headings += tuple(metric.metric_name for metric in METRICS)
     rows = [
@@ -136,7 +147,7 @@ def _entries_text(entries: Sequence[Entry]) -> str:
         )
         for entry in entries
     ]
-    return markdown_table(headings, rows, num_text_columns=2)
+    return markdown_table(headings, [*rows, *without_numbers], num_text_columns=2)
 
 
 def _pairs_text(entries: Sequence[Entry]) -> str:
@@ -195,7 +206,7 @@ def _points_text(results: SetResults) -> str:
             numbers = outcome.numbers
             cells = (_name(contestant), settings_text(contestant, point), str(seed))
             if numbers is None:
-                rows.append((*cells, "-", "-", "-", f"{outcome.kind}: {_one_line(outcome.reason)}"))
+                rows.append((*cells, "-", "-", "-", _why_not(outcome)))
                 continue
             quality = (f"{numbers[part][_MAIN]:.4f}" for part in ("valid", "test"))
             is_chosen = "chosen" if point == chosen and seed == 0 else ""
@@ -256,5 +267,6 @@ def _listed(words: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.replace("|", "/").split())
+def _why_not(outcome: Outcome) -> str:
+    """Returns why there are no numbers, in one line that fits a table."""
+    return " ".join(f"{outcome.kind}: {outcome.reason}".replace("|", "/").split())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -35,15 +35,17 @@ class Recipe:
         Raises:
             ConfigError: if the recipe has no argument of that name.
         """
-        changed = {}
-        for part in ("model", "recoder", "train"):
-            held = getattr(self, part)
-            changed[part] = {**held, **{name: value for name, value in settings.items() if name in held}}
-        unknown = settings.keys() - changed["model"].keys() - changed["recoder"].keys() - changed["train"].keys()
+        known = {*self.model, *self.recoder, *self.train}
+        unknown = sorted(settings.keys() - known)
         if unknown:
-            known = sorted({*self.model, *self.recoder, *self.train})
-            raise ConfigError(f"the recipe has no {', '.join(sorted(unknown))}; it has {', '.join(known) or 'none'}")
-        return replace(self, **changed)
+            raise ConfigError(
+                f"the recipe has no {', '.join(unknown)}; it has {', '.join(sorted(known)) or 'nothing to change'}"
+            )
+        parts = (
+            {**part, **{name: value for name, value in settings.items() if name in part}}
+            for part in (self.model, self.recoder, self.train)
+        )
+        return Recipe(self.make_model, *parts)
 
     def fit(
         self, train_dataset: RecommendationDataset, val_dataset: RecommendationDataset | None = None, *, seed: int

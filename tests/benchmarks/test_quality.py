@@ -391,6 +391,15 @@ class TestPage:
         assert reasons == ["over time: more than 1 minutes"]
         assert sum(row[-1] == "chosen" for row in self.rows(text, "| ")) == 3
 
+    def test_whoever_has_no_numbers_at_all_ends_the_table_with_the_reason(self) -> None:
+        too_large = Outcome("no memory", 60.0, "needs about 64.0 GiB")
+        results = replace(RESULTS, outcomes={TWIN: {(0, 0): too_large, (1, 0): too_large}, MINE: {(0, 0): LATE}})
+        rows = self.rows(results_text(results).split("###")[0], "| ")[2:]
+        assert rows == [
+            ["irspack DenseSLIM", "no memory: needs about 64.0 GiB", "0", *["-"] * 6],
+            ["**mine**", "over time: more than 1 minutes", "0", *["-"] * 6],
+        ]
+
     def test_the_page_tells_protocol_grids_sources_and_what_it_was_measured_on(self) -> None:
         page = self.page()
         assert "seeds 0, 1 and 2" in page
