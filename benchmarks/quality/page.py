@@ -52,8 +52,9 @@ Written by `python -m benchmarks quality`; not edited by hand.
 """
 
 _PICTURE = """\
-Seed 0: every point of the grids, the chosen settings large. Points below 0.6 of the best {main} stand at the lower
-edge, with their value, and at the left edge where they took less time than all others.
+Seed 0: every point of the grids, the chosen settings large; the fronts are what ours and the others reach by a time of
+training. Points below 0.6 of the best {main} stand at the lower edge, with their value, and at the left edge where they
+took far less time than the others.
 """
 
 _PAIRS = """\
