@@ -114,8 +114,9 @@ ADDED = {
 PUBLIC = {
     "model": {"Recoder"},
     "data": {
-        "Batch", "BatchCollator", "HeldOut", "IdMap", "Interactions", "RecommendationDataLoader",
-        "RecommendationDataset", "StrongSplit", "UsersInteractions", "random_holdout", "strong_generalization",
+        "Batch", "BatchCollator", "HeldOut", "HoldoutSplit", "IdMap", "Interactions", "RecommendationDataLoader",
+        "RecommendationDataset", "StrongSplit", "UsersInteractions", "global_time", "leave_last_out",
+        "random_holdout", "strong_generalization",
     },
     "nn": {
         "DynamicAutoencoder", "FactorTable", "FactorizationModel", "ItemSum", "MatrixFactorization", "Popularity",

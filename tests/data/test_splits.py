@@ -113,7 +113,7 @@ def test_same_seed_gives_the_same_split_and_another_seed_another():
 
 def test_same_seed_gives_the_same_holdout_and_another_seed_another():
     interactions = random_interactions(30, 20, 0.4, seed=1)
-    first, again, other = (random_holdout(interactions, seed=seed)[0] for seed in (5, 5, 6))
+    first, again, other = (random_holdout(interactions, seed=seed).train.matrix for seed in (5, 5, 6))
     assert (first != again).nnz == 0
     assert (first != other).nnz > 0
 

@@ -24,6 +24,7 @@ from recoder.errors import ConfigError, DataError, DataTypeError, EmptyDataError
 
 __all__ = [
     "Numbers",
+    "count_once",
     "csr_from_pairs",
     "dataframe_to_csr_matrix",
     "number_columns",
@@ -96,7 +97,7 @@ def dataframe_to_csr_matrix(
             item_id_map = numbers_of(item_ids)
         if user_id_map is None:
             user_id_map = numbers_of(user_ids)
-        return matrix.result(), item_id_map, user_id_map
+        return canonical_csr(matrix.result()), item_id_map, user_id_map
 
 
 def read_columns(dataframe: IntoFrame, names: list[str], *, may_miss: str | None = None) -> dict[str, pa.ChunkedArray]:
@@ -250,9 +251,19 @@ def csr_from_pairs(
 def sum_pairs(
     users: Numbers, items: Numbers, values: npt.NDArray[np.float32], shape: tuple[int, int]
 ) -> sparse.csr_matrix:
-    """Returns the matrix of the values; those of a repeated pair are added up, and a warning counts them."""
+    """Returns the matrix of the values, zeros included; those of a repeated pair are added up, with a warning."""
     matrix = csr_from_pairs(users, items, values, shape)
     repeats = len(values) - matrix.nnz
     if repeats:
         _log.warning("%d of %d rows repeat a user and item; their values were added up", repeats, len(values))
-    return canonical_csr(matrix)
+    return matrix
+
+
+def count_once(users: Codes, items: Codes, shape: tuple[int, int]) -> sparse.csr_matrix:
+    """Returns a matrix of 1 for each pair, however often it stands there."""
+    ones = np.ones(len(users), np.float32)
+    matrix = csr_from_pairs(users, items, ones, shape)
+    if matrix.nnz < len(users):
+        _log.info("%d of %d rows repeat a user and item; each pair counts once", len(users) - matrix.nnz, len(users))
+    matrix.data[:] = 1
+    return matrix

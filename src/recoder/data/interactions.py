@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 from narwhals.typing import IntoFrame
 from scipy import sparse
 
-from recoder.data.frames import csr_from_pairs, number_columns, read_columns, read_weights, sum_pairs
+from recoder._checks import whole_number
+from recoder.data.frames import count_once, number_columns, read_columns, read_weights, sum_pairs
 from recoder.data.id_map import IdMap
-from recoder.data.matrices import canonical_csr
-from recoder.data.raw_ids import Codes, plain_ids
-from recoder.errors import DataTypeError, EmptyDataError, ShapeError, UnknownIdError
+from recoder.data.matrices import canonical_csr, keep_entries
+from recoder.data.tables import read_csv_file, read_parquet_file
+from recoder.data.times import Times, checked_times, latest_times, read_times
+from recoder.data.titles import checked_titles, first_titles
+from recoder.errors import ConfigError, DataTypeError, EmptyDataError, ShapeError, UnknownIdError
 
 __all__ = ["Interactions"]
-
-_log = logging.getLogger("recoder.data")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -34,9 +34,11 @@ class Interactions:
         user_ids: the raw ids of the U rows.
         item_ids: the raw ids of the N columns.
         titles: what to call each of the N items, or None.
+        times: when, in Unix seconds: int64 ``[Z]``, one for each stored entry of the matrix in the order of
+            ``matrix.data``; or None. A model file does not keep them.
 
     Raises:
-        ShapeError: if ids or titles are not as many as rows or columns.
+        ShapeError: if ids or titles are not as many as rows or columns, or times as stored entries.
         DataError, DataTypeError: if the matrix cannot be used; see ``UsersInteractions``.
     """
 
@@ -44,13 +46,16 @@ class Interactions:
     user_ids: IdMap
     item_ids: IdMap
     titles: tuple[str, ...] | None = None
+    times: Times | None = None
 
     def __post_init__(self) -> None:
         matrix = canonical_csr(self.matrix, "matrix")
+        if self.times is not None:
+            object.__setattr__(self, "times", checked_times(self.times, self.matrix, matrix))
         object.__setattr__(self, "matrix", matrix)
         sizes = [("user_ids", len(self.user_ids), 0), ("item_ids", len(self.item_ids), 1)]
         if self.titles is not None:
-            object.__setattr__(self, "titles", _titles(self.titles))
+            object.__setattr__(self, "titles", checked_titles(self.titles))
             sizes.append(("titles", len(self.titles), 1))
         for name, size, axis in sizes:
             if size != matrix.shape[axis]:
@@ -61,7 +66,14 @@ class Interactions:
 
     @classmethod
     def from_frame(
-        cls, frame: IntoFrame, *, user: str, item: str, weight: str | None = None, title: str | None = None
+        cls,
+        frame: IntoFrame,
+        *,
+        user: str,
+        item: str,
+        weight: str | None = None,
+        time: str | None = None,
+        title: str | None = None,
     ) -> Interactions:
         """Returns the interactions in a data frame; users and items in order of first appearance.
 
@@ -72,6 +84,8 @@ class Interactions:
             item: the column of item ids, likewise.
             weight: the column of weights, finite and not negative; those of a repeated pair are added up, and
                 a warning counts them. None: what is in the frame counts 1, however often it stands there.
+            time: the column of times: Unix seconds, dates or date-times (UTC where they have no time zone). Of a
+                repeated pair the latest counts.
             title: the column of item titles; an item has that of its first row, or where that is missing its id.
 
         Raises:
@@ -80,23 +94,102 @@ class Interactions:
             DataError: if a value is missing, or a weight infinite or negative.
             DataTypeError: if it is no data frame, or a column has the wrong type.
         """
-        names = [name for name in (user, item, weight, title) if name is not None]
-        columns = read_columns(frame, names, may_miss=title)
+        columns = read_columns(frame, _named(user, item, weight, time, title), may_miss=title)
         (users, user_ids), (items, item_ids) = number_columns(columns, [user, item])
         shape = (len(user_ids), len(item_ids))
         if weight is None:
-            matrix = _presence(users, items, shape)
+            summed = count_once(users, items, shape)
         else:
-            matrix = sum_pairs(users, items, read_weights(columns[weight], weight), shape)
-        titles = None if title is None else _first_titles(columns[title], title, items, item_ids)
-        return cls(matrix, IdMap(user_ids), IdMap(item_ids), titles)
+            summed = sum_pairs(users, items, read_weights(columns[weight], weight), shape)
+        times = None
+        if time is not None:  # a pair whose weights are all 0 has a time, but is no interaction
+            times = latest_times(users, items, read_times(columns[time], time), shape)[summed.data != 0]
+        titles = None if title is None else first_titles(columns[title], title, items, item_ids)
+        return cls(canonical_csr(summed), IdMap(user_ids), IdMap(item_ids), titles, times)
+
+    @classmethod
+    def from_parquet(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        user: str,
+        item: str,
+        weight: str | None = None,
+        time: str | None = None,
+        title: str | None = None,
+    ) -> Interactions:
+        """Returns the interactions in a parquet file; only the columns that are named are read.
+
+        Args:
+            path: one row per interaction.
+            user: as in ``from_frame``, like the following.
+            item: the column of item ids.
+            weight: the column of weights.
+            time: the column of times.
+            title: the column of item titles.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            FileFormatError: if it is no parquet file, or a damaged one.
+            ConfigError, EmptyDataError, DataError, DataTypeError: as ``from_frame``.
+        """
+        frame = read_parquet_file(path, _named(user, item, weight, time, title))
+        return cls.from_frame(frame, user=user, item=item, weight=weight, time=time, title=title)
+
+    @classmethod
+    def from_csv(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        user: str,
+        item: str,
+        weight: str | None = None,
+        time: str | None = None,
+        title: str | None = None,
+        separator: str = ",",
+        names: Sequence[str] | None = None,
+        encoding: str = "utf8",
+        quote: str | None = '"',
+        types: Mapping[str, pa.DataType] | None = None,
+    ) -> Interactions:
+        """Returns the interactions in a text file with one row per line; only the columns that are named are read.
+
+        Args:
+            path: the file; one whose name ends in .gz, .bz2, .zst or .lz4 is decompressed.
+            user: as in ``from_frame``, like the following. An empty field is a missing value.
+            item: the column of item ids.
+            weight: the column of weights.
+            time: the column of times.
+            title: the column of item titles.
+            separator: what stands between two fields: one character or several, as in ``"::"``.
+            names: what to call the columns, where the first line does not say so.
+            encoding: of the file: one that Python knows and that writes ASCII in single bytes.
+            quote: the character around fields that hold separators; None: there is none.
+            types: Arrow types of columns for which the inferred ones are not right: ``{"item": pyarrow.string()}``
+                for item ids with leading zeros.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            FileFormatError: if a line has too few or too many fields, or the file is cut off; it names the line.
+            ConfigError, EmptyDataError, DataError, DataTypeError: as ``from_frame``.
+        """
+        frame = read_csv_file(
+            path,
+            _named(user, item, weight, time, title),
+            separator=separator,
+            names=names,
+            encoding=encoding,
+            quote=quote,
+            types=({} if title is None else {title: pa.string()}) | dict(types or {}),
+        )
+        return cls.from_frame(frame, user=user, item=item, weight=weight, time=time, title=title)
 
     @classmethod
     def from_matrix(cls, matrix: Any, titles: Iterable[str] | None = None) -> Interactions:
         """Returns the interactions in a scipy sparse matrix; its row and column numbers are the ids."""
         csr = canonical_csr(matrix, "matrix")
         ids = [IdMap(np.arange(size)) for size in csr.shape]
-        return cls(csr, ids[0], ids[1], None if titles is None else _titles(titles))
+        return cls(csr, ids[0], ids[1], None if titles is None else checked_titles(titles))
 
     @property
     def num_users(self) -> int:
@@ -108,21 +201,77 @@ class Interactions:
         """N."""
         return int(self.matrix.shape[1])
 
-    def filter(self, *, min_weight: float) -> Interactions:
-        """Returns the interactions of at least this weight.
+    def filter(
+        self,
+        *,
+        min_weight: float | None = None,
+        min_user_interactions: int | None = None,
+        min_item_interactions: int | None = None,
+    ) -> Interactions:
+        """Returns the interactions that pass each of these, one after the other and each once, in this order.
 
-        Users and items that are left without any stay; ``drop_empty`` drops them.
+        Users and items that are left without any stay; ``drop_empty`` drops them. An item that goes may leave a
+        user with fewer interactions than was asked for: ``k_core`` repeats until nobody has.
+
+        Args:
+            min_weight: least weight of an interaction.
+            min_user_interactions: least number of interactions of a user, of those that weigh enough.
+            min_item_interactions: least number of interactions of an item, with the users who are left.
 
         Raises:
+            ConfigError: if none of them is given, or a number of interactions is no whole number of at least 1.
             EmptyDataError: if none is left.
         """
-        kept = self.matrix.copy()
-        kept.data[kept.data < min_weight] = 0
-        kept.eliminate_zeros()
-        if not kept.nnz:
+        if min_weight is None and min_user_interactions is None and min_item_interactions is None:
+            raise ConfigError(
+                "filter was asked for nothing; pass min_weight, min_user_interactions or min_item_interactions"
+            )
+        left = self if min_weight is None else self._heavier(min_weight)
+        if min_user_interactions is not None:
+            left = left._with_active("user", whole_number("min_user_interactions", min_user_interactions, 1))
+        if min_item_interactions is not None:
+            left = left._with_active("item", whole_number("min_item_interactions", min_item_interactions, 1))
+        return left
+
+    def k_core(self, *, users: int, items: int) -> Interactions:
+        """Returns the largest part in which every user and every item has enough interactions; the others are dropped.
+
+        Args:
+            users: least number of interactions of each user.
+            items: least number of interactions of each item.
+
+        Raises:
+            ConfigError: if one is no whole number of at least 1.
+            EmptyDataError: if nothing is left.
+        """
+        users, items = whole_number("users", users, 1), whole_number("items", items, 1)
+        left, num_before = self, -1
+        while left.matrix.nnz != num_before:
+            num_before = left.matrix.nnz
+            left = left._with_active("user", users)._with_active("item", items)
+        return left.drop_empty()
+
+    def _heavier(self, min_weight: float) -> Interactions:
+        is_kept_Z = self.matrix.data >= min_weight
+        if not is_kept_Z.any():
             largest = self.matrix.data.max(initial=0)
             raise EmptyDataError(f"no interaction has a weight of {min_weight} or more; the largest is {largest:g}")
-        return replace(self, matrix=kept)
+        return self.select_interactions(is_kept_Z)
+
+    def _with_active(self, kind: str, least: int) -> Interactions:
+        """Returns the interactions of users, or with items, that have at least so many."""
+        counts_Z: npt.NDArray[np.intp]
+        if kind == "user":
+            counts_U = np.diff(self.matrix.indptr)
+            counts_Z = np.repeat(counts_U, counts_U)
+        else:
+            counts_Z = np.bincount(self.matrix.indices, minlength=self.num_items)[self.matrix.indices]
+        is_kept_Z = counts_Z >= least
+        if not is_kept_Z.any():
+            raise EmptyDataError(
+                f"no {kind} of those left has {least} or more interactions; the most is {counts_Z.max(initial=0)}"
+            )
+        return self if is_kept_Z.all() else self.select_interactions(is_kept_Z)
 
     def binarize(self) -> Interactions:
         """Returns the same interactions, each of weight 1."""
@@ -149,9 +298,8 @@ class Interactions:
             UnknownIdError: if there is no such row.
         """
         rows = _positions("row", rows, self.num_users, "users")
-        return replace(
-            self, matrix=self.matrix[rows], user_ids=IdMap(self.user_ids.ids.take(pa.array(rows, pa.int64())))
-        )
+        user_ids = IdMap(self.user_ids.ids.take(pa.array(rows, pa.int64())))
+        return self._taken(rows, slice(None), user_ids=user_ids)
 
     def select_items(self, cols: npt.NDArray[np.int64]) -> Interactions:
         """Returns the items at these columns, in this order, with the same users.
@@ -163,7 +311,36 @@ class Interactions:
         cols = _positions("column", cols, self.num_items, "items")
         titles = None if self.titles is None else tuple(self.titles[col] for col in cols)
         item_ids = IdMap(self.item_ids.ids.take(pa.array(cols, pa.int64())))
-        return replace(self, matrix=self.matrix[:, cols], item_ids=item_ids, titles=titles)
+        return self._taken(slice(None), cols, item_ids=item_ids, titles=titles)
+
+    def select_interactions(self, is_kept_Z: npt.NDArray[np.bool_]) -> Interactions:
+        """Returns the marked interactions only; users and items that are left without any stay.
+
+        Args:
+            is_kept_Z: bool ``[Z]``, one for each stored entry, in the order of ``matrix.data``.
+
+        Raises:
+            ShapeError: if it is no such array.
+        """
+        mask = np.asarray(is_kept_Z)
+        if mask.shape != self.matrix.data.shape or mask.dtype != np.bool_:
+            raise ShapeError(
+                f"is_kept_Z must be {self.matrix.nnz} bools, one for each interaction, "
+                f"not an array of {mask.dtype} and shape {mask.shape}"
+            )
+        times = None if self.times is None else self.times[mask]
+        return replace(self, matrix=keep_entries(self.matrix, mask), times=times)
+
+    def _taken(self, rows: Any, cols: Any, **changes: Any) -> Interactions:
+        if self.times is None:
+            return replace(self, matrix=self.matrix[rows, cols], **changes)
+        matrix = self.matrix
+        places = sparse.csr_matrix((np.arange(matrix.nnz), matrix.indices, matrix.indptr), shape=matrix.shape)[
+            rows, cols
+        ]
+        places.sort_indices()  # as canonical_csr would sort the matrix
+        taken = sparse.csr_matrix((matrix.data[places.data], places.indices, places.indptr), shape=places.shape)
+        return replace(self, matrix=taken, times=self.times[places.data], **changes)
 
     def title_of(self, item_id: int) -> str:
         """Returns the title of the item in this column; its raw id where there are no titles.
@@ -183,6 +360,10 @@ class Interactions:
         )
 
 
+def _named(*columns: str | None) -> list[str]:
+    return [name for name in columns if name is not None]
+
+
 def _positions(name: str, positions: npt.ArrayLike, size: int, of: str) -> npt.NDArray[np.int64]:
     array = np.asarray(positions)
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
@@ -194,39 +375,3 @@ def _positions(name: str, positions: npt.ArrayLike, size: int, of: str) -> npt.N
     if outside.size:
         raise UnknownIdError(f"{name} {outside[0]} is outside the {size} {of} (0 to {size - 1}); leave it out")
     return array.astype(np.int64)
-
-
-def _titles(titles: Iterable[str]) -> tuple[str, ...]:
-    if not isinstance(titles, Iterable):
-        raise DataTypeError(f"titles are a list of strings; {titles!r} is not")
-    listed = tuple(titles)
-    wrong = next((title for title in listed if not isinstance(title, str)), None)
-    if wrong is not None or isinstance(titles, str):
-        raise DataTypeError(f"titles are a list of strings; {wrong if wrong is not None else titles!r} is not")
-    return listed
-
-
-def _presence(users: Codes, items: Codes, shape: tuple[int, int]) -> sparse.csr_matrix:
-    ones = np.ones(len(users), np.float32)
-    matrix = csr_from_pairs(users, items, ones, shape)
-    if matrix.nnz < len(users):
-        _log.info("%d of %d rows repeat a user and item; each pair counts once", len(users) - matrix.nnz, len(users))
-    matrix.data[:] = 1
-    return canonical_csr(matrix)
-
-
-def _first_titles(column: pa.ChunkedArray, name: str, items: Codes, item_ids: pa.Array) -> tuple[str, ...]:
-    first = np.empty(len(item_ids), np.int64)
-    backwards = np.arange(len(items))[::-1]
-    first[items[backwards]] = backwards  # the last one written is an item's first row
-    if pa.types.is_string_view(column.type):  # Arrow cannot take from one
-        column = column.cast(pa.large_string())
-    titles = column.take(pa.array(first))
-    if pa.types.is_dictionary(titles.type):
-        titles = titles.cast(titles.type.value_type)  # its own null_count leaves out rows whose category is null
-    if titles.null_count:
-        _log.info(
-            "%d of %d items have no title in column %r; they go by their id", titles.null_count, len(titles), name
-        )
-        titles = pc.coalesce(titles.cast(pa.large_string()), item_ids.cast(pa.large_string()))
-    return _titles(plain_ids(titles, f"column {name!r}").to_pylist())

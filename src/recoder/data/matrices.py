@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy import sparse
 
 from recoder.errors import DataError, DataTypeError, ShapeError
 
-__all__ = ["canonical_csr"]
+__all__ = ["canonical_csr", "keep_entries"]
 
 
 def canonical_csr(matrix: Any, name: str = "interactions_matrix") -> sparse.csr_matrix:
@@ -51,6 +52,14 @@ def canonical_csr(matrix: Any, name: str = "interactions_matrix") -> sparse.csr_
     if csr.has_canonical_format and csr.data.all():
         return csr
     return _without_repeats_and_zeros(csr, name)
+
+
+def keep_entries(matrix: sparse.csr_matrix, is_kept_Z: npt.NDArray[np.bool_]) -> sparse.csr_matrix:
+    """Returns the marked ones of the stored entries, in a new matrix of the same shape."""
+    num_before = np.concatenate([[0], np.cumsum(is_kept_Z)])
+    return sparse.csr_matrix(
+        (matrix.data[is_kept_Z], matrix.indices[is_kept_Z], num_before[matrix.indptr]), shape=matrix.shape
+    )
 
 
 def _check_structure(matrix: Any, name: str) -> None:

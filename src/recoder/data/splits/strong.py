@@ -1,0 +1,123 @@
+"""Holding out users, who are judged by how well a part of their interactions predicts the rest."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from recoder._checks import whole_number
+from recoder._random import derive_seed
+from recoder.data.datasets import RecommendationDataset
+from recoder.data.interactions import Interactions
+from recoder.data.matrices import keep_entries
+from recoder.data.splits.arguments import checked_fraction, checked_interactions, number_of_users
+from recoder.data.splits.random import kept_at_random
+from recoder.data.splits.results import HeldOut, Protocol, StrongSplit, sizes
+from recoder.errors import ConfigError
+
+__all__ = ["strong_generalization"]
+
+Rows = npt.NDArray[np.int64]
+
+
+def strong_generalization(
+    interactions: Interactions,
+    *,
+    num_valid_users: float,
+    num_test_users: float,
+    fold_in: float = 0.8,
+    seed: int,
+    min_interactions: int = 2,
+) -> StrongSplit:
+    """Returns a split by users, who are judged by how well a part of their interactions predicts the rest.
+
+    The protocol of Liang et al. 2018 (arXiv:1802.05814). Items that no training user interacted with are left
+    out everywhere, so nothing is known of them in training and nothing is asked about them later. Users who
+    would be left with fewer than ``min_interactions`` by this are trained on instead, and others drawn in
+    their place.
+
+    Args:
+        interactions: all of them.
+        num_valid_users: how many users to hold out for validation: a number of at least 1, or a fraction of all
+            users between 0 and 1.
+        num_test_users: how many users to hold out for the test, likewise.
+        fold_in: the part of a held-out user's interactions that is history, between 0 and 1; rounded to the
+            nearest number of interactions, at least one and not all. The rest is the target.
+        seed: the same seed gives the same split.
+        min_interactions: only users with as many, at least 2, can be held out.
+
+    Raises:
+        ConfigError: if an argument is out of range or there are not enough users who can be held out.
+        DataTypeError: if ``interactions`` are no ``Interactions``.
+    """
+    checked_interactions(interactions)
+    fold_in = checked_fraction("fold_in", fold_in)
+    num_valid = number_of_users("num_valid_users", num_valid_users, interactions.num_users)
+    num_test = number_of_users("num_test_users", num_test_users, interactions.num_users)
+    min_interactions = whole_number("min_interactions", min_interactions, 2)
+    seed = whole_number("seed", seed, 0)
+
+    held, seen_items = _choose_users(
+        interactions.matrix, num_valid + num_test, min_interactions, derive_seed(seed, "split/users")
+    )
+    train_rows = np.setdiff1d(np.arange(interactions.num_users), held)
+    train = interactions.select_users(train_rows).select_items(seen_items)
+    rows = {"valid": np.sort(held[:num_valid]), "test": np.sort(held[num_valid:])}
+    parts = {
+        name: _hold_out(interactions, rows[name], seen_items, fold_in, derive_seed(seed, f"split/{name}"))
+        for name in rows
+    }
+    held_interactions = sum(int(interactions.matrix[rows[name]][:, seen_items].nnz) for name in rows)
+    protocol: dict[str, str | int | float | None] = {
+        "name": "strong_generalization",
+        "seed": seed,
+        "num_valid_users": num_valid,
+        "num_test_users": num_test,
+        "fold_in": fold_in,
+        "min_interactions": min_interactions,
+    }
+    counts = sizes(
+        train,
+        interactions,
+        num_users=interactions.num_users,
+        num_interactions=train.matrix.nnz + held_interactions,
+    )
+    return StrongSplit(train=train, **parts, protocol=Protocol(protocol | counts))
+
+
+def _choose_users(matrix: sparse.csr_matrix, wanted: int, least: int, seed: int) -> tuple[Rows, Rows]:
+    """Returns the rows to hold out, in random order, and the columns that the other rows hold."""
+    num_users, num_items = matrix.shape
+    is_shared = np.bincount(matrix.indices, minlength=num_items) > 1
+    eligible = np.flatnonzero(_count(matrix, is_shared) >= least)
+    drawn = np.random.Generator(np.random.Philox(seed)).permutation(eligible)
+    while wanted <= len(drawn) and wanted < num_users:
+        held = drawn[:wanted]
+        is_train = np.ones(num_users, dtype=bool)
+        is_train[held] = False
+        is_seen = np.zeros(num_items, dtype=bool)
+        is_seen[matrix[is_train].indices] = True
+        short = np.flatnonzero(_count(matrix[held], is_seen) < least)
+        if not len(short):
+            return held, np.flatnonzero(is_seen)
+        # a few of these, the last drawn, stay in training for good: that can be all that the others lack
+        drawn = np.delete(drawn, short[-max(1, len(short) // 4) :])
+    most = min(len(drawn), num_users - 1)
+    raise ConfigError(
+        f"{wanted} users are to be held out, but only {most} of {num_users} were found that can be: with at "
+        f"least {least} interactions with items that training users have too, and not all users; hold out fewer"
+    )
+
+
+def _count(matrix: sparse.csr_matrix, is_counted_N: npt.NDArray[np.bool_]) -> Rows:
+    """Returns how many of the marked items each user has: int64 ``[U]``."""
+    marks_Z = np.concatenate([[0], np.cumsum(is_counted_N[matrix.indices])])
+    return np.diff(marks_Z[matrix.indptr])
+
+
+def _hold_out(interactions: Interactions, rows: Rows, items: Rows, fold_in: float, seed: int) -> HeldOut:
+    matrix = interactions.matrix[rows][:, items]
+    is_history_Z = kept_at_random(matrix, fold_in, seed)
+    history, target = keep_entries(matrix, is_history_Z), keep_entries(matrix, ~is_history_Z)
+    return HeldOut(RecommendationDataset(history, target), interactions.select_users(rows).user_ids)

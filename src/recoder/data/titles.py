@@ -1,0 +1,60 @@
+"""What to call the items."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recoder.data.raw_ids import Codes, plain_ids
+from recoder.errors import DataTypeError
+
+__all__ = ["checked_titles", "first_titles"]
+
+_log = logging.getLogger("recoder.data")
+
+
+def checked_titles(titles: Iterable[str]) -> tuple[str, ...]:
+    """Returns the titles as a tuple.
+
+    Raises:
+        DataTypeError: if they are not all strings.
+    """
+    if not isinstance(titles, Iterable):
+        raise DataTypeError(f"titles are a list of strings; {titles!r} is not")
+    listed = tuple(titles)
+    wrong = next((title for title in listed if not isinstance(title, str)), None)
+    if wrong is not None or isinstance(titles, str):
+        raise DataTypeError(f"titles are a list of strings; {wrong if wrong is not None else titles!r} is not")
+    return listed
+
+
+def first_titles(column: pa.ChunkedArray, name: str, items: Codes, item_ids: pa.Array) -> tuple[str, ...]:
+    """Returns the title in the first row of each item; its id where there is none.
+
+    Args:
+        column: the title in each row.
+        name: what to call the column in an error.
+        items: the number of each row's item.
+        item_ids: the raw ids by number.
+
+    Raises:
+        DataTypeError: if they are not strings.
+    """
+    first = np.empty(len(item_ids), np.int64)
+    backwards = np.arange(len(items))[::-1]
+    first[items[backwards]] = backwards  # the last one written is an item's first row
+    if pa.types.is_string_view(column.type):  # Arrow cannot take from one
+        column = column.cast(pa.large_string())
+    titles = column.take(pa.array(first))
+    if pa.types.is_dictionary(titles.type):
+        titles = titles.cast(titles.type.value_type)  # its own null_count leaves out rows whose category is null
+    if titles.null_count:
+        _log.info(
+            "%d of %d items have no title in column %r; they go by their id", titles.null_count, len(titles), name
+        )
+        titles = pc.coalesce(titles.cast(pa.large_string()), item_ids.cast(pa.large_string()))
+    return checked_titles(plain_ids(titles, f"column {name!r}").to_pylist())
