@@ -114,9 +114,10 @@ ADDED = {
 PUBLIC = {
     "model": {"Recoder"},
     "data": {
-        "Batch", "BatchCollator", "HeldOut", "HoldoutSplit", "IdMap", "Interactions", "RecommendationDataLoader",
-        "RecommendationDataset", "StrongSplit", "UsersInteractions", "global_time", "leave_last_out",
-        "random_holdout", "strong_generalization",
+        "Batch", "BatchCollator", "DatasetInfo", "HeldOut", "HoldoutSplit", "IdMap", "Interactions",
+        "RecommendationDataLoader", "RecommendationDataset", "StrongSplit", "UsersInteractions", "dataset_info",
+        "dataset_names", "global_time", "leave_last_out", "load_dataset", "load_official_split", "random_holdout",
+        "strong_generalization",
     },
     "nn": {
         "DynamicAutoencoder", "FactorTable", "FactorizationModel", "ItemSum", "MatrixFactorization", "Popularity",
@@ -152,6 +153,7 @@ ERRORS = {
     "FileFormatError": (ValueError,),
     "UnsafeFileError": (ValueError,),
     "FileWriteError": (OSError,),
+    "DownloadError": (OSError,),
 }
 
 

@@ -15,7 +15,8 @@ Every class also inherits the built-in exception that a caller would have caught
     ├── MissingDependencyError (ImportError) an optional package that is not installed
     ├── FileFormatError (ValueError)      a file that is not what it should be
     │   └── UnsafeFileError               a file that asks for code to be run
-    └── FileWriteError (OSError)          a file that could not be written; the previous one is whole
+    ├── FileWriteError (OSError)          a file that could not be written; the previous one is whole
+    └── DownloadError (OSError)           a download that failed; what has arrived is kept
 """
 
 
@@ -77,3 +78,7 @@ class UnsafeFileError(FileFormatError):
 
 class FileWriteError(RecoderError, OSError):
     """A file that could not be written; a previous file of that name is whole."""
+
+
+class DownloadError(RecoderError, OSError):
+    """A download that failed; what has arrived is kept, and the next try goes on from there."""

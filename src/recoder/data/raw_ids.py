@@ -58,10 +58,21 @@ def number_ids(column: pa.ChunkedArray, name: str) -> tuple[Codes, pa.Array]:
     Raises:
         DataTypeError, DataError: as ``plain_ids``.
     """
+    if pa.types.is_dictionary(column.type):
+        return _number_categories(column, name)
     # Arrow numbers strings of any layout as they are: a copy of all rows is spared
     comparable = column if _is_text(column.type) else plain_ids(column, name)
     encoded = comparable.dictionary_encode().unify_dictionaries().combine_chunks()
     return encoded.indices.to_numpy(), plain_ids(encoded.dictionary, name)
+
+
+def _number_categories(column: pa.ChunkedArray, name: str) -> tuple[Codes, pa.Array]:
+    """Returns what ``number_ids`` does; only the categories are compared as ids, rows by their codes."""
+    whole = column.unify_dictionaries().combine_chunks()
+    categories = plain_ids(whole.dictionary, name)
+    merged = categories.dictionary_encode()  # Arrow allows the same category twice
+    codes = merged.indices.take(whole.indices).dictionary_encode()
+    return codes.indices.to_numpy(), merged.dictionary.take(codes.dictionary)
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -7,7 +7,11 @@ replaced by an unused control character while the file streams by: one ``bytes.r
 from __future__ import annotations
 
 import io
+import lzma
 import os
+import tarfile
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import IO, Any
@@ -18,10 +22,13 @@ from pyarrow import csv, parquet
 from recoder._checks import path_text
 from recoder.errors import ConfigError, EmptyDataError, FileFormatError
 
-__all__ = ["read_csv_file", "read_delimited", "read_parquet_file"]
+__all__ = ["UNREADABLE", "read_csv_file", "read_delimited", "read_parquet_file"]
 
 _UNIT_SEPARATOR = b"\x1f"  # ASCII has it for this very purpose
 _BLOCK_BYTES = 1 << 22
+
+# what reading a damaged file raises, archives and compressed ones included
+UNREADABLE = (EOFError, OSError, UnicodeError, zlib.error, zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError)
 
 Open = Callable[[], AbstractContextManager[IO[bytes]]]
 
@@ -93,7 +100,7 @@ def read_delimited(
     def read(use_threads: bool) -> pa.Table:
         with open_file() as stream:
             return csv.read_csv(
-                _replaced(stream, separator, encoding),
+                _Stream(stream, where, separator, encoding),
                 csv.ReadOptions(
                     use_threads=use_threads,
                     block_size=_BLOCK_BYTES,
@@ -114,9 +121,16 @@ def read_delimited(
     try:
         table = read(use_threads=True)
     except pa.ArrowInvalid as error:
+        if "Empty CSV file" in str(error):
+            raise EmptyDataError(f"{where} is empty; there must be at least one interaction") from error
         raise _format_error(where, lambda: read(use_threads=False), error) from error
-    except (EOFError, OSError, UnicodeError) as error:
-        raise FileFormatError(f"cannot read {where}: {error}; it is damaged or cut off: get it again") from error
+    except FileNotFoundError:
+        raise
+    except UNREADABLE as error:
+        raise _damaged(where, error) from error
+    for field in table.schema:
+        if pa.types.is_binary(field.type):  # what Arrow makes of text that is not UTF-8
+            raise FileFormatError(f"column {field.name!r} of {where} is not {encoding}; pass the encoding of the file")
     if not table.num_rows:
         raise EmptyDataError(f"{where} has no rows; there must be at least one interaction")
     return table
@@ -161,26 +175,26 @@ def _parse_options(separator: str, quote: str | None) -> csv.ParseOptions:
 
 
 def _header(open_file: Open, where: str, separator: str, encoding: str, quote: str | None) -> list[str]:
-    with open_file() as stream:
-        try:
-            line = io.BufferedReader(_Stream(stream)).readline()
-        except (EOFError, OSError) as error:
-            raise FileFormatError(f"cannot read {where}: {error}; it is damaged or cut off: get it again") from error
+    try:
+        with open_file() as stream:
+            line = io.BufferedReader(_Stream(stream, where, ",", encoding)).readline()
+    except FileNotFoundError:
+        raise
+    except UNREADABLE as error:
+        raise _damaged(where, error) from error
     if not line.strip():
         raise EmptyDataError(f"{where} is empty; its first line must name the columns")
-    options = csv.ReadOptions(encoding=encoding)
+    fields = _Stream(io.BytesIO(line), where, separator, encoding)
     try:
-        header = csv.read_csv(
-            _replaced(io.BytesIO(line), separator, encoding), options, _parse_options(separator, quote)
-        )
+        header = csv.read_csv(fields, csv.ReadOptions(encoding=encoding), _parse_options(separator, quote))
+        names: list[str] = header.column_names
     except (pa.ArrowInvalid, UnicodeError) as error:
         raise FileFormatError(f"cannot read the first line of {where}: {error}; pass its encoding") from error
-    names: list[str] = header.column_names
-    return [name.removeprefix("\ufeff") for name in names]
+    return names
 
 
-def _replaced(stream: Any, separator: str, encoding: str) -> Any:
-    return stream if len(separator) == 1 else _Stream(stream, separator.encode(encoding), _UNIT_SEPARATOR)
+def _damaged(where: str, error: Exception) -> FileFormatError:
+    return FileFormatError(f"cannot read {where}: {error}; it is damaged, cut off or no file: get it again")
 
 
 def _format_error(where: str, read_slowly: Callable[[], Any], error: Exception) -> FileFormatError:
@@ -189,7 +203,7 @@ def _format_error(where: str, read_slowly: Callable[[], Any], error: Exception) 
         read_slowly()
     except pa.ArrowInvalid as precise:
         error = precise
-    except (EOFError, OSError, UnicodeError) as other:
+    except UNREADABLE as other:
         error = other
     return FileFormatError(
         f"cannot read {where}: {error}; the file is damaged or of another form: mend that line, or get it again"
@@ -197,16 +211,18 @@ def _format_error(where: str, read_slowly: Callable[[], Any], error: Exception) 
 
 
 class _Stream(io.RawIOBase):
-    """Reads another stream, with every ``old`` replaced by ``new``, which is shorter.
+    """Reads another stream; a separator of several characters becomes one control character.
 
     Args:
         stream: the other one.
-        old: what to replace; empty: nothing.
-        new: what to put in its place; the text must not hold it already.
+        where: what to call the file in an error.
+        separator: what stands between two fields.
+        encoding: of the text.
     """
 
-    def __init__(self, stream: Any, old: bytes = b"", new: bytes = b"") -> None:
-        self._stream, self._old, self._new = stream, old, new
+    def __init__(self, stream: Any, where: str, separator: str, encoding: str) -> None:
+        self._stream, self._where = stream, where
+        self._old = separator.encode(encoding) if len(separator) > 1 else b""
         self._ready = b""
         self._rest = b""  # the end of a block, where that may be the first half of a separator
         self._ended = False
@@ -228,10 +244,10 @@ class _Stream(io.RawIOBase):
         self._ended = not block
         if not self._old:
             return block
-        if self._new in block:
-            raise FileFormatError(f"the text holds the control character {self._new!r}: it is damaged or no text")
+        if _UNIT_SEPARATOR in block:
+            raise FileFormatError(f"{self._where} holds the control character 0x1f: it is damaged or no text")
         text, self._rest = (self._rest + block, b"") if self._ended else self._split(self._rest + block)
-        return text.replace(self._old, self._new)
+        return text.replace(self._old, _UNIT_SEPARATOR)
 
     def _split(self, text: bytes) -> tuple[bytes, bytes]:
         """Returns the text up to a separator that the end of the block may have cut in two, and the rest."""

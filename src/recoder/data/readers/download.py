@@ -1,0 +1,120 @@
+"""Downloads that go on where they stopped (RFC 9110, sections 13.1.5 and 14)."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from tqdm.auto import tqdm
+
+from recoder.errors import DownloadError
+
+__all__ = ["Downloader"]
+
+_BLOCK_BYTES = 1 << 14  # when the connection breaks, the block that was being read is lost
+_TIMEOUT_S = 30
+
+
+class Downloader:
+    """Downloads a file, as ``pooch`` asks for it; one that was cut off is continued if the server agrees.
+
+    What has arrived is kept in a file of its own, with the server's mark of the version beside it. The rest is asked
+    for on the condition that this mark still holds, so that two versions are never joined.
+
+    Args:
+        part: where to keep what has arrived.
+        progress: whether to show how far it is.
+    """
+
+    def __init__(self, part: Path, *, progress: bool) -> None:
+        self._part, self._progress = part, progress
+        self._mark = part.with_name(f"{part.name}.mark")
+
+    def __call__(self, url: str, output_file: str | os.PathLike[str], pooch: Any) -> None:
+        """Downloads ``url`` to ``output_file``.
+
+        Raises:
+            DownloadError: if it fails; what has arrived is kept.
+        """
+        import requests
+
+        with self._alone() as file:
+            try:
+                self._fetch(requests, url, file)
+            except requests.RequestException as error:  # an OSError too
+                raise DownloadError(
+                    f"cannot download {url}: {error}; {file.tell():,} bytes have arrived and are kept: "
+                    "try again to go on from there"
+                ) from error
+        self._part.replace(output_file)
+        self._mark.unlink(missing_ok=True)
+
+    def _fetch(self, requests: Any, url: str, file: IO[bytes]) -> None:
+        there = file.seek(0, os.SEEK_END)
+        mark = self._mark.read_text("utf8") if there and self._mark.is_file() else ""
+        # not compressed on the way, or else the counts of bytes would be others
+        headers = {"Accept-Encoding": "identity"}
+        if mark:
+            headers |= {"Range": f"bytes={there}-", "If-Range": mark}
+        with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_S) as response:
+            goes_on = response.status_code == requests.codes.partial_content
+            if response.status_code == requests.codes.requested_range_not_satisfiable:
+                if response.headers.get("Content-Range", "").strip() == f"bytes */{there}":
+                    return  # all of it is there
+                file.truncate(0)
+                return self._fetch(requests, url, file)
+            response.raise_for_status()
+            if not goes_on:
+                there = 0
+                file.truncate(there)
+                self._mark.write_text(_version(response.headers), "utf8")
+            total = _total(response.headers, there, goes_on=goes_on)
+            file.seek(there)
+            with self._bar(there, total) as bar:
+                for block in response.iter_content(_BLOCK_BYTES):
+                    file.write(block)
+                    bar.update(len(block))
+        if total is not None and file.tell() != total:
+            raise requests.ConnectionError(f"the connection ended after {file.tell():,} of {total:,} bytes")
+
+    @contextmanager
+    def _alone(self) -> Iterator[IO[bytes]]:
+        """Opens the file of what has arrived, unless another process is writing to it."""
+        import fcntl  # not every platform has it
+
+        with self._part.open("ab+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise DownloadError(f"another process is downloading to {self._part}; wait until it is done") from error
+            yield file
+
+    def _bar(self, there: int, total: int | None) -> Any:
+        name = self._part.name.removesuffix(".part")
+        shown = {"unit": "B", "unit_scale": True, "disable": not self._progress}
+        return tqdm(desc=name, initial=there, total=total, **shown)
+
+
+def _version(headers: Any) -> str:
+    """Returns what the server calls this version of the file; empty where that is nothing to rely on."""
+    tag = headers.get("ETag", "")
+    # a weak tag stands for files that differ
+    return str(tag if tag and not tag.startswith("W/") else headers.get("Last-Modified", ""))
+
+
+def _total(headers: Any, there: int, *, goes_on: bool) -> int | None:
+    """Returns how many bytes the file has, where the server says so."""
+    if goes_on:
+        match = re.fullmatch(rf"bytes {there}-\d+/(\d+|\*)", headers.get("Content-Range", "").strip())
+        if match is None:
+            raise DownloadError(
+                f"the server sent {headers.get('Content-Range')!r} where the bytes from {there} on were asked for; "
+                "remove the .part file and try again"
+            )
+        return int(match[1]) if match[1] != "*" else None
+    length = headers.get("Content-Length")
+    return int(length) if length is not None else None

@@ -1,0 +1,20 @@
+"""goodbooks-10k: ratings of the ten thousand most popular books of a web site."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from recoder.data.interactions import Interactions
+from recoder.data.readers.building import titled, titles_table
+from recoder.data.readers.sources import Source
+
+__all__ = ["read_goodbooks"]
+
+
+def read_goodbooks(source: Source) -> Interactions:
+    """Returns the ratings of ``ratings.csv``, with the titles of ``books.csv``."""
+    columns = ["user_id", "book_id", "rating"]
+    types = {"user_id": pa.int64(), "book_id": pa.int64(), "rating": pa.float32()}
+    ratings = source.table("ratings.csv", columns, types)
+    interactions = Interactions.from_frame(ratings, user="user_id", item="book_id", weight="rating")
+    return titled(interactions, titles_table(source, "books.csv", item="book_id", title="title"))

@@ -1,0 +1,96 @@
+"""Loading a data set by name."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from recoder._checks import path_text
+from recoder.data.interactions import Interactions
+from recoder.data.readers.cache import cached_files
+from recoder.data.readers.catalogue import DATASETS, dataset_info
+from recoder.data.readers.info import DatasetInfo
+from recoder.data.readers.sources import Source
+from recoder.data.splits import HoldoutSplit
+from recoder.errors import ConfigError
+
+__all__ = ["load_dataset", "load_official_split"]
+
+_PathLike = str | os.PathLike[str]
+
+
+def load_dataset(
+    name: str,
+    folder: _PathLike | None = None,
+    *,
+    cache: _PathLike | None = None,
+    download: bool = True,
+    progress: bool = True,
+) -> Interactions:
+    """Returns the interactions of a public data set, with times and titles where it has them.
+
+    The files are downloaded once, which needs the extra ``datasets``. The owner's terms are logged before, as a
+    warning, and what arrives is checked. A download that was cut off goes on where it stopped.
+
+    Args:
+        name: one of ``dataset_names()``.
+        folder: where the files are already, unpacked or as the archive, or the path of that archive. Nothing is
+            downloaded then.
+        cache: the folder to keep downloads in; None: that of the environment variable ``RECODER_CACHE_DIR``, or
+            where that is not set the platform's folder for caches.
+        download: whether what is not in the cache may be downloaded.
+        progress: whether to show how far a download is.
+
+    Raises:
+        ConfigError: if there is no data set of this name.
+        FileNotFoundError: if a file is not there, and may not be downloaded.
+        FileFormatError: if a file is damaged, or not the one that its checksum is of.
+        DownloadError: if a download fails; the next call goes on with it.
+        FileWriteError: if the cache cannot be written.
+        MissingDependencyError: if a download needs the extra ``datasets``.
+    """
+    info = dataset_info(name)
+    return info.read(_source(info, folder, cache, download=download, progress=progress))
+
+
+def load_official_split(
+    name: str,
+    folder: _PathLike | None = None,
+    *,
+    cache: _PathLike | None = None,
+    download: bool = True,
+    progress: bool = True,
+) -> HoldoutSplit:
+    """Returns the split into training and test interactions that comes with a public data set.
+
+    Users and items that training lacks are left out of the target. ``load_dataset`` returns both parts as one.
+
+    Args:
+        name: one of ``dataset_names()`` that has a split: gowalla, yelp2018, amazon-book.
+        folder: as in ``load_dataset``, like the following.
+        cache: the folder to keep downloads in.
+        download: whether what is not in the cache may be downloaded.
+        progress: whether to show how far a download is.
+
+    Raises:
+        ConfigError: if there is no data set of this name, or it has no split.
+        FileNotFoundError, FileFormatError, DownloadError, FileWriteError, MissingDependencyError: as
+            ``load_dataset``.
+    """
+    info = dataset_info(name)
+    if info.read_split is None:
+        having = ", ".join(other.name for other in DATASETS.values() if other.read_split is not None)
+        raise ConfigError(f"{name} comes without a split; those that have one are {having}. Split it yourself")
+    return info.read_split(_source(info, folder, cache, download=download, progress=progress))
+
+
+def _source(
+    info: DatasetInfo, folder: _PathLike | None, cache: _PathLike | None, *, download: bool, progress: bool
+) -> Source:
+    if folder is None:
+        return Source(cached_files(info, cache, download=download, progress=progress), files=info.files)
+    path = Path(path_text("folder", folder))
+    if not path.exists():
+        raise FileNotFoundError(f"there is no {path}; pass a folder or an archive with {' and '.join(info.files)}")
+    archives = [file.file_name for file in info.downloads]
+    return Source([path], files=info.files, folder=info.folder, archives=archives)

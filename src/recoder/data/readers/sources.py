@@ -1,0 +1,131 @@
+"""Files by name, wherever they are: in a folder, in a zip or tar archive, or by themselves.
+
+Archives are read as they are: nothing is unpacked, so no name in one can lead to a path outside.
+"""
+
+from __future__ import annotations
+
+import tarfile
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+import pyarrow as pa
+
+from recoder.data.tables import read_delimited
+from recoder.errors import ConfigError, EmptyDataError, FileFormatError
+
+__all__ = ["Source"]
+
+
+class Source:
+    """The files of a data set.
+
+    Args:
+        paths: files or archives that hold them, or a single folder.
+        files: what they are called; a path of such a name is taken for that file, another one for an archive.
+        folder: a folder in that folder in which they may stand.
+        archives: names of archives in that folder that may hold them.
+    """
+
+    def __init__(
+        self, paths: Sequence[Path], *, files: Sequence[str], folder: str = "", archives: Sequence[str] = ()
+    ) -> None:
+        self._files = files
+        self._paths = [*paths]
+        for path in paths:
+            if path.is_dir():
+                self._paths.remove(path)
+                inside = [path / folder] if folder and (path / folder).is_dir() else []
+                self._paths += [*inside, path, *(path / name for name in archives if (path / name).is_file())]
+        self._given = paths
+
+    def where(self, name: str) -> str:
+        """Returns what to call a file in a message."""
+        path, member = self._find(name)
+        return str(path) if member is None else f"{path}:{member}"
+
+    def has(self, name: str) -> bool:
+        """Returns whether there is a file of this name."""
+        try:
+            self._find(name)
+        except FileNotFoundError:
+            return False
+        return True
+
+    @contextmanager
+    def open(self, name: str) -> Iterator[IO[bytes]]:
+        """Opens a file for reading.
+
+        Raises:
+            FileNotFoundError: if there is none of this name.
+            FileFormatError: if its archive is damaged.
+        """
+        path, member = self._find(name)
+        if member is None:
+            with path.open("rb") as file:
+                yield file
+        elif zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive, archive.open(member) as file:
+                yield file
+        else:
+            with tarfile.open(path) as tar:
+                extracted = tar.extractfile(_first_member(tar, name))
+                assert extracted is not None  # it is a regular file
+                with extracted:
+                    yield extracted
+
+    def table(self, name: str, columns: Sequence[str], types: Mapping[str, Any], **form: Any) -> pa.Table:
+        """Returns columns of a text file; ``form`` is that of ``read_delimited``.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            FileFormatError: if it is damaged, or has other columns or no rows.
+        """
+        try:
+            where = self.where(name)
+            return read_delimited(lambda: self.open(name), columns, where=where, types=types, **form)
+        except (ConfigError, EmptyDataError) as error:
+            raise FileFormatError(f"{error}; it is not the owner's file, or was cut off: get it again") from error
+
+    def _find(self, name: str) -> tuple[Path, str | None]:
+        for path in self._paths:
+            if path.is_dir():
+                if (path / name).is_file():
+                    return path / name, None
+            elif path.name in self._files:
+                if path.name == name:
+                    return path, None
+            elif (member := _member(path, name)) is not None:
+                return path, member
+        listed = ", ".join(str(path) for path in self._given)
+        raise FileNotFoundError(f"there is no {name} in {listed}; pass the folder or the archive that holds it")
+
+
+def _member(path: Path, name: str) -> str | None:
+    """Returns the path in an archive of the file of this name, or None."""
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                found = [entry for entry in archive.namelist() if PurePosixPath(entry).name == name]
+                return min(found, key=len, default=None)  # copies of another system's making lie deeper
+        if tarfile.is_tarfile(path):
+            with tarfile.open(path) as tar:
+                return _first_member(tar, name).name
+    except KeyError:
+        return None
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
+        raise FileFormatError(f"cannot read {path}: {error}; it is damaged or cut off: get it again") from error
+    raise FileFormatError(
+        f"{path} is neither {name} nor a zip or tar archive, or it is damaged or cut off: get it again"
+    )
+
+
+def _first_member(tar: tarfile.TarFile, name: str) -> tarfile.TarInfo:
+    # one by one, since listing all of a compressed archive means decompressing all of it
+    for member in tar:
+        if member.isfile() and PurePosixPath(member.name).name == name:
+            return member
+    raise KeyError(name)

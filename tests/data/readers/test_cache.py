@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+import builtins
+import fcntl
+import hashlib
+import logging
+
+import numpy as np
+import pytest
+
+from dataset_files import ORIGINALS, zipped
+from recoder.data import load_dataset
+from recoder.errors import ConfigError, DownloadError, FileFormatError, FileWriteError, MissingDependencyError
+
+NAME, FILE = "lastfm-2k", "hetrec2011-lastfm-2k.zip"
+
+
+@pytest.fixture
+def body():
+    """An archive with enough noise in it that it takes several blocks."""
+    return zipped(ORIGINALS[NAME] | {"noise": np.random.default_rng(0).bytes(200_000)})
+
+
+def checksum(body):
+    return f"sha256:{hashlib.sha256(body).hexdigest()}"
+
+
+def load(tmp_path, **kwargs):
+    return load_dataset(NAME, cache=tmp_path, progress=False, **kwargs)
+
+
+def test_second_call_downloads_nothing(serve, server, body, tmp_path):
+    serve(NAME, {FILE: body}, checksum(body))
+    load(tmp_path)
+    load(tmp_path)
+    load(tmp_path, download=False)
+    assert len(server.requests) == 1
+    assert [path.name for path in (tmp_path / NAME).iterdir()] == [FILE]
+
+
+def test_terms_are_shown_once_before_a_download(serve, body, tmp_path, caplog):
+    serve(NAME, {FILE: body}, checksum(body))
+    for _ in range(2):
+        load(tmp_path)
+    shown = [record for record in caplog.records if "terms" in record.getMessage()]
+    assert len(shown) == 1
+    assert "Not for commercial use; cite Last.fm" in shown[0].getMessage()
+    assert shown[0].levelno == logging.WARNING
+
+
+def test_environment_names_the_cache(serve, body, tmp_path, monkeypatch):
+    serve(NAME, {FILE: body}, checksum(body))
+    monkeypatch.setenv("RECODER_CACHE_DIR", str(tmp_path / "elsewhere"))
+    load_dataset(NAME, progress=False)
+    assert (tmp_path / "elsewhere" / NAME / FILE).read_bytes() == body
+
+
+def test_platforms_cache_is_the_last_resort(serve, body, tmp_path, monkeypatch):
+    serve(NAME, {FILE: body}, checksum(body))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    load_dataset(NAME, progress=False)
+    assert (tmp_path / "recoder" / NAME / FILE).read_bytes() == body
+
+
+def test_what_is_missing_is_not_downloaded_unasked(serve, server, body, tmp_path):
+    serve(NAME, {FILE: body})
+    with pytest.raises(FileNotFoundError, match=r"lastfm-2k is not in the cache.*pass download=True"):
+        load(tmp_path, download=False)
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("vouched", [True, False])
+def test_file_with_another_checksum_is_refused_and_removed(vouched, serve, server, body, tmp_path):
+    serve(NAME, {FILE: body}, checksum(body) if vouched else None)
+    load(tmp_path)
+    (tmp_path / NAME / FILE).unlink()
+    server.files[f"/{FILE}"] = body + b"!"
+    with pytest.raises(FileFormatError, match=r"has not the checksum sha256:.*was removed") as caught:
+        load(tmp_path)
+    assert ("recorded in" in str(caught.value)) == (not vouched)
+    assert not list((tmp_path / NAME).glob("*.zip*part*"))
+    assert not (tmp_path / NAME / FILE).exists()
+    server.files[f"/{FILE}"] = body
+    load(tmp_path)
+
+
+def test_first_checksum_is_recorded_where_nobody_vouches_for_one(serve, server, body, tmp_path):
+    serve(NAME, {FILE: body})
+    load(tmp_path)
+    record = tmp_path / NAME / f"{FILE}.sha256"
+    assert record.read_text() == f"{hashlib.sha256(body).hexdigest()}  {FILE}\n"
+    load(tmp_path)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("vouched", [True, False])
+def test_file_that_changed_in_the_cache_is_downloaded_anew(vouched, serve, server, body, tmp_path, caplog):
+    serve(NAME, {FILE: body}, checksum(body) if vouched else None)
+    load(tmp_path)
+    path = tmp_path / NAME / FILE
+    path.write_bytes(body[:-1])
+    load(tmp_path)
+    assert path.read_bytes() == body
+    assert "changed or damaged" in caplog.text
+    assert len(server.requests) == 2
+
+
+def test_interrupted_download_resumes(serve, server, body, tmp_path):
+    serve(NAME, {FILE: body}, checksum(body))
+    server.stop_after = 60_000
+    with pytest.raises(DownloadError, match="49,152 bytes have arrived and are kept: try again"):
+        load(tmp_path)
+    with pytest.raises(DownloadError, match="98,304 bytes"):
+        load(tmp_path)
+    server.stop_after = None
+    load(tmp_path)
+    assert [wanted for _, wanted in server.requests] == [None, "bytes=49152-", "bytes=98304-"]
+    assert (tmp_path / NAME / FILE).read_bytes() == body
+    assert [path.name for path in (tmp_path / NAME).iterdir()] == [FILE]
+
+
+@pytest.mark.parametrize("case", ["no ranges", "no mark", "weak mark", "changed"])
+def test_download_starts_again_where_it_cannot_go_on(case, serve, server, body, tmp_path):
+    serve(NAME, {FILE: b"an older version" * 5000 if case == "changed" else body})
+    server.tag = {"no mark": None, "weak mark": 'W/"one"'}.get(case, '"one"')
+    server.ranges = case != "no ranges"
+    server.stop_after = 60_000
+    with pytest.raises(DownloadError):
+        load(tmp_path)
+    server.stop_after = None
+    if case == "changed":
+        server.files[f"/{FILE}"], server.tag = body, '"two"'
+    load(tmp_path)
+    assert (tmp_path / NAME / FILE).read_bytes() == body
+
+
+@pytest.mark.parametrize("num_there", [0, 7])
+def test_download_that_was_complete_is_not_repeated(num_there, serve, server, body, tmp_path):
+    serve(NAME, {FILE: body}, checksum(body))
+    folder = tmp_path / NAME
+    folder.mkdir()
+    (folder / f"{FILE}.part").write_bytes(body + b"x" * num_there)
+    (folder / f"{FILE}.part.mark").write_text(server.tag)
+    load(tmp_path)
+    assert (folder / FILE).read_bytes() == body
+    assert len(server.requests) == (2 if num_there else 1)
+
+
+@pytest.mark.parametrize("status", [403, 404, 500])
+def test_server_that_refuses_is_named(status, serve, server, body, tmp_path):
+    serve(NAME, {FILE: body})
+    server.status = status
+    with pytest.raises(DownloadError, match=f"cannot download http://127.0.0.1.*{status}"):
+        load(tmp_path)
+
+
+def test_server_that_is_gone_is_an_error_too(serve, server, body, tmp_path):
+    serve(NAME, {FILE: body})
+    server.close()
+    with pytest.raises(DownloadError, match="cannot download"):
+        load(tmp_path)
+
+
+def test_range_of_another_place_is_refused(serve, server, body, tmp_path, monkeypatch):
+    serve(NAME, {FILE: body})
+    server.stop_after = 60_000
+    with pytest.raises(DownloadError):
+        load(tmp_path)
+    answer = server.answer
+
+    def wrong(request):
+        header = request.send_header
+        request.send_header = lambda name, value: header(name, "bytes 5-9/10" if name == "Content-Range" else value)
+        answer(request)
+
+    monkeypatch.setattr(server, "answer", wrong)
+    with pytest.raises(DownloadError, match=r"'bytes 5-9/10' where the bytes from 49152 on"):
+        load(tmp_path)
+
+
+def test_two_processes_do_not_write_one_file(serve, body, tmp_path):
+    serve(NAME, {FILE: body})
+    (tmp_path / NAME).mkdir()
+    with (tmp_path / NAME / f"{FILE}.part").open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(DownloadError, match="another process is downloading"):
+            load(tmp_path)
+    load(tmp_path)
+
+
+def test_progress_is_shown_where_it_is_wanted(serve, body, tmp_path, capsys):
+    serve(NAME, {FILE: body})
+    load(tmp_path)
+    assert FILE not in capsys.readouterr().err
+    load_dataset(NAME, cache=tmp_path / "again", progress=True)
+    assert FILE in capsys.readouterr().err
+
+
+def test_missing_extra_is_named_with_the_command(serve, body, tmp_path, monkeypatch):
+    serve(NAME, {FILE: body}, checksum(body))
+    load(tmp_path)
+    import_module = builtins.__import__
+
+    def without_pooch(name, *args, **kwargs):
+        if name == "pooch":
+            raise ImportError(name)
+        return import_module(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without_pooch)
+    load(tmp_path)  # what is there needs none
+    for kwargs in ({"cache": tmp_path / "empty"}, {}):
+        with pytest.raises(MissingDependencyError, match=r'pip install "recsys-recoder\[datasets\]"'):
+            load_dataset(NAME, **kwargs)
+
+
+def test_cache_that_cannot_be_written_is_named(serve, body, tmp_path):
+    serve(NAME, {FILE: body})
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FileWriteError, match="cannot write"):
+        load(tmp_path / "file")
+
+
+def test_cache_of_the_wrong_kind_is_refused():
+    with pytest.raises(ConfigError, match="cache is 5"):
+        load_dataset(NAME, cache=5)
