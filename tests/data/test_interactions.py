@@ -203,3 +203,84 @@ def test_repr_counts():
 def test_parts_that_do_not_fit_are_refused(films, change, error, message):
     with pytest.raises(error, match=message):
         dataclasses.replace(films, **change)
+
+
+def chain():
+    """User u has items 0 to u, so item i has users i to 4: whoever goes takes more along."""
+    return Interactions.from_matrix(sparse.csr_matrix(np.tri(5, dtype=np.float32)))
+
+
+def test_filters_go_one_after_the_other_and_once():
+    dense = np.array([[5, 1, 1, 0], [5, 5, 0, 1], [5, 5, 5, 0], [0, 0, 5, 5]])
+    interactions = Interactions.from_matrix(sparse.csr_matrix(dense))
+    left = interactions.filter(min_weight=2, min_user_interactions=2, min_item_interactions=2)
+    # weights: user 0 keeps one item and goes; then item 3 has user 3 only, and user 3 is left with one
+    np.testing.assert_array_equal(left.matrix.toarray(), [[0, 0, 0, 0], [5, 5, 0, 0], [5, 5, 5, 0], [0, 0, 5, 0]])
+    assert (left.num_users, left.num_items) == (4, 4)
+
+
+@pytest.mark.parametrize("least", range(1, 6))
+def test_filter_by_activity_counts_before_it_drops(least):
+    kept = chain().filter(min_user_interactions=least).matrix.toarray()
+    np.testing.assert_array_equal(kept, np.tri(5) * (np.arange(5) + 1 >= least)[:, None])
+    kept = chain().filter(min_item_interactions=least).matrix.toarray()
+    np.testing.assert_array_equal(kept, np.tri(5) * (5 - np.arange(5) >= least))
+
+
+def brute_force_core(dense, users, items):
+    while True:
+        keep = np.outer((dense > 0).sum(1) >= users, (dense > 0).sum(0) >= items)
+        if (dense * keep == dense).all():
+            return dense[(dense > 0).any(1)][:, (dense > 0).any(0)]
+        dense = dense * keep
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_k_core_is_what_repeating_leaves(seed):
+    rng = np.random.default_rng(seed)
+    dense = (rng.random((20, 15)) < 0.25).astype(np.float32)
+    interactions = Interactions.from_matrix(sparse.csr_matrix(dense))
+    users, items = rng.integers(1, 5, 2)
+    expected = brute_force_core(dense, users, items)
+    if not expected.size:
+        with pytest.raises(EmptyDataError):
+            interactions.k_core(users=users, items=items)
+        return
+    core = interactions.k_core(users=users, items=items)
+    np.testing.assert_array_equal(core.matrix.toarray(), expected)
+    assert np.diff(core.matrix.indptr).min() >= users
+    assert np.bincount(core.matrix.indices).min() >= items
+
+
+def test_k_core_repeats_until_nothing_changes():
+    np.testing.assert_array_equal(chain().k_core(users=3, items=3).matrix.toarray(), np.ones((3, 3)))
+    with pytest.raises(EmptyDataError, match="no item of those left has 4 or more interactions; the most is 2"):
+        chain().k_core(users=4, items=4)
+
+
+def test_filter_that_leaves_nobody_names_the_most():
+    with pytest.raises(EmptyDataError, match="no user of those left has 6 or more interactions; the most is 5"):
+        chain().filter(min_user_interactions=6)
+    with pytest.raises(EmptyDataError, match="no item of those left has 2 or more interactions; the most is 1"):
+        chain().filter(min_user_interactions=5, min_item_interactions=2)
+
+
+def test_filter_for_nothing_is_an_error():
+    with pytest.raises(ConfigError, match="asked for nothing; pass min_weight"):
+        chain().filter()
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.0, "2", True])
+@pytest.mark.parametrize("name", ["min_user_interactions", "min_item_interactions"])
+def test_activity_out_of_range_is_refused(name, value):
+    with pytest.raises(ConfigError, match=rf"{name} is .*least 1"):
+        chain().filter(**{name: value})
+    short = name.split("_")[1] + "s"
+    with pytest.raises(ConfigError, match=rf"{short} is .*least 1"):
+        chain().k_core(**{"users": 1, "items": 1, short: value})
+
+
+@pytest.mark.parametrize("mask", [np.ones(3, bool), np.ones(15), [True]])
+def test_mask_of_another_form_is_refused(mask):
+    with pytest.raises(ShapeError, match="is_kept_Z must be 15 bools"):
+        chain().select_interactions(mask)

@@ -85,3 +85,22 @@ def test_numbers_of_a_long_list_are_its_places():
     ids = [f"id-{number}" for number in range(40_000)]
     assert numbers_of(pa.array(ids)) == {raw_id: number for number, raw_id in enumerate(ids)}
     assert numbers_of(pa.array([], pa.int64())) == {}
+
+
+@pytest.mark.parametrize("chunks", [[["b", "a", "b"]], [["b", "a"], ["c", "a"], []], [["b"], ["b"]]])
+def test_categories_are_numbered_as_their_strings_are(chunks):
+    kind = pa.dictionary(pa.int8(), pa.string())
+    plain = pa.chunked_array([pa.array(chunk, pa.string()) for chunk in chunks])
+    categories = pa.chunked_array([pa.array(chunk, pa.string()).dictionary_encode() for chunk in chunks])
+    for column in (categories, categories.cast(kind), categories.slice(1)):
+        codes, ids = number_ids(column, "ids")
+        expected_codes, expected_ids = number_ids(plain.slice(len(plain) - len(column)), "ids")
+        assert codes.tolist() == expected_codes.tolist()
+        assert ids.equals(expected_ids)
+
+
+def test_category_that_stands_twice_in_a_dictionary_is_one_id():
+    column = pa.chunked_array([pa.DictionaryArray.from_arrays(pa.array([1, 2, 0]), pa.array(["b", "a", "a"]))])
+    codes, ids = number_ids(column, "ids")
+    assert codes.tolist() == [0, 0, 1]
+    assert ids.to_pylist() == ["a", "b"]

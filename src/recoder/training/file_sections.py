@@ -24,6 +24,7 @@ def pack_interactions(interactions: Interactions, *, histories: bool) -> dict[st
 
     ``ids/users`` and ``ids/items``, each ``.../int64`` or ``.../bytes`` with ``.../offsets``; ``titles/bytes`` with
     ``titles/offsets``; ``histories/indptr``, ``histories/indices`` and ``histories/data``.
+    Times are not kept.
     """
     arrays = {f"ids/users/{key}": value for key, value in interactions.user_ids.to_arrays().items()}
     arrays |= {f"ids/items/{key}": value for key, value in interactions.item_ids.to_arrays().items()}

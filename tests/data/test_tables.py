@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pyarrow import parquet
+
+from recoder.data import IdMap, Interactions
+from recoder.data.tables import _Stream
+from recoder.errors import ConfigError, DataError, DataTypeError, EmptyDataError, FileFormatError
+
+ROWS = [("ann", 11, 4.5, 100, "Blue, or not"), ("bob", 12, 2.0, 50, "Rot und Grün"), ("ann", 12, 1.0, 70, "1984")]
+COLUMNS = {"user": "who", "item": "song", "weight": "stars", "time": "when", "title": "name"}
+
+
+def as_text(separator=",", header=True, quote='"', end="\n"):
+    rows = [[str(value) for value in row] for row in ROWS]
+    lines = [list(COLUMNS.values())] * header + [
+        [f"{quote}{field}{quote}" if separator in field else field for field in row] for row in rows
+    ]
+    return end.join(separator.join(line) for line in lines) + end
+
+
+@pytest.fixture
+def expected():
+    frame = pl.DataFrame(ROWS, schema=list(COLUMNS.values()), orient="row")
+    return Interactions.from_frame(frame, **COLUMNS)
+
+
+def assert_same(one, two):
+    np.testing.assert_array_equal(one.matrix.toarray(), two.matrix.toarray())
+    assert (one.user_ids, one.item_ids, one.titles) == (two.user_ids, two.item_ids, two.titles)
+    np.testing.assert_array_equal(one.times, two.times)
+
+
+@pytest.mark.parametrize("separator", [",", "\t", "::", ";", "<->", "|"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("header", [True, False])
+def test_text_equals_the_frame(separator, end, header, expected, tmp_path):
+    path = tmp_path / "plays.txt"
+    path.write_bytes(as_text(separator, header, end=end).encode())
+    names = None if header else list(COLUMNS.values())
+    assert_same(Interactions.from_csv(path, **COLUMNS, separator=separator, names=names), expected)
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-8-sig"])
+def test_text_of_another_encoding_is_read(encoding, expected, tmp_path):
+    path = tmp_path / "plays.csv"
+    path.write_bytes(as_text().encode(encoding))
+    assert_same(Interactions.from_csv(str(path), **COLUMNS, encoding=encoding.removesuffix("-sig")), expected)
+
+
+@pytest.mark.parametrize(("ending", "pack"), [("gz", gzip.compress), ("bz2", bz2.compress)])
+@pytest.mark.parametrize("separator", [",", "::"])
+def test_compressed_text_is_read(ending, pack, separator, expected, tmp_path):
+    path = tmp_path / f"plays.csv.{ending}"
+    path.write_bytes(pack(as_text(separator).encode()))
+    assert_same(Interactions.from_csv(path, **COLUMNS, separator=separator), expected)
+
+
+def test_columns_that_are_not_named_are_not_read(tmp_path):
+    path = tmp_path / "plays.csv"
+    path.write_bytes(b"a,who,b,song\nx,1,\xff\xff,2\n,3,y,4\n")  # would be no UTF-8
+    read = Interactions.from_csv(path, user="who", item="song")
+    assert (read.user_ids, read.item_ids, read.titles, read.times) == (IdMap([1, 3]), IdMap([2, 4]), None, None)
+    parquet.write_table(pa.table({"who": [1], "song": [2], "b": [[{"nested": 1}]]}), tmp_path / "plays.parquet")
+    assert Interactions.from_parquet(tmp_path / "plays.parquet", user="who", item="song").matrix.nnz == 1
+
+
+def test_parquet_equals_the_frame(expected, tmp_path):
+    pl.DataFrame(ROWS, schema=list(COLUMNS.values()), orient="row").write_parquet(tmp_path / "plays.parquet")
+    assert_same(Interactions.from_parquet(tmp_path / "plays.parquet", **COLUMNS), expected)
+
+
+def test_parquet_moments_are_times(tmp_path):
+    times = pa.array([1_500_000_000_123], pa.timestamp("ms", "Asia/Tokyo"))
+    parquet.write_table(pa.table({"u": [1], "i": [2], "t": times}), tmp_path / "a.parquet")
+    read = Interactions.from_parquet(tmp_path / "a.parquet", user="u", item="i", time="t")
+    assert read.times.tolist() == [1_500_000_000]
+
+
+def test_quotes_mean_nothing_where_there_are_none(tmp_path):
+    path = tmp_path / "plays.tsv"
+    path.write_text('1\tbetty "b\n2\t"quoted"\n')
+    read = Interactions.from_csv(path, user="u", item="i", separator="\t", names=["u", "i"], quote=None)
+    assert read.item_ids == IdMap(['betty "b', '"quoted"'])
+
+
+def test_ids_keep_their_zeros_where_they_are_said_to_be_text(tmp_path):
+    path = tmp_path / "plays.csv"
+    path.write_text("u,i\n1,007\n2,012\n")
+    read = Interactions.from_csv(path, user="u", item="i", types={"i": pa.string()})
+    assert read.item_ids == IdMap(["007", "012"])
+
+
+def test_only_an_empty_field_is_missing(tmp_path):
+    path = tmp_path / "plays.csv"
+    path.write_text("u,i\nNA,null\nnan,NaN\n")
+    assert Interactions.from_csv(path, user="u", item="i").item_ids == IdMap(["null", "NaN"])
+    path.write_text("u,i\na,b\n,c\n")
+    with pytest.raises(DataError, match="'u' holds 1 missing"):
+        Interactions.from_csv(path, user="u", item="i")
+
+
+NONE_WITH_ITS = st.text("ab:,", max_size=40).map(str.encode)
+
+
+@given(NONE_WITH_ITS, st.sampled_from(["::", ":::", "ab", "aab", ":a:"]), st.integers(1, 7), st.integers(1, 9))
+def test_separators_are_replaced_wherever_blocks_end(text, separator, block, asked):
+    class Slow(io.BytesIO):
+        def read(self, size=-1):
+            return super().read(min(size, block))
+
+    stream = _Stream(Slow(text), "text", separator, "utf8")
+    read = b""
+    while piece := stream.read(asked):
+        assert len(piece) <= asked
+        read += piece
+    assert read == text.replace(separator.encode(), b"\x1f")
+
+
+def test_long_text_of_several_blocks_is_read_right(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = rng.integers(0, 10**6, (400_000, 2))
+    path = tmp_path / "long.dat"
+    path.write_bytes(b"".join(b"%d::%d\n" % tuple(row) for row in rows.tolist()))
+    assert path.stat().st_size > 1 << 22
+    read = Interactions.from_csv(path, user="u", item="i", separator="::", names=["u", "i"])
+    frame = pl.DataFrame({"u": rows[:, 0], "i": rows[:, 1]})
+    other = Interactions.from_frame(frame, user="u", item="i")
+    assert (read.matrix != other.matrix).nnz == 0
+    assert (read.user_ids, read.item_ids) == (other.user_ids, other.item_ids)
+
+
+BAD = {
+    "too few fields": (b"u,i,w\n1,a,3\n2,b\n", FileFormatError, r"Row #3: Expected 3 columns, got 2"),
+    "too many fields": (b"u,i,w\n1,a,3,4\n", FileFormatError, r"Row #2: Expected 3 columns, got 4"),
+    "no weight": (b"u,i,w\n1,a,x\n", DataTypeError, "'w' holds string"),
+    "negative weight": (b"u,i,w\n1,a,-3\n", DataError, "negative"),
+    "no such column": (b"u,j,w\n1,a,3\n", ConfigError, r"no column 'i'; its columns are \['u', 'j', 'w'\]"),
+    "header only": (b"u,i,w\n", EmptyDataError, "has no rows"),
+    "empty": (b"", EmptyDataError, "is empty"),
+    "blank": (b"\n\n", EmptyDataError, "is empty"),
+    "not UTF-8": (b"u,i,w\n1,\xe9,3\n", FileFormatError, "'i' of .* is not utf8; pass the encoding"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+@pytest.mark.parametrize("separator", [",", "::"])
+def test_bad_text_is_refused(case, separator, tmp_path):
+    text, error, message = BAD[case]
+    path = tmp_path / "bad.csv"
+    path.write_bytes(text.replace(b",", separator.encode()))
+    with pytest.raises(error, match=message):
+        Interactions.from_csv(path, user="u", item="i", weight="w", separator=separator)
+
+
+def test_text_without_a_header_may_be_empty_too(tmp_path):
+    (tmp_path / "a.csv").write_bytes(b"")
+    with pytest.raises(EmptyDataError, match="is empty"):
+        Interactions.from_csv(tmp_path / "a.csv", user="u", item="i", names=["u", "i"])
+
+
+def test_wrong_type_names_the_line(tmp_path):
+    (tmp_path / "a.csv").write_text("u,i\n1,2\n3,x\n")
+    with pytest.raises(FileFormatError, match=r"Row #3.*'x'"):
+        Interactions.from_csv(tmp_path / "a.csv", user="u", item="i", types={"i": pa.int64()})
+
+
+@pytest.mark.parametrize("separator", [",", "::"])
+def test_truncated_and_binary_files_are_refused(separator, tmp_path):
+    whole = gzip.compress(b"u%bi\n" % separator.encode() + b"".join(b"%d::%d\n" % (n, n * n) for n in range(9999)))
+    (tmp_path / "a.csv.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(FileFormatError, match=r"a\.csv\.gz.*get it again"):
+        Interactions.from_csv(tmp_path / "a.csv.gz", user="u", item="i", separator=separator)
+    (tmp_path / "b.csv").write_bytes(b"u::i\n1\x1f::2\n")
+    with pytest.raises(FileFormatError, match="control character"):
+        Interactions.from_csv(tmp_path / "b.csv", user="u", item="i", separator="::")
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"separator": ""}, "separator is ''"),
+        ({"separator": None}, "separator is None"),
+        ({"separator": "a\n"}, "separator is"),
+        ({"quote": "''"}, "quote is"),
+        ({"quote": 3}, "quote is 3"),
+        ({"encoding": "utf-9"}, "encoding is 'utf-9'"),
+        ({"encoding": None}, "encoding is None"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(option, message, tmp_path):
+    (tmp_path / "a.csv").write_text("u,i\n1,2\n")
+    with pytest.raises(ConfigError, match=message):
+        Interactions.from_csv(tmp_path / "a.csv", user="u", item="i", **option)
+
+
+@pytest.mark.parametrize("read", [Interactions.from_csv, Interactions.from_parquet])
+def test_files_that_are_not_there_are_missing_and_folders_refused(read, tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        read(tmp_path / "nowhere", user="u", item="i")
+    with pytest.raises(FileFormatError, match="directory"):
+        read(tmp_path, user="u", item="i")
+    with pytest.raises(ConfigError, match="path is 5"):
+        read(5, user="u", item="i")
+
+
+def test_bad_parquet_is_refused(tmp_path):
+    path = tmp_path / "a.parquet"
+    parquet.write_table(pa.table({"u": [1] * 1000, "i": range(1000)}), path)
+    with pytest.raises(ConfigError, match="no column 'j'"):
+        Interactions.from_parquet(path, user="u", item="j")
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(FileFormatError, match=r"a\.parquet as parquet"):
+        Interactions.from_parquet(path, user="u", item="i")
