@@ -100,6 +100,13 @@ def test_ids_keep_their_zeros_where_they_are_said_to_be_text(tmp_path):
     assert read.item_ids == IdMap(["007", "012"])
 
 
+@pytest.mark.parametrize("moment", ["2015-03-29 12:30:05", "2015-03-29T14:30:05+02:00", "2015-03-29T12:30:05.75Z"])
+def test_written_moments_are_times(moment, tmp_path):
+    (tmp_path / "a.csv").write_text(f"u,i,t\n1,2,{moment}\n")
+    read = Interactions.from_csv(tmp_path / "a.csv", user="u", item="i", time="t")
+    assert read.times.tolist() == [1_427_632_205]
+
+
 def test_only_an_empty_field_is_missing(tmp_path):
     path = tmp_path / "plays.csv"
     path.write_text("u,i\nNA,null\nnan,NaN\n")

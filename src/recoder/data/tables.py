@@ -100,7 +100,7 @@ def read_delimited(
     def read(use_threads: bool) -> pa.Table:
         with open_file() as stream:
             return csv.read_csv(
-                _Stream(stream, where, separator, encoding),
+                stream if len(separator) == 1 else _Stream(stream, where, separator, encoding),
                 csv.ReadOptions(
                     use_threads=use_threads,
                     block_size=_BLOCK_BYTES,

@@ -96,7 +96,5 @@ def test_held_out_users_may_be_a_fraction(fraction, number, interactions):
 
 @pytest.mark.parametrize("value", [0.0, 1.0, -0.1, 1.5, float("nan"), "0.1", None, True, 0])
 def test_neither_number_nor_fraction_is_refused(value, interactions):
-    with pytest.raises(
-        ConfigError, match=r"num_test_users is .*least 1, or a fraction of the users between 0"
-    ):
+    with pytest.raises(ConfigError, match=r"num_test_users is .*least 1, or a fraction of the users between 0"):
         strong_generalization(interactions, num_valid_users=2, num_test_users=value, seed=1)

@@ -68,7 +68,6 @@ def strong_generalization(
         name: _hold_out(interactions, rows[name], seen_items, fold_in, derive_seed(seed, f"split/{name}"))
         for name in rows
     }
-    held_interactions = sum(int(interactions.matrix[rows[name]][:, seen_items].nnz) for name in rows)
     protocol: dict[str, str | int | float | None] = {
         "name": "strong_generalization",
         "seed": seed,
@@ -77,12 +76,8 @@ def strong_generalization(
         "fold_in": fold_in,
         "min_interactions": min_interactions,
     }
-    counts = sizes(
-        train,
-        interactions,
-        num_users=interactions.num_users,
-        num_interactions=train.matrix.nnz + held_interactions,
-    )
+    kept = int(np.isin(interactions.matrix.indices, seen_items).sum())
+    counts = sizes(train, interactions, num_users=interactions.num_users, num_interactions=kept)
     return StrongSplit(train=train, **parts, protocol=Protocol(protocol | counts))
 
 
