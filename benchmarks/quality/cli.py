@@ -195,6 +195,10 @@ def _numbers(text: str) -> list[int]:
     return [int(number) for number in _names(text)]
 
 
+def _absolute(text: str) -> Path:
+    return Path(text).absolute()  # not resolved: the Python of an environment is a link to another
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks quality", description="Measures quality and training time beside the rivals."
@@ -213,9 +217,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--retry", action="store_true", help="run again what failed or did not fit into memory")
     add("--status", action="store_true", help="tell what was run and what is missing, and run nothing")
     add("--smoke", action="store_true", help="tiny data that is made up, no rivals, to try the program")
-    add("--envs", type=Path, default=out / "envs", help="folder of the rivals' environments")
+    add("--envs", type=_absolute, default=out / "envs", help="folder of the rivals' environments")
     add("--no-install", action="store_true", help="take the rivals' environments as they are")
-    add("--out", type=Path, default=out / "quality", help="folder of results and splits")
+    add("--out", type=_absolute, default=out / "quality", help="folder of results and splits")
     add("--page", type=Path, default=PROJECT / "benchmarks" / "QUALITY.md", help="page to write")
     add("--images", type=Path, default=PROJECT / "docs" / "images", help="folder of its pictures")
     return parser
