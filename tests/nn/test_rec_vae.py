@@ -109,9 +109,10 @@ def test_a_run_that_stops_within_an_epoch_goes_on_as_if_it_had_not(stop_after, t
 
     whole, dataset = trained(2, encoder_passes=2)
     stopped = Recoder(RecVAE(8, 3, encoder_passes=2), optimizer_type="adam", loss="logloss", seed=0)
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         add_callback(patch, Interrupt())
-        stopped.train(dataset, num_epochs=2, batch_size=10)
+        with pytest.raises(KeyboardInterrupt):
+            stopped.train(dataset, num_epochs=2, batch_size=10)
     loaded = Recoder(RecVAE())
     loaded.init_from_model_file(stopped.save_state(tmp_path / "rec"))
     loaded.train(dataset, num_epochs=2, batch_size=10)
