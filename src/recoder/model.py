@@ -35,7 +35,7 @@ from recoder.training.callbacks import make_callbacks
 from recoder.training.checks import check_data, check_interactions, check_sizes
 from recoder.training.config import TrainConfig
 from recoder.training.devices import checked_precision, choose_device, product_dtype
-from recoder.training.differences import log_differences, warn_of_another_order
+from recoder.training.differences import is_done, log_differences, warn_of_another_order
 from recoder.training.history import History
 from recoder.training.inclusion import log_inclusion_of
 from recoder.training.loop import Progress, alternate, solve, train_epochs
@@ -271,28 +271,14 @@ class Recoder:
         train_dataset = train_dataset.widened(self._known_num_items())
         if val_dataset is not None:
             val_dataset = val_dataset.widened(self._known_num_items())
-        if self._progress.epoch >= config.num_epochs and not self.model.is_solved:
-            _log.warning(
-                "nothing to train: %d epochs are done and num_epochs, which counts them all, is %d; pass a larger one",
-                self._progress.epoch,
-                config.num_epochs,
-            )
-            return self.history
         described = config.to_json()
         before = self._last_config or {}
-        self._best = best_of(self._best, before.get("early_stopping"), config.early_stopping)
-        if self._best.is_over:
-            _log.warning(
-                "nothing to train: the run was stopped early after epoch %d, and the model has the weights of epoch "
-                "%d; pass another early_stopping, or None, to go on from them",
-                self._progress.epoch,
-                self._best.epoch,
-            )
+        best = best_of(self._best, before.get("early_stopping"), config.early_stopping)
+        if not self.model.is_solved and is_done(self._progress, config, best):
             return self.history
         log_differences("train goes on with", before, described)
         warn_of_another_order(before, described, self._progress)
-        self._last_config = described
-        self.history.best_epoch = None
+        self._last_config, self._best, self.history.best_epoch = described, best, None
         callbacks = make_callbacks(
             val_dataset,
             self.model,

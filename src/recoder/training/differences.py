@@ -1,4 +1,4 @@
-"""What a run does otherwise than before, said in the log."""
+"""What a run does otherwise than before, or that there is nothing left to do, said in the log."""
 
 from __future__ import annotations
 
@@ -6,13 +6,33 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from recoder.training.config import TrainConfig
 from recoder.training.loop import Progress
+from recoder.training.stopping import Best
 
-__all__ = ["log_differences", "warn_of_another_order"]
+__all__ = ["is_done", "log_differences", "warn_of_another_order"]
 
 _log = logging.getLogger("recoder.training")
 
 _DECIDES_ORDER = ("batch_size", "num_sampling_users", "iters_per_epoch")
+
+
+def is_done(progress: Progress, config: TrainConfig, best: Best) -> bool:
+    """Returns whether there is nothing left to train, and logs a warning if so."""
+    if progress.epoch >= config.num_epochs:
+        _log.warning(
+            "nothing to train: %d epochs are done and num_epochs, which counts them all, is %d; pass a larger one",
+            progress.epoch,
+            config.num_epochs,
+        )
+    elif best.is_over:
+        _log.warning(
+            "nothing to train: the run was stopped early after epoch %d, and the model has the weights of epoch %d; "
+            "pass another early_stopping, or None, to go on from them",
+            progress.epoch,
+            best.epoch,
+        )
+    return best.is_over or progress.epoch >= config.num_epochs
 
 
 def log_differences(what: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
