@@ -24,7 +24,6 @@ TRAIN_DEFAULTS: dict[str, Any] = {
     "metrics": None,
     "eval_batch_size": None,
     "lr_schedule": "constant",
-    "warmup_epochs": 0.0,
     "max_grad_norm": None,
     "popularity_bias": False,
     "num_uniform_negatives": 0,

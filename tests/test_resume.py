@@ -90,7 +90,7 @@ SETUPS = {
     "rmsprop": Setup(noisy(), optimizer_type="rmsprop", loss="mse"),
     "adagrad": Setup(noisy(), optimizer_type="adagrad", loss="logloss"),
     "milestones": Setup(noisy(), lr_milestones=[1, 2, 3]),
-    "cosine after a warm-up": Setup(noisy(), lr_schedule="cosine", warmup_epochs=1.5),
+    "cosine": Setup(noisy(), lr_schedule="cosine"),
     "clipped": Setup(noisy(), max_grad_norm=0.05),
     "clipped, sparse": Setup(noisy(sparse=True), max_grad_norm=0.05, **SAMPLED),
     "biases from popularity": Setup(noisy(), loss="logloss", popularity_bias=True),
@@ -195,7 +195,6 @@ STOPPING = {
     "cosine, clipped": Setup(
         lambda: StoppingAutoencoder([6], noise_prob=0.4, sparse=True),
         lr_schedule="cosine",
-        warmup_epochs=1.7,
         max_grad_norm=0.05,
         popularity_bias=True,
         **SAMPLED,

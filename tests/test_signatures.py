@@ -96,7 +96,6 @@ ADDED = {
     "model.Recoder": {"seed": None, "device": None, "precision": "fp32"},
     "model.Recoder.train": {
         "lr_schedule": "constant",
-        "warmup_epochs": 0.0,
         "max_grad_norm": None,
         "popularity_bias": False,
         "num_uniform_negatives": 0,

@@ -166,7 +166,6 @@ class Recoder:
         eval_batch_size: int | None = None,
         *,
         lr_schedule: str = "constant",
-        warmup_epochs: float = 0.0,
         max_grad_norm: float | None = None,
         popularity_bias: bool = False,
         num_uniform_negatives: int = 0,
@@ -204,7 +203,6 @@ class Recoder:
             eval_batch_size: users handed to the recommender at once in evaluation. None: ``batch_size``.
             lr_schedule: ``'constant'``, or ``'cosine'``: the learning rate falls step by step along half a cosine,
                 from ``lr`` to nearly 0 in the last of ``num_epochs``. Milestones apply besides.
-            warmup_epochs: over so many epochs, or a part of one, the learning rate rises from 0 to ``lr``.
             max_grad_norm: scale the gradients of a step down if their global norm is larger.
             popularity_bias: let the item biases of a new model start at what they would be without any factors, by
                 the popularity of each item: for one of the library's losses by name.
@@ -241,7 +239,6 @@ class Recoder:
             metrics=metrics,
             eval_batch_size=eval_batch_size,
             lr_schedule=lr_schedule,
-            warmup_epochs=warmup_epochs,
             max_grad_norm=max_grad_norm,
             popularity_bias=bool(popularity_bias),
             num_uniform_negatives=num_uniform_negatives,

@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch import nn
 
+from recoder.errors import ConfigError
 from recoder.training.clipping import clipped
 from recoder.training.optimizers import ModelOptimizer
+from support import train_config
 
 
 def gradients(seed=0):
@@ -55,3 +57,9 @@ def test_an_optimizer_step_follows_the_clipped_gradient_and_decays_by_all_of_it(
     model.weight.grad = torch.tensor([[30.0, 40.0]])
     ModelOptimizer(model, "sgd", weight_decay=0.5, max_norm=5.0).step(lr=0.1)
     torch.testing.assert_close(model.weight.detach(), torch.tensor([[1 - 0.1 * 3.5, 1 - 0.1 * 4.5]]))
+
+
+@pytest.mark.parametrize("norm", [0, -1, float("nan"), "large"])
+def test_the_norm_is_above_0(norm):
+    with pytest.raises(ConfigError, match=f"max_grad_norm is {norm!r}"):
+        train_config(max_grad_norm=norm)

@@ -41,7 +41,6 @@ class TrainConfig:
     metrics: Sequence[Metric] | None
     eval_batch_size: int | None
     lr_schedule: str
-    warmup_epochs: float
     max_grad_norm: float | None
     popularity_bias: bool
     num_uniform_negatives: int
@@ -49,7 +48,7 @@ class TrainConfig:
     early_stopping: EarlyStopping | None
 
     def __post_init__(self) -> None:
-        for name in ("lr", "weight_decay", "warmup_epochs"):
+        for name in ("lr", "weight_decay"):
             self._set(name, non_negative(name, getattr(self, name)))
         for name in ("num_epochs", "batch_size"):
             self._set(name, whole_number(name, getattr(self, name), 1))
@@ -65,7 +64,8 @@ class TrainConfig:
             self._set("lr_milestones", epochs)
         if self.model_checkpoint_prefix is not None:
             self._set("model_checkpoint_prefix", path_text("model_checkpoint_prefix", self.model_checkpoint_prefix))
-        self._check_schedule()
+        if self.lr_schedule not in LR_SCHEDULES:
+            raise ConfigError(f"unknown lr_schedule {self.lr_schedule!r}; choose one of {', '.join(LR_SCHEDULES)}")
         if self.logq_correction and not self.negative_sampling:
             raise ConfigError(
                 "logq_correction is True but negative_sampling is False: all items are scored, none is sampled; "
@@ -85,14 +85,6 @@ class TrainConfig:
         if self.eval_freq and not self.metrics:
             raise ConfigError(f"eval_freq is {self.eval_freq} but there are no metrics; pass for example [NDCG(k=100)]")
         self._check_stopping()
-
-    def _check_schedule(self) -> None:
-        if self.lr_schedule not in LR_SCHEDULES:
-            raise ConfigError(f"unknown lr_schedule {self.lr_schedule!r}; choose one of {', '.join(LR_SCHEDULES)}")
-        if self.warmup_epochs >= self.num_epochs:
-            raise ConfigError(
-                f"warmup_epochs is {self.warmup_epochs:g} but num_epochs {self.num_epochs}; warm up for less than all"
-            )
 
     def _check_stopping(self) -> None:
         rule = self.early_stopping
@@ -118,12 +110,7 @@ class TrainConfig:
 
     def lr_at(self, step: int, steps_per_epoch: int) -> float:
         """Returns the learning rate of one step, counted from 0 over the whole run."""
-        factor = lr_factor(
-            self.lr_schedule,
-            step,
-            warmup_steps=self.warmup_epochs * steps_per_epoch,
-            num_steps=self.num_epochs * steps_per_epoch,
-        )
+        factor = lr_factor(self.lr_schedule, step, self.num_epochs * steps_per_epoch)
         return self.lr_in_epoch(step // steps_per_epoch + 1) * factor
 
     def to_json(self) -> dict[str, Any]:
