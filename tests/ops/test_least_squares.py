@@ -57,7 +57,7 @@ def test_as_many_steps_as_factors_solve_each_users_system(
         table,
         table.T @ table,
         SparseRows.from_dense(target),
-        confidence=confidence,
+        weights_Z=confidence * SparseRows.from_dense(target).values,
         penalties_B=penalties,
         steps=2 * num_factors,  # rounding costs some
         bias_N=bias if with_bias else None,
@@ -75,7 +75,7 @@ def test_every_step_lowers_the_objective_of_every_user():
             table,
             table.T @ table,
             rows,
-            confidence=2.0,
+            weights_Z=2.0 * rows.values,
             penalties_B=penalties,
             steps=steps,
         )
@@ -92,7 +92,9 @@ def test_the_compiled_and_the_plain_form_agree(monkeypatch):
 
     def found():
         start = torch.zeros(7, 33)
-        return least_squares(start, table, table.T @ table, rows, confidence=4.0, penalties_B=penalties, steps=5)
+        return least_squares(
+            start, table, table.T @ table, rows, weights_Z=4.0 * rows.values, penalties_B=penalties, steps=5
+        )
 
     compiled = found()
     monkeypatch.setattr(module, "serve", lambda *tensors: False)
@@ -103,9 +105,10 @@ def test_rows_may_be_narrower_than_the_table():
     table, _, target, penalties = problem(5, 20, 4, seed=2)
     narrow = target[:, :12]
     wide = torch.cat([narrow, torch.zeros(5, 8, dtype=torch.float64)], dim=1)
-    arguments = {"confidence": 1.0, "penalties_B": penalties, "steps": 8}
+    rows = SparseRows.from_dense(narrow)
+    arguments = {"weights_Z": rows.values, "penalties_B": penalties, "steps": 8}
     start, gram = torch.zeros(5, 4, dtype=torch.float64), table.T @ table
-    of_narrow = least_squares(start, table, gram, SparseRows.from_dense(narrow), **arguments)
+    of_narrow = least_squares(start, table, gram, rows, **arguments)
     torch.testing.assert_close(of_narrow, exact(table, torch.zeros(20).double(), wide, penalties, 1.0))
 
 

@@ -64,6 +64,22 @@ def test_at_the_end_each_side_is_the_exact_solution_for_the_other():
     assert not recoder.model.items.bias.any()
 
 
+def test_confidence_falls_with_the_popularity_of_the_item():
+    matrix = interactions()
+    recoder = recoder_of(MatrixFactorization(4, confidence_power=0.7, fold_in=True))
+    recoder.train(RecommendationDataset(matrix), weight_decay=1.5, num_epochs=300)
+    counts = matrix.getnnz(axis=0)
+    shares = torch.from_numpy((counts / counts.mean()) ** -0.7)
+    items = recoder.model.items.weight.detach().double()
+    target = torch.from_numpy(matrix.toarray()).double()
+    for row, y in zip(recoder.model.users.weight.detach().double(), target, strict=True):
+        weights = 1 + 3.0 * shares * y
+        system = (items.T * weights) @ items + 1.5 * torch.eye(4, dtype=torch.float64)
+        torch.testing.assert_close(row, torch.linalg.solve(system, (weights * y) @ items), rtol=1e-3, atol=1e-3)
+    by_row = recoder.model.users.weight @ recoder.model.items.weight.T
+    torch.testing.assert_close(folded(recoder, matrix), by_row.detach(), rtol=1e-2, atol=1e-2)
+
+
 def test_users_beyond_the_data_get_no_factors():
     recoder = Recoder(MatrixFactorization(4), num_users=33, num_items=25, optimizer_type="als", loss="mse", seed=0)
     recoder.train(RecommendationDataset(interactions()), weight_decay=1.0, num_epochs=2)
@@ -73,9 +89,9 @@ def test_users_beyond_the_data_get_no_factors():
 
 def test_a_run_that_goes_on_from_a_file_ends_with_the_same_weights(tmp_path):
     dataset = RecommendationDataset(interactions())
-    whole = recoder_of(MatrixFactorization(5, fold_in=True, l2_power=0.5))
+    whole = recoder_of(MatrixFactorization(5, fold_in=True, l2_power=0.5, confidence_power=0.3))
     whole.train(dataset, weight_decay=1.0, num_epochs=5)
-    half = recoder_of(MatrixFactorization(5, fold_in=True, l2_power=0.5))
+    half = recoder_of(MatrixFactorization(5, fold_in=True, l2_power=0.5, confidence_power=0.3))
     half.train(dataset, weight_decay=1.0, num_epochs=2)
     loaded = Recoder(MatrixFactorization(1))
     loaded.init_from_model_file(half.save_state(tmp_path / "als"))

@@ -67,8 +67,17 @@ class Objective:
         """Returns the penalty of users with so many interactions: float32 ``[B]``."""
         return scaled_penalties(counts_B, self.l2, self.l2_power, self.mean_interactions)
 
-    def minimised(self, table_ND: Tensor, bias_N: Tensor | None, rows: SparseRows) -> Tensor:
-        """Returns the factors of users with these interactions ``[B, N]``, or narrower: ``[B, D]``."""
+    def minimised(
+        self, table_ND: Tensor, bias_N: Tensor | None, rows: SparseRows, shares_N: Tensor | None = None
+    ) -> Tensor:
+        """Returns the factors of users with these interactions: ``[B, D]``.
+
+        Args:
+            table_ND: the items' factors.
+            bias_N: the items' biases; None: zero.
+            rows: the interactions ``[B, N]``, or narrower.
+            shares_N: what the confidence is multiplied by for each item; None: 1.
+        """
         is_squared = self.loss == "mse"
         users_at_once = USERS_AT_ONCE if is_squared else max(1, _SCORES_AT_ONCE // len(table_ND))
         gram_DD = table_ND.T @ table_ND
@@ -82,7 +91,7 @@ class Objective:
                     table_ND,
                     gram_DD,
                     part,
-                    confidence=self.confidence,
+                    weights_Z=extra_weights(part, self.confidence, shares_N),
                     penalties_B=penalties,
                     steps=min(_STEPS, table_ND.shape[1]),
                     bias_N=bias_N,
@@ -92,6 +101,12 @@ class Objective:
                 penalties = penalties.clamp_min(_LEAST_L2)
                 found_BD[start : start + users_at_once] = newton(loss, table_ND, bias_N, part, penalties_B=penalties)
         return found_BD
+
+
+def extra_weights(rows: SparseRows, confidence: float, shares_N: Tensor | None) -> Tensor:
+    """Returns the extra weight of each interaction: ``[Z]``."""
+    weights_Z = confidence * rows.values
+    return weights_Z if shares_N is None else weights_Z * shares_N[rows.cols]
 
 
 def scaled_penalties(counts: Tensor, l2: float, power: float, mean: float) -> Tensor:

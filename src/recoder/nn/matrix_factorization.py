@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from recoder._checks import non_negative, whole_number
@@ -43,12 +44,15 @@ class MatrixFactorization(FactorizationModel):
             (``Recoder(..., optimizer_type='als')``), the weight decay of a user or an item is multiplied by its number
             of interactions, over the mean, to this power (after Rendle et al. 2022, RecSys, "Revisiting the
             performance of iALS on item recommendation benchmarks", section 4.2).
+        confidence_power: there, too, the confidence of an interaction is divided by its item's number of interactions
+            in training, over the mean, to this power; for alternating least squares.
 
     Raises:
         ConfigError: if an argument is out of range or unknown.
     """
 
     items: FactorTable | None
+    confidence_shares: Tensor | None
 
     def __init__(
         self,
@@ -59,11 +63,12 @@ class MatrixFactorization(FactorizationModel):
         *,
         fold_in: bool = False,
         l2_power: float = 0.0,
+        confidence_power: float = 0.0,
     ) -> None:
         super().__init__()
         self.sparse = sparse
         self.items = None
-        self._set_params(embedding_size, activation_type, dropout_prob, fold_in, l2_power)
+        self._set_params(embedding_size, activation_type, dropout_prob, fold_in, l2_power, confidence_power)
 
     def _set_params(
         self,
@@ -72,6 +77,7 @@ class MatrixFactorization(FactorizationModel):
         dropout_prob: float,
         fold_in: bool = False,
         l2_power: float = 0.0,
+        confidence_power: float = 0.0,
         objective: dict[str, Any] | None = None,
     ) -> None:
         self.embedding_size = whole_number("embedding_size", embedding_size, 1)
@@ -81,6 +87,7 @@ class MatrixFactorization(FactorizationModel):
         self._dropout = FactorDropout(self.dropout_prob, "dropout")
         self.folds_in_users = bool(fold_in)
         self.l2_power = non_negative("l2_power", l2_power)
+        self.confidence_power = non_negative("confidence_power", confidence_power)
         self.objective = None if objective is None else Objective(**objective)
 
     def init_model(self, num_items: int | None = None, num_users: int | None = None) -> None:
@@ -93,6 +100,8 @@ class MatrixFactorization(FactorizationModel):
         size = self.embedding_size
         self.users = FactorTable(num_users, size, name="users", seed=seed, sparse=self.sparse)
         self.items = FactorTable(num_items, size, name="items", seed=seed, bias=True, sparse=self.sparse)
+        # of the confidence, for each item; a file of 0.4.0 has no such thing
+        self.register_buffer("confidence_shares", torch.ones(num_items) if self.confidence_power else None)
 
     def model_params(self) -> dict[str, Any]:
         """Returns the hyper-parameters."""
@@ -102,6 +111,7 @@ class MatrixFactorization(FactorizationModel):
             "dropout_prob": self.dropout_prob,
             "fold_in": self.folds_in_users,
             "l2_power": self.l2_power,
+            "confidence_power": self.confidence_power,
             "objective": None if self.objective is None else asdict(self.objective),
         }
 
@@ -133,7 +143,7 @@ class MatrixFactorization(FactorizationModel):
             cols = input.cols if items is None else items[input.cols]
             histories = SparseRows(input.offsets, cols, input.values, len(self.items.weight))
             objective = Objective("mse") if self.objective is None else self.objective
-            return objective.minimised(self.items.weight, self.items.bias, histories)
+            return objective.minimised(self.items.weight, self.items.bias, histories, self.confidence_shares)
         if users is None:
             raise ConfigError("a matrix factorization looks users up by their row; pass the users (input_users)")
         dropped: Tensor = self._dropout(self._activation(self.users.rows(users)))

@@ -1,11 +1,12 @@
 """Users' factors that fit their interactions best, the items' factors given: for many users at once.
 
-For the squared error a user's factors u minimise ``sum over all items of (1 + c y)(y - b - w'u)^2 + l u'u``, w and b
-the items' factors and biases, y the user's interactions, most of them zero, c the confidence and l the penalty (Hu,
-Koren & Volinsky 2008, ICDM, equation 4). So ``(G + l I + sum of c y w w') u = sum of ((1 + c y) y - c y b) w - W'b``,
-the sums over the user's entries and ``G = W'W``: the matrix is a dense part, the same for all, and a sparse one, and a
-step of conjugate gradients costs ``O(D^2 + Z_u D)`` (Takács, Pilászy & Tikk 2011, RecSys, "Applications of the
-conjugate gradient method for implicit feedback collaborative filtering"). Other losses: Newton's method, its systems by
+For the squared error a user's factors u minimise ``sum over all items of (1 + v)(y - b - w'u)^2 + l u'u``, w and b the
+items' factors and biases, y the user's interactions, most of them zero, v an interaction's extra weight (confidence
+times y: Hu, Koren & Volinsky 2008, ICDM, equation 4) and l the penalty. So
+``(G + l I + sum of v w w') u = sum of ((1 + v) y - v b) w - W'b``, the sums over the user's entries and ``G = W'W``:
+the matrix is a dense part, the same for all, and a sparse one, and a step of conjugate gradients costs
+``O(D^2 + Z_u D)`` (Takács, Pilászy & Tikk 2011, RecSys, "Applications of the conjugate gradient method for implicit
+feedback collaborative filtering"). Other losses: Newton's method, its systems by
 conjugate gradients too. Sizes: B users, N items, D factors, Z entries.
 """
 
@@ -45,7 +46,7 @@ def least_squares(
     gram_DD: Tensor,
     rows: SparseRows,
     *,
-    confidence: float,
+    weights_Z: Tensor,
     penalties_B: Tensor,
     steps: int,
     bias_N: Tensor | None = None,
@@ -59,12 +60,11 @@ def least_squares(
         table_ND: the items' factors.
         gram_DD: ``table.T @ table``.
         rows: the users' interactions ``[B, N]``, or narrower.
-        confidence: extra weight of an interaction of value 1.
+        weights_Z: extra weight of each interaction.
         penalties_B: of each user's squared factors.
         steps: conjugate gradient steps.
         bias_N: the items' biases; None: zero.
     """
-    weights_Z = confidence * rows.values
     penalties_B1 = penalties_B.unsqueeze(1)
 
     def product(directions_BD: Tensor) -> Tensor:
@@ -217,7 +217,7 @@ def _ratio(above: Tensor, below: Tensor) -> Tensor:
 def _with_entries(
     products_BD: Tensor, directions_BD: Tensor, table_ND: Tensor, rows: SparseRows, weights_Z: Tensor
 ) -> Tensor:
-    """Returns the products plus those with the entries' part of the matrices: ``sum of c y w w'``."""
+    """Returns the products plus those with the entries' part of the matrices: ``sum of v w w'``."""
     if serve(products_BD, directions_BD, table_ND, weights_Z):
         add_entry_products(directions_BD, table_ND, rows.offsets, rows.cols, weights_Z, products_BD)
         return products_BD

@@ -6,6 +6,8 @@ Hu, Koren & Volinsky 2008 (ICDM), section 4, with conjugate gradients from where
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from scipy import sparse
 from torch import Tensor, nn
@@ -13,13 +15,11 @@ from torch import Tensor, nn
 from recoder.errors import ConfigError
 from recoder.losses import MSELoss
 from recoder.nn.base import FactorizationModel
-from recoder.nn.folding import scaled_penalties
+from recoder.nn.folding import extra_weights, scaled_penalties
 from recoder.nn.matrix_factorization import MatrixFactorization
-from recoder.ops.gram import gram_squared_error
-from recoder.ops.item_blocks import ItemRows
 from recoder.ops.least_squares import USERS_AT_ONCE, least_squares
+from recoder.ops.products_at import products_at
 from recoder.ops.rows import SparseRows
-from recoder.ops.score_losses import SquaredError
 
 __all__ = ["AlternatingLeastSquares", "check_alternating"]
 
@@ -34,7 +34,7 @@ class AlternatingLeastSquares:
 
     Args:
         model: the model, its parameters drawn.
-        confidence: extra weight of an interaction of value 1.
+        confidence: extra weight of an interaction of value 1, for each item as the model's ``confidence_power`` says.
         l2: penalty of squared factors; for each user and item times its number of interactions, over the mean, to the
             power that the model says.
         interactions: ``[U, N]``; there may be more users and items in the model.
@@ -46,44 +46,63 @@ class AlternatingLeastSquares:
         assert model.items is not None  # the caller has created it
         num_users = interactions.shape[0]
         model.users.weight.data[num_users:] = 0  # the best for users without interactions
-        self._users, self._items = model.users.weight.data[:num_users], model.items.weight.data
-        device = self._users.device
+        users, items = model.users.weight.data[:num_users], model.items.weight.data
         parts = interactions.data, interactions.indices, interactions.indptr
-        whole = sparse.csr_matrix(parts, shape=(num_users, len(self._items)))
-        self._by_user = SparseRows.from_scipy(whole).to(device)
-        self._by_item = SparseRows.from_scipy(whole.T.tocsr()).to(device)
-        self._confidence = confidence
-        self._of_users = _penalties(self._by_user, l2, model.l2_power)
-        self._of_items = _penalties(self._by_item, l2, model.l2_power)
+        whole = sparse.csr_matrix(parts, shape=(num_users, len(items)))
+        by_user, by_item = (SparseRows.from_scipy(matrix).to(users.device) for matrix in (whole, whole.T.tocsr()))
+        shares_N = model.confidence_shares
+        if shares_N is not None:
+            shares_N.copy_(_powers(by_item, 1.0, -model.confidence_power))
+        of_user_Z = extra_weights(by_user, confidence, shares_N)
+        of_item_Z = confidence * by_item.values * (1 if shares_N is None else shares_N[by_item.row_ids])
+        self._users = _Side(users, by_user, of_user_Z, _powers(by_user, l2, model.l2_power))
+        self._items = _Side(items, by_item, of_item_Z, _powers(by_item, l2, model.l2_power))
 
     @torch.no_grad()
     def sweep(self) -> None:
         """Improves the factors of users, then those of items."""
-        self._improve(self._users, self._items, self._by_user, self._of_users)
-        self._improve(self._items, self._users, self._by_item, self._of_items)
+        self._users.improve(self._items.table_RD)
+        self._items.improve(self._users.table_RD)
 
     @torch.no_grad()
     def objective(self) -> float:
         """Returns what sweeps lower, mean per user."""
-        items = ItemRows(self._items, None, None)
-        total, _ = gram_squared_error(SquaredError(self._confidence), self._users, items, self._by_user)
-        for table_RD, penalties_R in ((self._users, self._of_users), (self._items, self._of_items)):
-            total = total + torch.dot(table_RD.square().sum(dim=1), penalties_R)
-        return float(total) / len(self._users)
+        users, items = self._users, self._items
+        rows, weights_Z = users.rows, users.weights_Z
+        scores_Z = products_at(users.table_RD, items.table_RD, rows.offsets, rows.cols)
+        squares = torch.sum((users.table_RD.T @ users.table_RD) * (items.table_RD.T @ items.table_RD))
+        of_entries = torch.sum((1 + weights_Z) * (rows.values - scores_Z).square() - scores_Z.square())
+        return float(squares + of_entries + users.penalty() + items.penalty()) / len(users.table_RD)
 
-    def _improve(self, table_RD: Tensor, others_ND: Tensor, rows: SparseRows, penalties_R: Tensor) -> None:
-        gram_DD = others_ND.T @ others_ND
-        for start in range(0, rows.num_rows, USERS_AT_ONCE):
-            block = slice(start, min(start + USERS_AT_ONCE, rows.num_rows))
-            table_RD[block] = least_squares(
-                table_RD[block],
-                others_ND,
+
+@dataclass(frozen=True, eq=False)
+class _Side:
+    """The users, or the items: their factors, interactions ``[R, others]``, extra weights of these, and penalties."""
+
+    table_RD: Tensor
+    rows: SparseRows
+    weights_Z: Tensor
+    penalties_R: Tensor
+
+    def improve(self, others_OD: Tensor) -> None:
+        """Goes some steps towards the best factors for those of the other side."""
+        gram_DD = others_OD.T @ others_OD
+        for start in range(0, self.rows.num_rows, USERS_AT_ONCE):
+            block = slice(start, min(start + USERS_AT_ONCE, self.rows.num_rows))
+            first, last = self.rows.offsets[[block.start, block.stop]].tolist()
+            self.table_RD[block] = least_squares(
+                self.table_RD[block],
+                others_OD,
                 gram_DD,
-                rows.cut(block.start, block.stop),
-                confidence=self._confidence,
-                penalties_B=penalties_R[block],
-                steps=min(STEPS, table_RD.shape[1]),
+                self.rows.cut(block.start, block.stop),
+                weights_Z=self.weights_Z[first:last],
+                penalties_B=self.penalties_R[block],
+                steps=min(STEPS, self.table_RD.shape[1]),
             )
+
+    def penalty(self) -> Tensor:
+        """Returns the penalties times the squared factors."""
+        return torch.dot(self.table_RD.square().sum(dim=1), self.penalties_R)
 
 
 def check_alternating(model: FactorizationModel, loss: nn.Module) -> tuple[MatrixFactorization, float]:
@@ -109,6 +128,7 @@ def check_alternating(model: FactorizationModel, loss: nn.Module) -> tuple[Matri
     return model, loss.confidence
 
 
-def _penalties(rows: SparseRows, l2: float, power: float) -> Tensor:
+def _powers(rows: SparseRows, factor: float, power: float) -> Tensor:
+    """Returns ``factor`` times each row's number of interactions, over the mean, to a power."""
     counts_R = rows.offsets.diff()
-    return scaled_penalties(counts_R, l2, power, float(counts_R.float().mean()))
+    return scaled_penalties(counts_R, factor, power, float(counts_R.float().mean()))
