@@ -114,7 +114,6 @@ class CellStore:
             "worker": who.worker,
             "model": who.model,
             "settings": dict(who.grid[cell.point]),
-            "histories in training": who.histories_in_training,
             "code": self._code_of(who),
             "protocol": asdict(self._protocol),
             "threads": self._threads,

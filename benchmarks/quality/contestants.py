@@ -27,8 +27,6 @@ class Contestant:
         model: what the worker calls it; of ours the recipe.
         grid: changes of the defaults, one for each point; the first is the default.
         source: where the grid comes from.
-        histories_in_training: the model only knows the users it is trained with: the held-out users' histories
-            are added to its training data.
         bytes_per_item_pair: memory that it needs for every two items, at its peak; 0: none that grows like that.
         warm_up: changes that make the warm-up quick.
         twin: another contestant that computes the same, so that they can only tie at equal settings.
@@ -41,7 +39,6 @@ class Contestant:
     model: str
     grid: tuple[Settings, ...]
     source: str
-    histories_in_training: bool = False
     bytes_per_item_pair: float = 0.0
     warm_up: Settings = field(default_factory=dict)
     twin: str | None = None
@@ -57,32 +54,28 @@ _GRIDS: dict[str, tuple[Settings, ...]] = {
     "popularity": ({},),
     "autoencoder": (
         {},
-        {"noise_prob": 0.7},
-        {"dropout_prob": 0.5},
-        {"num_epochs": 40},
-    ),
-    "mf": (
-        {},
-        {"embedding_size": 200},
-        {"lr": 3e-2},
-        {"num_epochs": 40},
+        {"logq_correction": True},
+        {"num_epochs": 5},
+        {"hidden_layers": [400], "num_epochs": 20},
     ),
     "als": (
         {},
-        {"factors": 64},
-        {"unobserved_weight": 0.02, "regularization": 0.002},
-        {"unobserved_weight": 0.3, "regularization": 0.007},
+        {"embedding_size": 128, "num_epochs": 5},
+        {"embedding_size": 400},
+        {"loss_params": {"confidence": 40.0}, "weight_decay": 50.0},
     ),
     "ease": ({}, {"l2": 50.0}, {"l2": 150.0}, {"l2": 500.0}),
-    "edlae": ({}, {"dropout_prob": 0.2}, {"dropout_prob": 0.5}, {"dropout_prob": 0.7}),
-    "multvae": ({}, {"hidden_layers": [600, 200]}, {"anneal_cap": 0.4}, {"num_epochs": 40}),
-    "recvae": ({}, {"gamma": 0.0035}, {"gamma": 0.01}, {"num_epochs": 40}),
-    "elsa": ({}, {"embedding_size": 256}, {"embedding_size": 1024}, {"num_epochs": 20}),
+    "edlae": (
+        {},
+        {"l2": 20.0, "dropout_prob": 0.7},
+        {"l2": 100.0, "popularity_discount": 0.2},
+        {"l2": 200.0, "popularity_discount": 0.3},
+    ),
+    "multvae": ({}, {"hidden_layers": [400, 100]}, {"kl_weight": 0.4}, {"lr": 1e-3}),
+    "recvae": ({}, {"gamma": 0.0025}, {"gamma": 0.01}, {"num_epochs": 8}),
+    "elsa": ({}, {"noise_prob": 0.3}, {"embedding_size": 512}, {"num_epochs": 10}),
 }
-_NOTES = {"mf": "knows only users of its training: the held-out users' histories are part of it"}
-# the Gram matrix and its inverse, in float32
-_BYTES_PER_ITEM_PAIR = {"ease": 8.0, "edlae": 8.0}
-_IN_EPOCHS = ("autoencoder", "mf", "multvae", "recvae", "elsa")
+_IN_EPOCHS = ("autoencoder", "multvae", "recvae", "elsa")
 
 _OURS = tuple(
     Contestant(
@@ -92,10 +85,7 @@ _OURS = tuple(
         name,
         grid,
         source="the recipe, and what is most worth changing in it",
-        histories_in_training=name == "mf",
-        bytes_per_item_pair=_BYTES_PER_ITEM_PAIR.get(name, 0.0),
         warm_up={"num_epochs": 1} if name in _IN_EPOCHS else {},
-        note=_NOTES.get(name, ""),
     )
     for name, grid in _GRIDS.items()
     if name in RECIPES

@@ -100,7 +100,6 @@ class Runner:
             "seed": cell.seed,
             "threads": self._threads,
             "count": self._protocol.count,
-            "histories_in_training": who.histories_in_training,
             "lists": str(lists),
             **{part: str(split.path(part).resolve()) for part in ("train", "valid", "test")},
         }

@@ -117,18 +117,6 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                 "logq_correction": False,
             },
         ),
-        "mf": Recipe(
-            MatrixFactorization,
-            {"embedding_size": 64, "dropout_prob": 0.0, "sparse": True, "fold_in": True},
-            {"optimizer_type": "adam", "loss": "logloss", "precision": "fp32"},
-            {
-                **_BY_STEPS,
-                "lr": 1e-2,
-                "num_epochs": 20,
-                "popularity_bias": True,
-                "negative_sampling": True,
-            },
-        ),
         "als": Recipe(
             MatrixFactorization,
             {"embedding_size": 200, "fold_in": True, "l2_power": 0.5, "confidence_power": 0.3},
@@ -139,15 +127,15 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
         "edlae": Recipe(EASE, {"l2": 50.0, "dropout_prob": 0.5, "popularity_discount": 0.1}, {}, {}),
         "multvae": Recipe(
             MultVAE,
-            {"hidden_layers": [600, 200], "noise_prob": 0.5, "kl_weight": 0.2, "kl_steps": 20_000},
+            {"hidden_layers": [600, 200], "noise_prob": 0.5, "kl_weight": 0.2, "kl_steps": 2_000},
             {"optimizer_type": "adam", "loss": "logloss", "precision": "fp32"},
-            {**_BY_STEPS, "lr": 1e-3, "num_epochs": 20, "popularity_bias": True, "negative_sampling": False},
+            {**_BY_STEPS, "lr": 3e-3, "num_epochs": 20, "popularity_bias": True, "negative_sampling": False},
         ),
         "recvae": Recipe(
             RecVAE,
             {"hidden_size": 600, "latent_size": 200, "noise_prob": 0.5, "gamma": 0.005, "encoder_passes": 3},
             {"optimizer_type": "adam", "loss": "logloss", "precision": "fp32"},
-            {**_BY_STEPS, "lr": 5e-4, "num_epochs": 15, "popularity_bias": True, "negative_sampling": False},
+            {**_BY_STEPS, "lr": 2e-3, "num_epochs": 15, "popularity_bias": True, "negative_sampling": False},
         ),
         "elsa": Recipe(
             ELSA,

@@ -203,7 +203,6 @@ class TestStore:
     def test_whatever_decides_a_result_decides_the_file(self, tmp_path: Path) -> None:
         cell = Cell("some-set", 0, MINE, 1)
         other_settings = Contestant("mine", OURS, "ours.py", "autoencoder", ({}, {"lr": 0.7}), source="")
-        with_users = Contestant("mine", OURS, "ours.py", "autoencoder", GRID, source="", histories_in_training=True)
         paths = [
             self.store(tmp_path).path(cell),
             self.store(tmp_path, code="y").path(cell),
@@ -212,7 +211,6 @@ class TestStore:
             self.store(tmp_path).path(replace(cell, seed=1)),
             self.store(tmp_path).path(replace(cell, point=2)),
             self.store(tmp_path).path(replace(cell, contestant=other_settings)),
-            self.store(tmp_path).path(replace(cell, contestant=with_users)),
         ]
         assert len(set(paths)) == len(paths)
         reworded = Contestant("mine", OURS, "ours.py", "autoencoder", GRID, source="another", note="a note")
@@ -491,14 +489,6 @@ serve_cells(fit, ("numpy",))
         assert result.numbers["train_seconds"] >= 0
         assert result.about["commit"] == "abc"
         assert "numpy" in result.about["versions"]
-
-    def test_models_that_know_only_users_of_training_get_the_histories(self, split: SplitFiles, tmp_path: Path) -> None:
-        # rows of training that are named hold the very histories
-        check = "assert (train[users] != histories).nnz == 0"
-        result = self.run(split, tmp_path, self.code(check), histories_in_training=True)
-        assert result.kind == "measured", result.reason
-        others = self.run(split, tmp_path, self.code(check))
-        assert others.kind == "failed"
 
     def test_a_worker_that_fails_is_recorded_with_its_reason(self, split: SplitFiles, tmp_path: Path) -> None:
         failed = self.run(split, tmp_path, self.code("raise RuntimeError('singular matrix')"))

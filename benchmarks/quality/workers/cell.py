@@ -41,8 +41,6 @@ def prepare(fit: Callable[[Task, sparse.csr_matrix], Rank], task: Task) -> Measu
         first_valid = train.shape[0]
         first_test = first_valid + valid.shape[0]
         started = time.perf_counter()
-        if task["histories_in_training"]:
-            train = sparse.vstack([train, valid, test], format="csr")
         rank = fit(task, train)
         trained = time.perf_counter()
         test_lists = rank(np.arange(first_test, first_test + test.shape[0]), test)
