@@ -105,6 +105,7 @@ ADDED = {
     "model.Recoder.save_state": {"interactions": None, "histories": False},
     "data.RecommendationDataLoader": {"shuffle": True, "seed": None, "num_uniform_negatives": 0},
     "data.BatchCollator.collate": {"more_items": None},
+    "nn.MatrixFactorization": {"fold_in": False, "l2_power": 0.0, "confidence_power": 0.0},
     "embedding.MemCacheEmbeddingsIndex": {"max_entries": 100_000},
     "metrics.RecommenderEvaluator.evaluate": {"progress": False},
     "utils.dataframe_to_csr_matrix": {"unknown": "error"},
@@ -119,8 +120,10 @@ PUBLIC = {
         "strong_generalization",
     },
     "nn": {
-        "DynamicAutoencoder", "FactorTable", "FactorizationModel", "ItemSum", "MatrixFactorization", "Popularity",
+        "EASE", "ELSA", "DynamicAutoencoder", "FactorTable", "FactorizationModel", "ItemSum", "MatrixFactorization",
+        "MultVAE", "Phase", "Popularity", "RecVAE",
     },
+    "recipes": {"RECIPES", "Recipe", "recipe"},
     "ops": {"SparseRows"},
     "training": {"EarlyStopping", "EpochRecord", "History"},
     "losses": {"LogisticLoss", "MSELoss", "MultinomialNLLLoss"},
@@ -153,6 +156,7 @@ ERRORS = {
     "UnsafeFileError": (ValueError,),
     "FileWriteError": (OSError,),
     "DownloadError": (OSError,),
+    "NotEnoughMemoryError": (MemoryError,),
 }
 
 

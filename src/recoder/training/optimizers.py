@@ -16,7 +16,10 @@ from recoder.training.updates import STATE_KEYS, UPDATES, State
 
 __all__ = ["OPTIMIZER_TYPES", "ModelOptimizer", "OptimizerState"]
 
-OPTIMIZER_TYPES = (*UPDATES, "als")
+OPTIMIZER_TYPES = tuple(UPDATES)
+"""Those that take steps along gradients."""
+
+_ALL_TYPES = (*OPTIMIZER_TYPES, "als")
 
 OptimizerState = dict[str, dict[str, Tensor]]
 
@@ -126,8 +129,8 @@ def check_optimizer_type(optimizer_type: str) -> None:
     Raises:
         ConfigError: if it is unknown.
     """
-    if optimizer_type not in OPTIMIZER_TYPES:
-        raise ConfigError(f"unknown optimizer_type {optimizer_type!r}; choose one of {', '.join(OPTIMIZER_TYPES)}")
+    if optimizer_type not in _ALL_TYPES:
+        raise ConfigError(f"unknown optimizer_type {optimizer_type!r}; choose one of {', '.join(_ALL_TYPES)}")
 
 
 def check_optimizer_state(

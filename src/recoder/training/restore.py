@@ -21,7 +21,7 @@ from recoder.training.history import History
 from recoder.training.legacy import read_legacy
 from recoder.training.loop import Progress
 from recoder.training.model_file import ModelFile, read_safetensors, without_aliases
-from recoder.training.optimizers import OPTIMIZER_TYPES, check_optimizer_state
+from recoder.training.optimizers import check_optimizer_state, check_optimizer_type
 from recoder.training.stopping import Best
 
 __all__ = ["check_fits", "read_model_file", "rebuild", "restored_run"]
@@ -69,8 +69,7 @@ def restored_run(path: str | os.PathLike[str], content: ModelFile) -> tuple[nn.M
         FileFormatError: if the file says something else than a run can be.
     """
     try:
-        if content.optimizer_type not in OPTIMIZER_TYPES:
-            raise ConfigError(f"unknown optimizer_type {content.optimizer_type!r}")
+        check_optimizer_type(content.optimizer_type)
         loss = None if content.loss is None else make_loss(content.loss, content.loss_params)
         progress = Progress(**content.progress)
         for name in ("epoch", "step", "num_users"):

@@ -111,6 +111,10 @@ class BatchLoss:
             self._add_to_tables(self._tables, target.items, gradients)
         return whole.detach()
 
+    def _trains_items(self) -> bool:
+        tables = self._tables
+        return tables is None or any(t is not None and t.requires_grad for t in (tables.weight, tables.bias))
+
     def _own_loss(self, interactions: Batch, target: Batch) -> Tensor:
         with self._autocast(interactions):
             loss = self._model.batch_loss(
@@ -135,7 +139,7 @@ class BatchLoss:
             scale=scale,
             dtype=self._dtype,
             dense=self._dense_gradients,
-            of_items=self._tables is None or self._tables.weight.requires_grad,
+            of_items=self._trains_items(),
             space=self._space,
         )
 
