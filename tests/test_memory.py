@@ -14,9 +14,17 @@ def test_the_machine_says_how_much_is_free():
 
 def test_a_control_group_may_leave_less(tmp_path, monkeypatch):
     (tmp_path / "memory.max").write_text("5000000\n")
-    (tmp_path / "memory.current").write_text("2000000\n")
+    (tmp_path / "memory.current").write_text("2500000\n")
+    (tmp_path / "memory.stat").write_text("anon 1000000\ninactive_file 500000\n")
+    (tmp_path / "own").write_text("0::/slice\n")
     monkeypatch.setattr(_memory, "_CGROUP", tmp_path)
+    monkeypatch.setattr(_memory, "_OWN_GROUP", tmp_path / "own")
     assert available_bytes() == 3_000_000
+    (tmp_path / "slice").mkdir()
+    for name, text in (("max", "900000"), ("current", "400000"), ("stat", "")):
+        (tmp_path / "slice" / f"memory.{name}").write_text(text)
+    assert available_bytes() == 500_000
+    (tmp_path / "slice" / "memory.max").write_text("max\n")
     (tmp_path / "memory.current").write_text("6000000\n")
     assert available_bytes() == 0
     (tmp_path / "memory.max").write_text("max\n")

@@ -10,12 +10,13 @@ from recoder.errors import NotEnoughMemoryError
 __all__ = ["available_bytes", "check_memory"]
 
 _CGROUP = Path("/sys/fs/cgroup")
+_OWN_GROUP = Path("/proc/self/cgroup")
 
 
 def available_bytes() -> int | None:
     """Returns how much memory this process can still get without swapping; None where the system does not say.
 
-    The least of what is free on the machine and of what the process's control group leaves (Linux).
+    The least of what is free on the machine and of what its control groups leave (Linux, version 2).
     """
     limits = [free for free in (_free_on_the_machine(), _free_in_the_group()) if free is not None]
     return min(limits, default=None)
@@ -52,9 +53,25 @@ def _free_on_the_machine() -> int | None:
 
 
 def _free_in_the_group() -> int | None:
+    """Returns the least that the process's control group, or one above it, leaves."""
     try:
-        limit = (_CGROUP / "memory.max").read_text(encoding="ascii").strip()
-        used = (_CGROUP / "memory.current").read_text(encoding="ascii")
-        return None if limit == "max" else max(0, int(limit) - int(used))
+        own = next(line for line in _OWN_GROUP.read_text(encoding="ascii").splitlines() if line.startswith("0::"))
+    except (OSError, StopIteration, UnicodeError):
+        own = "0::/"
+    folder = _CGROUP / own.removeprefix("0::").strip("/")
+    groups = [folder, *folder.parents]
+    inside = groups[: groups.index(_CGROUP) + 1] if _CGROUP in groups else [_CGROUP]
+    left = [free for free in map(_free_in, inside) if free is not None]
+    return min(left, default=None)
+
+
+def _free_in(group: Path) -> int | None:
+    try:
+        limit = (group / "memory.max").read_text(encoding="ascii").strip()
+        used = int((group / "memory.current").read_text(encoding="ascii"))
+        parts = dict(line.split() for line in (group / "memory.stat").read_text(encoding="ascii").splitlines())
+        # files that were read can be forgotten
+        used -= int(parts.get("inactive_file", 0))
+        return None if limit == "max" else max(0, int(limit) - used)
     except (OSError, ValueError):
         return None

@@ -184,8 +184,8 @@ class Recoder:
             lr: learning rate.
             weight_decay: L2 regularisation of all parameters but biases, added to the gradient.
             num_epochs: epochs *in total*: training that goes on after epoch k starts with k + 1.
-            iters_per_epoch: steps of an epoch; the users are visited in the epoch's order, again from its start if
-                need be. None: each user once.
+            iters_per_epoch: steps of an epoch (of each of its passes, where the model plans several); the users are
+                visited in the epoch's order, again from its start if need be. None: each user once.
             batch_size: users of a step.
             lr_milestones: epochs after which the learning rate falls to a tenth.
             negative_sampling: score only the items that the users of a super-batch interacted with (mini-batch based
@@ -259,12 +259,16 @@ class Recoder:
         check_sampling(config.batch_size, negative_sampling, config.num_sampling_users, config.num_uniform_negatives)
         if model_checkpoint_prefix is not None:
             check_writable(self._checkpoint_path(model_checkpoint_prefix))
+        if config.logq_correction and self.model.brings_loss:
+            raise ConfigError(
+                f"logq_correction is of scores, and {type(self.model).__name__} brings a loss of its own; leave it out"
+            )
         if self.optimizer_type == "als":
             check_alternating(self.model, loss)
+            if config.popularity_bias:
+                raise ConfigError("optimizer_type='als' keeps the items' biases at zero; leave popularity_bias out")
         self._storable_params()
         self._initialize(train_dataset, popularity_of=loss if config.popularity_bias else None)
-        mean_interactions = train_dataset.interactions_matrix.nnz / len(train_dataset)
-        self.model.learns_by(loss, self._l2_of_users(config, len(train_dataset)), mean_interactions)
         train_dataset = train_dataset.widened(self._known_num_items())
         if val_dataset is not None:
             val_dataset = val_dataset.widened(self._known_num_items())
@@ -273,6 +277,8 @@ class Recoder:
         best = best_of(self._best, before.get("early_stopping"), config.early_stopping)
         if not self.model.is_solved and is_done(self._progress, config, best):
             return self.history
+        mean_interactions = train_dataset.interactions_matrix.nnz / len(train_dataset)
+        self.model.learns_by(loss, self._l2_of_users(config, len(train_dataset)), mean_interactions)
         log_differences("train goes on with", before, described)
         warn_of_another_order(before, described, self._progress)
         self._last_config, self._best, self.history.best_epoch = described, best, None
@@ -292,9 +298,10 @@ class Recoder:
             return self.history
         if self.optimizer_type == "als":
             factorization, confidence = check_alternating(self.model, loss)
-            matrix = train_dataset.interactions_matrix
+            target = train_dataset.target_interactions_matrix
+            matrix = train_dataset.interactions_matrix if target is None else target
             sweeps = AlternatingLeastSquares(factorization, confidence, config.weight_decay, matrix)
-            alternate(sweeps, config, self._progress, callbacks)
+            alternate(self.model, sweeps, config, self._progress, callbacks)
             return self.history
         loader = RecommendationDataLoader(
             train_dataset,

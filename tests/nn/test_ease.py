@@ -9,9 +9,10 @@ from scipy import sparse
 
 from recoder import _memory
 from recoder.data import RecommendationDataset, UsersInteractions
-from recoder.errors import ConfigError, NotEnoughMemoryError, NotInitializedError
+from recoder.errors import ConfigError, FileFormatError, NotEnoughMemoryError, NotInitializedError, UnknownIdError
 from recoder.model import Recoder
 from recoder.nn import EASE
+from recoder.ops import closed_form
 
 
 def random_interactions(num_users, num_items, seed, *, density=0.25):
@@ -155,3 +156,67 @@ def test_before_init_model_there_are_no_scores():
 def test_it_needs_interactions():
     with pytest.raises(ConfigError, match="pass them"):
         solved(random_interactions(4, 4, 0))(None, torch.arange(2))
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 64, 1 << 20])
+def test_pairs_are_summed_whatever_the_number_at_once(at_once, monkeypatch):
+    matrix = random_interactions(12, 40, 2)
+    monkeypatch.setattr(closed_form, "_PAIRS_AT_ONCE", at_once)
+    scores = solved(matrix, l2=3.0)(torch.from_numpy(matrix.toarray()))
+    np.testing.assert_allclose(scores.numpy(), matrix.toarray() @ by_the_formula(matrix, 3.0), rtol=1e-3, atol=1e-3)
+
+
+def test_the_last_item_counts_where_pairs_fill_their_blocks(monkeypatch):
+    rng = np.random.default_rng(0)
+    inverse = torch.from_numpy(rng.normal(size=(300, 300)).astype(np.float32))
+    columns = [np.sort(rng.permutation(300)[:4]) for _ in range(8)]
+    ones = sparse.csc_matrix((np.ones(32), np.concatenate(columns), np.arange(0, 33, 4)), shape=(300, 8))
+    monkeypatch.setattr(closed_form, "_PAIRS_AT_ONCE", 32)  # of two items
+    expected = [inverse.numpy()[np.ix_(column, column)].sum() for column in columns]
+    np.testing.assert_allclose(closed_form._quadratic_forms(inverse, ones), expected, rtol=1e-5)
+
+
+def test_nobody_with_two_interactions_leaves_zeros_that_a_file_brings_back(tmp_path):
+    alone = sparse.eye(8, 20, format="csr", dtype=np.float32)
+    recoder = Recoder(EASE(), seed=0)
+    recoder.train(RecommendationDataset(alone))
+    loaded = Recoder(EASE())
+    loaded.init_from_model_file(recoder.save_state(tmp_path / "ease"))
+    assert not loaded.predict(UsersInteractions(np.arange(8), alone)).any()
+
+
+def test_init_model_forgets_the_solution():
+    model = solved(random_interactions(8, 30, 0))
+    model.init_model(num_items=30)
+    assert not model(torch.ones(1, 30)).any()
+    assert model.model_params()["solved"] is None
+
+
+@pytest.mark.parametrize("width", [20, 200_000])
+def test_more_items_than_the_model_has_are_refused(width):
+    matrix = sparse.csr_matrix((np.ones(4), ([0, 0, 1, 1], [0, width - 1, 1, 2])), shape=(8, width), dtype=np.float32)
+    recoder = Recoder(EASE(), num_items=10, item_based=False, seed=0)
+    with pytest.raises(UnknownIdError, match=f"{width} items, the model 10"):
+        recoder.train(RecommendationDataset(matrix))
+    model = EASE()
+    model.init_model(num_items=10)
+    with pytest.raises(UnknownIdError, match="make it with num_items"):
+        model.solve(matrix)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda solution: solution.offsets.__setitem__(3, -(10**9)),
+        lambda solution: solution.offsets.copy_(solution.offsets.flip(0)),
+        lambda solution: solution.items.__setitem__(0, 30),
+        lambda solution: solution.items.__setitem__(0, -1),
+    ],
+)
+def test_interactions_of_a_file_that_are_no_rows_are_refused(damage, tmp_path):
+    recoder = Recoder(EASE(), seed=0)
+    recoder.train(RecommendationDataset(random_interactions(10, 30, 0)))
+    damage(recoder.model.solution)
+    path = recoder.save_state(tmp_path / "ease")
+    with pytest.raises(FileFormatError, match="no rows of items"):
+        Recoder(EASE()).init_from_model_file(path)

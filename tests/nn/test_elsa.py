@@ -99,6 +99,22 @@ def test_it_learns_which_items_go_together_whatever_the_loss_of_the_recoder_is()
     assert set(second) == {8, 9, 10, 11}
 
 
+def test_the_squares_that_cancel_are_never_rounded_to_bfloat16():
+    model, dense = made().float(), random_dense(6, 12, 4).float()
+    dense[:, 0] = 1
+    rows = SparseRows.from_dense(dense)
+    expected = model.batch_loss(rows, None, None, rows, None)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(model.batch_loss(rows, None, None, rows, None), expected)
+
+
+def test_a_correction_of_scores_is_refused():
+    data = RecommendationDataset(sparse.csr_matrix(random_dense(30, 12, 0).float().numpy()))
+    recoder = Recoder(ELSA(4), optimizer_type="adam", loss="logloss", seed=0)
+    with pytest.raises(ConfigError, match="ELSA brings a loss of its own"):
+        recoder.train(data, negative_sampling=True, logq_correction=True)
+
+
 def test_input_and_target_over_different_samples_are_refused():
     model, rows = made(), SparseRows.from_dense(torch.ones(1, 2, dtype=torch.float64))
     with pytest.raises(ConfigError, match="leave negative_sampling out"):

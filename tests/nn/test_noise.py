@@ -22,7 +22,7 @@ def noisy(layer, users, items, values=None):
     """The noisy values of a full matrix of these users and items: ``[users, items]``."""
     dense = torch.ones(len(users), len(items)) if values is None else values
     rows = SparseRows.from_dense(dense)
-    return layer(rows, users[rows.row_ids], items[rows.cols]).to_dense()
+    return layer(rows, users, items).to_dense()
 
 
 def seeded(layer, step_seed):

@@ -8,11 +8,13 @@ import torch
 from scipy import sparse
 from torch import nn
 
+import recoder.model as facade
 from recoder.data import RecommendationDataset, UsersInteractions
-from recoder.errors import ConfigError, DivergedError
+from recoder.errors import ConfigError, DivergedError, UnknownIdError
 from recoder.metrics import NDCG
 from recoder.model import Recoder
 from recoder.nn import DynamicAutoencoder, MatrixFactorization
+from recoder.training.events import Callback
 
 
 def interactions(num_users=30, num_items=20, seed=0):
@@ -137,10 +139,63 @@ def test_what_it_cannot_train_is_refused(model, loss, message):
     assert not list(model.parameters())
 
 
-def test_factors_that_are_not_numbers_end_it():
+def test_factors_that_are_not_numbers_end_it_and_are_not_saved(tmp_path):
     recoder = recoder_of(MatrixFactorization(4))
-    with pytest.raises(DivergedError):
+    with pytest.raises(DivergedError, match="a larger weight_decay"):
         recoder.train(RecommendationDataset(interactions() * 1e30), num_epochs=2)
+    with pytest.raises(DivergedError):
+        recoder.save_state(tmp_path / "als")
+
+
+def test_biases_from_popularity_are_refused():
+    with pytest.raises(ConfigError, match="leave popularity_bias out"):
+        recoder_of(MatrixFactorization(4)).train(RecommendationDataset(interactions()), popularity_bias=True)
+
+
+def test_targets_are_what_is_fitted():
+    matrix, target = interactions(), interactions(seed=1)
+    recoder = recoder_of(MatrixFactorization(4))
+    recoder.train(RecommendationDataset(matrix, target), weight_decay=1.0, num_epochs=3)
+    other = recoder_of(MatrixFactorization(4))
+    other.train(RecommendationDataset(target), weight_decay=1.0, num_epochs=3)
+    assert torch.equal(recoder.model.items.weight, other.model.items.weight)
+
+
+def test_more_users_than_rows_are_refused_where_users_are_folded_in_too():
+    recoder = Recoder(MatrixFactorization(4, fold_in=True), num_users=5, user_based=False, optimizer_type="als", seed=0)
+    with pytest.raises(UnknownIdError, match="30 users, the model 5"):
+        recoder.train(RecommendationDataset(interactions()))
+
+
+def test_a_call_that_trains_nothing_changes_nothing():
+    dataset = RecommendationDataset(interactions())
+    recoder = recoder_of(MatrixFactorization(4, fold_in=True))
+    recoder.train(dataset, num_epochs=3, weight_decay=3.0)
+    before = folded(recoder, interactions())
+    recoder.train(dataset, num_epochs=3)
+    assert torch.equal(folded(recoder, interactions()), before)
+    assert not recoder.model.training  # threads may score at once
+
+
+def test_a_run_that_is_stopped_in_validation_goes_on_with_validation(monkeypatch):
+    dataset = RecommendationDataset(interactions())
+    whole = recoder_of(MatrixFactorization(4))
+    whole.train(dataset, weight_decay=1.0, num_epochs=3)
+
+    class StopOnce(Callback):
+        def on_epoch_end(self, report):
+            if report.epoch == 2:
+                raise KeyboardInterrupt
+
+    make = facade.make_callbacks
+    stopped = recoder_of(MatrixFactorization(4))
+    with monkeypatch.context() as patch:
+        patch.setattr(facade, "make_callbacks", lambda *args, **kwargs: [StopOnce(), *make(*args, **kwargs)])
+        with pytest.raises(KeyboardInterrupt):
+            stopped.train(dataset, weight_decay=1.0, num_epochs=3)
+    stopped.train(dataset, weight_decay=1.0, num_epochs=3)
+    assert torch.equal(stopped.model.items.weight, whole.model.items.weight)
+    assert [record.loss for record in stopped.history] == [record.loss for record in whole.history]
 
 
 def folded(recoder, matrix):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from recoder._checks import non_negative
 from recoder._memory import check_memory
-from recoder.errors import ConfigError
+from recoder.errors import ConfigError, FileFormatError, UnknownIdError
 from recoder.nn.base import FactorizationModel, not_initialized
 from recoder.ops.closed_form import item_weights, user_gram_inverse
 from recoder.ops.encode import weighted_row_sums
@@ -50,11 +50,10 @@ class EASE(FactorizationModel):
         self.popularity: Tensor | None
         self.register_buffer("popularity", None)
         self.solution: _ItemWeights | _UserWeights | None = None
-        self._set_params(l2, dropout_prob, popularity_discount, solved=None)
+        self._sizes_to_load: dict[str, int] | None = None
+        self._set_params(l2, dropout_prob, popularity_discount)
 
-    def _set_params(
-        self, l2: float, dropout_prob: float, popularity_discount: float, solved: dict[str, int] | None
-    ) -> None:
+    def _set_params(self, l2: float, dropout_prob: float, popularity_discount: float) -> None:
         self.l2 = non_negative("l2", l2)
         if self.l2 == 0:
             raise ConfigError("l2 is 0; without a penalty the solution is not unique: pass for example l2=100")
@@ -62,7 +61,6 @@ class EASE(FactorizationModel):
         if self.dropout_prob >= 1:
             raise ConfigError(f"dropout_prob is {dropout_prob}; it must lie in [0, 1)")
         self.popularity_discount = non_negative("popularity_discount", popularity_discount)
-        self._solved = solved
 
     @staticmethod
     def bytes_needed(num_users: int, num_items: int) -> int:
@@ -75,11 +73,12 @@ class EASE(FactorizationModel):
         if num_items is None or num_items < 1:
             raise ConfigError(f"num_items is {num_items}; EASE needs at least 1 item")
         self.popularity = torch.zeros(num_items)
-        self.solution = None
-        if self._solved is not None:  # the numbers themselves follow from a file
-            num_users, size = self._solved["users"], self._solved["interactions"]
+        sizes, self._sizes_to_load, self.solution = self._sizes_to_load, None, None
+        if sizes is not None:  # the numbers themselves follow from a file
             self.solution = (
-                _UserWeights.empty(num_users, num_items, size) if num_users else _ItemWeights.empty(num_items)
+                _UserWeights.empty(sizes["users"], num_items, sizes["interactions"])
+                if sizes["users"]
+                else _ItemWeights.empty(num_items)
             )
 
     def model_params(self) -> dict[str, Any]:
@@ -88,22 +87,31 @@ class EASE(FactorizationModel):
             "l2": self.l2,
             "dropout_prob": self.dropout_prob,
             "popularity_discount": self.popularity_discount,
-            "solved": self._solved,
+            "solved": None if self.solution is None else self.solution.sizes(),
         }
 
     def load_model_params(self, model_params: dict[str, Any]) -> None:
-        """Takes over hyper-parameters and sizes."""
-        self._set_params(**model_params)
+        """Takes over hyper-parameters, and sizes for the ``init_model`` that follows."""
+        params = dict(model_params)
+        sizes = params.pop("solved", None)
+        self._set_params(**params)
+        self._sizes_to_load = sizes
 
     def solve(self, interactions: sparse.csr_matrix) -> None:
         """Computes the weights.
 
         Raises:
+            UnknownIdError: if there are more items than ``init_model`` was told.
             NotEnoughMemoryError: if they would not fit into memory; nothing was changed.
             DivergedError: if ``l2`` is too small for these interactions.
         """
         if self.popularity is None:
             raise not_initialized(self)
+        if interactions.shape[1] > len(self.popularity):
+            raise UnknownIdError(
+                f"the data has {interactions.shape[1]} items, the model {len(self.popularity)}; "
+                f"make it with num_items={interactions.shape[1]}"
+            )
         has_pairs = np.diff(interactions.indptr) > 1
         num_users, num_items = int(has_pairs.sum()), len(self.popularity)
         check_memory(
@@ -120,7 +128,7 @@ class EASE(FactorizationModel):
         penalties_N = self.l2 + lonely_N + self.dropout_prob / (1 - self.dropout_prob) * squares_N
         popularity = torch.from_numpy(matrix.getnnz(axis=0))
         discounts_N = popularity.clamp_min(1).float() ** -self.popularity_discount
-        over_users = num_users < num_items
+        over_users = 0 < num_users < num_items
         solution = (
             _UserWeights.of(pairs, penalties_N, discounts_N)
             if over_users
@@ -128,9 +136,6 @@ class EASE(FactorizationModel):
         )
         self.popularity.copy_(popularity)
         self.solution = solution.to(self.popularity.device)
-        self._solved = (
-            {"users": num_users, "interactions": pairs.nnz} if over_users else {"users": 0, "interactions": 0}
-        )
 
     def forward(
         self,
@@ -164,7 +169,11 @@ class _ItemWeights(nn.Module):
     @staticmethod
     def empty(num_items: int) -> _ItemWeights:
         """Returns one of this size."""
-        return _ItemWeights(torch.empty(num_items, num_items))
+        return _ItemWeights(torch.zeros(num_items, num_items))
+
+    def sizes(self) -> dict[str, int]:
+        """Returns what ``empty`` needs to know, but for the number of items."""
+        return {"users": 0, "interactions": 0}
 
     def forward(self, rows: SparseRows) -> Tensor:
         """Returns the scores of all items: ``[B, N]``."""
@@ -203,6 +212,7 @@ class _UserWeights(nn.Module):
             ("values", interactions.values),
         ):
             self.register_buffer(name, tensor)
+        self._orders: tuple[SparseRows, SparseRows] | None = None
 
     @staticmethod
     def of(pairs: sparse.csr_matrix, penalties_N: np.ndarray[Any, Any], discounts_N: Tensor) -> _UserWeights:
@@ -221,20 +231,41 @@ class _UserWeights(nn.Module):
     def empty(num_users: int, num_items: int, num_interactions: int) -> _UserWeights:
         """Returns one of this size."""
         rows = SparseRows(
-            torch.empty(num_users + 1, dtype=torch.int64),
-            torch.empty(num_interactions, dtype=torch.int64),
-            torch.empty(num_interactions),
+            torch.zeros(num_users + 1, dtype=torch.int64),
+            torch.zeros(num_interactions, dtype=torch.int64),
+            torch.zeros(num_interactions),
             num_items,
         )
-        of_items = [torch.empty(num_items) for _ in range(3)]
-        return _UserWeights(rows, torch.empty(num_users, num_users), *of_items)
+        of_items = [torch.zeros(num_items) for _ in range(3)]
+        return _UserWeights(rows, torch.zeros(num_users, num_users), *of_items)
+
+    def sizes(self) -> dict[str, int]:
+        """Returns what ``empty`` needs to know, but for the number of items."""
+        return {"users": len(self.inverse), "interactions": len(self.items)}
 
     def forward(self, rows: SparseRows) -> Tensor:
         """Returns the scores of all items: ``[B, N]``."""
         input_BN = rows.to_dense()
-        users = SparseRows(self.offsets, self.items, self.values, rows.num_cols)
+        users, items = self._by_user_and_item()
         overlaps_VB = weighted_row_sums((input_BN * self.inputs).T.contiguous(), users, None, sparse=False)
-        by_item = users.columns
-        items = SparseRows(by_item.offsets, by_item.rows, self.values[by_item.entries], users.num_rows)
         scores_NB = weighted_row_sums(self.inverse @ overlaps_VB, items, None, sparse=False)
         return scores_NB.T * self.outputs + input_BN * self.own
+
+    def _by_user_and_item(self) -> tuple[SparseRows, SparseRows]:
+        """Returns the interactions in both orders; sorted once, and again where they are moved."""
+        if self._orders is None or self._orders[0].cols is not self.items:
+            users = SparseRows(self.offsets, self.items, self.values, len(self.inputs))
+            by_item = users.columns
+            items = SparseRows(by_item.offsets, by_item.rows, self.values[by_item.entries], users.num_rows)
+            self._orders = users, items
+        return self._orders
+
+    def _load_from_state_dict(self, *arguments: Any) -> None:
+        """Checks the interactions that a file brings: what sums over them trusts them."""
+        super()._load_from_state_dict(*arguments)
+        self._orders = None
+        is_whole = int(self.offsets[0]) == 0 and int(self.offsets[-1]) == len(self.items)
+        is_ascending = bool((self.offsets.diff() >= 0).all())
+        is_outside = (self.items < 0) | (self.items >= len(self.inputs))
+        if not (is_whole and is_ascending) or bool(is_outside.any()):
+            raise FileFormatError("the interactions that EASE was solved from are no rows of items: damaged")

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from recoder._checks import whole_number
+from recoder._checks import non_negative, whole_number
 from recoder._random import fresh_seed
 from recoder.errors import ConfigError
 from recoder.nn.base import FactorizationModel, not_initialized
@@ -51,8 +51,8 @@ class ELSA(FactorizationModel):
 
     def _set_params(self, embedding_size: int, noise_prob: float) -> None:
         self.embedding_size = whole_number("embedding_size", embedding_size, 1)
-        self.noise = InteractionDropout(noise_prob, "noise")
-        self.noise_prob = noise_prob
+        self.noise_prob = non_negative("noise_prob", noise_prob)
+        self.noise = InteractionDropout(self.noise_prob, "noise")
 
     def init_model(self, num_items: int | None = None, num_users: int | None = None) -> None:
         """Creates the parameters for ``num_items`` items; ``num_users`` is not used."""
@@ -71,7 +71,7 @@ class ELSA(FactorizationModel):
     def user_factors(self, input: SparseRows, users: Tensor | None = None, items: Tensor | None = None) -> Tensor:
         """Returns ``x A``: ``[B, D]``."""
         weight_CD, _ = self.item_factors(items)
-        return weighted_row_sums(weight_CD, self._noisy(input, users, items), None, sparse=False)
+        return weighted_row_sums(weight_CD, self.noise(input, users, items), None, sparse=False)
 
     def item_factors(self, items: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Returns the rows of A, ``[I, D]``, and no biases."""
@@ -87,7 +87,7 @@ class ELSA(FactorizationModel):
         target: SparseRows,
         target_items: Tensor | None,
     ) -> Tensor:
-        """Returns the mean over users of ``|s / |s| - y / |y||^2 = 2 - 2 cos(s, y)``: a scalar.
+        """Returns the mean over users of ``|s / |s| - y / |y||^2 = 2 - 2 cos(s, y)``: a scalar, never in bfloat16.
 
         Args:
             input: x, ``[B, C]``; s is ``x A A' - x`` over these columns.
@@ -106,8 +106,12 @@ class ELSA(FactorizationModel):
                 "ELSA needs input and target over the same items, and sampled ones differ; "
                 "leave negative_sampling out: its loss costs no more over the whole catalogue"
             )
+        with torch.autocast(input.values.device.type, enabled=False):  # the squares cancel
+            return self._batch_loss(input, users, items, target)
+
+    def _batch_loss(self, input: SparseRows, users: Tensor | None, items: Tensor | None, target: SparseRows) -> Tensor:
         weight_CD, _ = self.item_factors(items)
-        noisy = self._noisy(input, users, items)
+        noisy = self.noise(input, users, items)
         factors_BD = weighted_row_sums(weight_CD, noisy, None, sparse=False)
         # |s|^2 = z A'A z' - 2 z (x A)' + x x', with z = x A
         squares_B = (
@@ -118,12 +122,5 @@ class ELSA(FactorizationModel):
         wanted_BD = weighted_row_sums(weight_CD, target, None, sparse=False)
         products_B = (factors_BD * wanted_BD).sum(dim=1) - noisy.dot_rows(target)
         lengths_B = (squares_B.clamp_min(_TINY) * target.sum_rows(target.values.square()).clamp_min(_TINY)).sqrt()
-        return (2 - 2 * products_B / lengths_B).mean()
-
-    def _noisy(self, rows: SparseRows, users: Tensor | None, items: Tensor | None) -> SparseRows:
-        if not self.noise.active:
-            return rows
-        item_ids_Z = rows.cols if items is None else items[rows.cols]
-        user_ids_Z = rows.row_ids if users is None else users[rows.row_ids]
-        noisy: SparseRows = self.noise(rows, user_ids_Z, item_ids_Z)
-        return noisy
+        loss: Tensor = (2 - 2 * products_B / lengths_B).mean()
+        return loss

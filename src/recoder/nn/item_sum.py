@@ -36,11 +36,7 @@ class ItemSum(nn.Module):
             users: int64 ``[B]``, for the noise; None: row numbers stand in.
             items: int64 ``[C]``: the item of each column; None: column ``c`` is item ``c``.
         """
-        noisy = rows
-        if self.noise.active:
-            item_ids_Z = rows.cols if items is None else items[rows.cols]
-            user_ids_Z = rows.row_ids if users is None else users[rows.row_ids]
-            noisy = self.noise(rows, user_ids_Z, item_ids_Z)
+        noisy = self.noise(rows, users, items)
         sums_BD = weighted_row_sums(self.table.weight, noisy, items, sparse=self.table.row_gradients)
         # scaling the sums, not the Z values: the norm may come from another process together with the sum.
         # The floor is that of torch.nn.functional.normalize; the norm is that of the row before noise

@@ -67,17 +67,19 @@ class Dropout(StepNoise):
 class InteractionDropout(Dropout):
     """Drops stored interactions at random and scales up the rest: the denoising autoencoder's input noise."""
 
-    def forward(self, rows: SparseRows, user_ids: Tensor, item_ids: Tensor) -> SparseRows:
+    def forward(self, rows: SparseRows, users: Tensor | None, items: Tensor | None) -> SparseRows:
         """Returns the rows with some values set to 0.
 
         Args:
-            rows: the interactions.
-            user_ids: int64 ``[Z]``: the user of each interaction.
-            item_ids: int64 ``[Z]``: the item of each interaction.
+            rows: the interactions ``[B, C]``.
+            users: int64 ``[B]``: who they are; None: row numbers stand in.
+            items: int64 ``[C]``: the item of each column; None: column ``c`` is item ``c``.
         """
         if not self.active:
             return rows
-        kept_Z = uniform_hash(self.draw_seed(), user_ids, item_ids) >= self.prob
+        user_ids_Z = rows.row_ids if users is None else users[rows.row_ids]
+        item_ids_Z = rows.cols if items is None else items[rows.cols]
+        kept_Z = uniform_hash(self.draw_seed(), user_ids_Z, item_ids_Z) >= self.prob
         return rows.with_values(rows.values * kept_Z / (1 - self.prob))
 
 

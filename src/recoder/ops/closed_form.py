@@ -98,7 +98,8 @@ def _quadratic_forms(matrix_UU: Tensor, interactions: sparse.csc_matrix) -> npt.
         forms_N[items] = ((matrix_UU @ columns) * columns).sum(dim=0, dtype=torch.float64).numpy()
     pairs_N = np.where(has_many, 0, counts_N**2)
     ends_N = np.cumsum(pairs_N)
-    bounds = np.searchsorted(ends_N, np.arange(0, ends_N[-1] + _PAIRS_AT_ONCE, _PAIRS_AT_ONCE))
+    starts = np.searchsorted(ends_N, np.arange(0, ends_N[-1], _PAIRS_AT_ONCE), side="right")
+    bounds = [*np.unique(starts), len(ends_N)]
     for start, stop in itertools.pairwise(bounds):
         if start < stop:
             forms_N[start:stop] += _forms_of_pairs(matrix_UU, interactions, slice(start, stop), pairs_N[start:stop])

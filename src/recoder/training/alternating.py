@@ -58,6 +58,11 @@ class AlternatingLeastSquares:
         self._users = _Side(users, by_user, of_user_Z, _powers(by_user, l2, model.l2_power))
         self._items = _Side(items, by_item, of_item_Z, _powers(by_item, l2, model.l2_power))
 
+    @property
+    def num_users(self) -> int:
+        """U."""
+        return len(self._users.table_RD)
+
     @torch.no_grad()
     def sweep(self) -> None:
         """Improves the factors of users, then those of items."""
@@ -66,13 +71,13 @@ class AlternatingLeastSquares:
 
     @torch.no_grad()
     def objective(self) -> float:
-        """Returns what sweeps lower, mean per user."""
+        """Returns what sweeps lower, summed over users."""
         users, items = self._users, self._items
         rows, weights_Z = users.rows, users.weights_Z
         scores_Z = products_at(users.table_RD, items.table_RD, rows.offsets, rows.cols)
         squares = torch.sum((users.table_RD.T @ users.table_RD) * (items.table_RD.T @ items.table_RD))
         of_entries = torch.sum((1 + weights_Z) * (rows.values - scores_Z).square() - scores_Z.square())
-        return float(squares + of_entries + users.penalty() + items.penalty()) / len(users.table_RD)
+        return float(squares + of_entries + users.penalty() + items.penalty())
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,7 @@ from recoder.data.interactions import Interactions
 from recoder.errors import ConfigError, DataTypeError, EmptyDataError, ShapeError, UnknownIdError
 from recoder.losses import LogisticLoss, MultinomialNLLLoss, check_targets
 from recoder.nn.base import FactorizationModel
+from recoder.nn.matrix_factorization import MatrixFactorization
 from recoder.training.config import TrainConfig
 
 __all__ = ["check_data", "check_interactions", "check_sizes"]
@@ -78,11 +79,12 @@ def check_sizes(
         UnknownIdError: if one has.
     """
     looks_up = not model.folds_in_users
-    has_item_rows = model.is_factorized
+    has_user_rows = looks_up or isinstance(model, MatrixFactorization)  # which may fold in others than its own
+    has_item_rows = model.is_factorized or model.is_solved
     if item_based or has_item_rows:
         _compare("train_dataset", "item", train.num_items, num_items, is_bound=has_item_rows)
-    if user_based or looks_up:
-        _compare("train_dataset", "user", train.num_users, num_users, is_bound=looks_up)
+    if user_based or has_user_rows:
+        _compare("train_dataset", "user", train.num_users, num_users, is_bound=has_user_rows)
     if validation is not None:
         _compare("val_dataset", "item", validation.num_items, num_items, is_bound=True)
         if looks_up:

@@ -37,5 +37,7 @@ def log_inclusion(target: sparse.csr_matrix, num_sampling_users: int, num_unifor
     # an item that nobody has is no candidate, or one drawn uniformly; as if one user had it, it has a logarithm
     shares_N = np.maximum(target.getnnz(axis=0), 1) / num_users
     with np.errstate(divide="ignore"):  # what everybody has is always a candidate
-        log_absent_N = num_sampling_users * np.log1p(-shares_N) + num_uniform * np.log1p(-1 / num_items)
+        log_absent_N = num_sampling_users * np.log1p(-shares_N)
+        if num_uniform:
+            log_absent_N += num_uniform * np.log1p(-1 / num_items)
     return torch.from_numpy(np.log(-np.expm1(log_absent_N))).to(torch.float32)

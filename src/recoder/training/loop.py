@@ -109,7 +109,7 @@ def train_epochs(
             loss_value = progress.loss_sum / progress.num_users
             lr = config.lr_at(first_step + steps_per_epoch - 1, steps_per_epoch)
             report = EpochReport(epoch, epoch == config.num_epochs, loss_value, lr, time.perf_counter() - started)
-            _check_finite(report)
+            _check_finite(report, "a lower lr")
             for callback in callbacks:
                 callback.on_epoch_end(report)
             # not before: a run that is stopped in validation goes on with validation
@@ -130,6 +130,7 @@ def solve(
 ) -> None:
     """Trains a model that does not learn by steps: all at once, as the run's last epoch."""
     started = time.perf_counter()
+    model.eval()
     with torch.no_grad():
         model.solve(dataset.interactions_matrix)
     seconds = time.perf_counter() - started
@@ -147,27 +148,36 @@ def solve(
 
 
 def alternate(
-    sweeps: AlternatingLeastSquares, config: TrainConfig, progress: Progress, callbacks: Sequence[Callback]
+    model: FactorizationModel,
+    sweeps: AlternatingLeastSquares,
+    config: TrainConfig,
+    progress: Progress,
+    callbacks: Sequence[Callback],
 ) -> None:
-    """Trains by sweeps over all users and items, one an epoch; an interrupt takes effect between them.
+    """Trains by sweeps over all users and items, one an epoch and its only step; an interrupt lets it finish.
 
     Raises:
         DivergedError: if the objective is not finite.
     """
+    model.eval()
     with finish_step_on_interrupt() as raise_if_interrupted, _events(callbacks):
         for callback in callbacks:
-            callback.on_train_start(progress.epoch, config.num_epochs)
+            callback.on_train_start(progress.epoch + progress.step, config.num_epochs)
         for epoch in range(progress.epoch + 1, config.num_epochs + 1):
             started = time.perf_counter()
-            sweeps.sweep()
-            objective = sweeps.objective()
-            report = EpochReport(epoch, epoch == config.num_epochs, objective, 0.0, time.perf_counter() - started)
-            _check_finite(report)
-            for callback in callbacks:
-                callback.on_step_end()
+            if not progress.step:
+                sweeps.sweep()
+                progress.step, progress.num_users = 1, sweeps.num_users
+                progress.loss_sum = sweeps.objective()
+                for callback in callbacks:
+                    callback.on_step_end()
+                raise_if_interrupted()
+            loss_value = progress.loss_sum / progress.num_users
+            report = EpochReport(epoch, epoch == config.num_epochs, loss_value, 0.0, time.perf_counter() - started)
+            _check_finite(report, "a larger weight_decay or a smaller confidence")
             for callback in callbacks:
                 callback.on_epoch_end(report)
-            progress.epoch = epoch
+            progress.epoch, progress.step, progress.loss_sum, progress.num_users = epoch, 0, 0.0, 0
             for callback in callbacks:
                 callback.on_checkpoint(report)
             raise_if_interrupted()
@@ -199,11 +209,11 @@ def _prepared(
     return prefetched(ready) if loader.num_workers == 0 and has_idle_core(device) else ready
 
 
-def _check_finite(report: EpochReport) -> None:
+def _check_finite(report: EpochReport, instead: str) -> None:
     if not math.isfinite(report.loss):
         raise DivergedError(
             f"the training loss of epoch {report.epoch} is {report.loss} with learning rate {report.lr:g}; nothing "
-            "of this epoch was saved: train again with a lower lr, from the last checkpoint if there is one"
+            f"of this epoch was saved: train again with {instead}, from the last checkpoint if there is one"
         )
 
 

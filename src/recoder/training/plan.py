@@ -52,3 +52,4 @@ class Plan:
     ) -> None:
         for parameter in self._trainable.values():
             parameter.requires_grad_()
+        self._phase_of_pass[0].prepares()  # as an epoch finds it

@@ -158,7 +158,7 @@ def _load_weights(path: str | os.PathLike[str], model: FactorizationModel, conte
             raise RuntimeError("; ".join(misfits))
         with torch.no_grad():
             model.load_state_dict(content.weights, strict=True)
-    except RuntimeError as error:
+    except (FileFormatError, RuntimeError) as error:
         raise FileFormatError(
             f"the weights in {path} do not fit {type(model).__name__}: {error}; "
             "the file was damaged, or the model's class was changed since"
