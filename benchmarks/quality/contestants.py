@@ -60,7 +60,7 @@ _GRIDS: dict[str, tuple[Settings, ...]] = {
     ),
     "als": (
         {},
-        {"embedding_size": 100, "num_epochs": 3},
+        {"embedding_size": 128, "num_epochs": 5},
         {"embedding_size": 400},
         {"loss_params": {"confidence": 10.0}, "weight_decay": 20.0},
     ),
