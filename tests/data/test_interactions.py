@@ -284,3 +284,15 @@ def test_activity_out_of_range_is_refused(name, value):
 def test_mask_of_another_form_is_refused(mask):
     with pytest.raises(ShapeError, match="is_kept_Z must be 15 bools"):
         chain().select_interactions(mask)
+
+
+def test_the_least_weight_may_be_a_number_of_numpy():
+    data = Interactions.from_matrix(sparse.csr_matrix(np.array([[0.7, 0.1, 0.9]], dtype=np.float32)))
+    assert data.filter(min_weight=np.float64(0.7)).matrix.nnz == data.filter(min_weight=0.7).matrix.nnz == 2
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), "4", -1])
+def test_a_least_weight_that_is_none_is_refused(wrong):
+    data = Interactions.from_matrix(sparse.csr_matrix(np.ones((1, 2), dtype=np.float32)))
+    with pytest.raises(ConfigError, match="min_weight is"):
+        data.filter(min_weight=wrong)

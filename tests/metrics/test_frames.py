@@ -259,3 +259,9 @@ def test_user_of_interactions_without_a_target_is_left_out(caplog):
     assert result.users.tolist() == [1, 2]
     assert by_user(result, "Recall@2") == {"cyd": 0, "ann": 1 / 2}
     assert caplog.messages[0] == "2 of 3 users with recommendations are not in test; left out"
+
+
+def test_scores_may_be_float16():
+    lists = pa.table({"user_id": [1, 1, 1], "item_id": [1, 2, 3], "score": pa.array(np.float16([0.1, 0.9, 0.5]))})
+    test = pa.table({"user_id": [1], "item_id": [2]})
+    assert evaluate_frame(lists, test, [HitRate(1)], score="score").mean[HitRate(1)] == 1

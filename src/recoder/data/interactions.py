@@ -13,7 +13,7 @@ import pyarrow as pa
 from narwhals.typing import IntoFrame
 from scipy import sparse
 
-from recoder._checks import whole_number
+from recoder._checks import non_negative, whole_number
 from recoder.data.frames import count_once, number_columns, read_columns, read_weights, sum_pairs
 from recoder.data.id_map import IdMap
 from recoder.data.matrices import canonical_csr, keep_entries
@@ -252,6 +252,7 @@ class Interactions:
         return left.drop_empty()
 
     def _heavier(self, min_weight: float) -> Interactions:
+        min_weight = non_negative("min_weight", min_weight)  # numpy would compare its own float64 with float32 exactly
         is_kept_Z = self.matrix.data >= min_weight
         if not is_kept_Z.any():
             largest = self.matrix.data.max(initial=0)

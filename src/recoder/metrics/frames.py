@@ -199,7 +199,8 @@ def _order_of_rows(users_L: IntArray, given: _Pairs, *, highest_first: bool, nam
         kind = given.order.type
         if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
             raise DataTypeError(f"column {name!r} holds {kind}; lists are ordered by numbers: cast it")
-        columns["order"] = given.order
+        # Arrow does not sort by float16
+        columns["order"] = given.order.cast(pa.float32()) if pa.types.is_float16(kind) else given.order
         keys.append(("order", "descending" if highest_first else "ascending"))
     # a stable sort, so that equal ones keep their order, and quicker than numpy's lexsort
     rows: npt.NDArray[Any] = pc.sort_indices(pa.table(columns), keys).to_numpy()
