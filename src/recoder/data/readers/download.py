@@ -11,7 +11,7 @@ from typing import IO, Any
 
 from tqdm.auto import tqdm
 
-from recoder.errors import DownloadError
+from recoder.errors import DownloadError, FileWriteError
 
 __all__ = ["Downloader"]
 
@@ -39,19 +39,32 @@ class Downloader:
 
         Raises:
             DownloadError: if it fails; what has arrived is kept.
+            FileWriteError: if what arrives cannot be written, for example because the disk is full.
         """
         import requests
 
-        with self._alone() as file:
-            try:
-                self._fetch(requests, url, file)
-            except requests.RequestException as error:  # an OSError too
-                raise DownloadError(
-                    f"cannot download {url}: {error}; {file.tell():,} bytes have arrived and are kept: "
-                    "try again to go on from there"
-                ) from error
-        self._part.replace(output_file)
-        self._mark.unlink(missing_ok=True)
+        try:
+            with self._alone() as file:
+                try:
+                    self._fetch(requests, url, file)
+                except requests.RequestException as error:  # an OSError too
+                    raise DownloadError(f"cannot download {url}: {error}; {self._advice(file)}") from error
+                file.flush()
+                # before the lock is released: another process would start to write to this very file
+                self._mark.unlink(missing_ok=True)
+                self._part.replace(output_file)
+        except DownloadError:
+            raise
+        except OSError as error:
+            reason = error.strerror or str(error)
+            message = f"cannot write {self._part}: {reason}; free some space, or choose a cache that you may write to"
+            raise FileWriteError(error.errno or 0, message) from error
+
+    def _advice(self, file: IO[bytes]) -> str:
+        there = file.tell()
+        if there and self._mark.is_file() and self._mark.read_text("utf8"):
+            return f"{there:,} bytes have arrived and are kept: try again to go on from there"
+        return "try again later, or get the file elsewhere and pass its path as folder"
 
     def _fetch(self, requests: Any, url: str, file: IO[bytes]) -> None:
         there = file.seek(0, os.SEEK_END)
@@ -62,7 +75,7 @@ class Downloader:
             headers |= {"Range": f"bytes={there}-", "If-Range": mark}
         with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_S) as response:
             goes_on = response.status_code == requests.codes.partial_content
-            if response.status_code == requests.codes.requested_range_not_satisfiable:
+            if mark and response.status_code == requests.codes.requested_range_not_satisfiable:
                 if response.headers.get("Content-Range", "").strip() == f"bytes */{there}":
                     return  # all of it is there
                 file.truncate(0)
@@ -86,12 +99,24 @@ class Downloader:
         """Opens the file of what has arrived, unless another process is writing to it."""
         import fcntl  # not every platform has it
 
-        with self._part.open("ab+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise DownloadError(f"another process is downloading to {self._part}; wait until it is done") from error
-            yield file
+        while True:
+            with self._part.open("ab+") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError as error:
+                    raise DownloadError(
+                        f"another process is downloading to {self._part}; wait until it is done"
+                    ) from error
+                if self._is_still(file):
+                    yield file
+                    return
+
+    def _is_still(self, file: IO[bytes]) -> bool:
+        """Returns whether the path still leads to this file, which another process may have finished meanwhile."""
+        try:
+            return os.path.samestat(os.fstat(file.fileno()), self._part.stat())
+        except FileNotFoundError:
+            return False
 
     def _bar(self, there: int, total: int | None) -> Any:
         name = self._part.name.removesuffix(".part")
@@ -101,6 +126,8 @@ class Downloader:
 
 def _version(headers: Any) -> str:
     """Returns what the server calls this version of the file; empty where that is nothing to rely on."""
+    if _is_encoded(headers):
+        return ""  # what is kept is decoded: its length says nothing about where to go on
     tag = headers.get("ETag", "")
     # a weak tag stands for files that differ
     return str(tag if tag and not tag.startswith("W/") else headers.get("Last-Modified", ""))
@@ -116,5 +143,10 @@ def _total(headers: Any, there: int, *, goes_on: bool) -> int | None:
                 "remove the .part file and try again"
             )
         return int(match[1]) if match[1] != "*" else None
-    length = headers.get("Content-Length")
+    length = None if _is_encoded(headers) else headers.get("Content-Length")
     return int(length) if length is not None else None
+
+
+def _is_encoded(headers: Any) -> bool:
+    """Returns whether the server compressed the file on the way though it was asked not to."""
+    return headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity")

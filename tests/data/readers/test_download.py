@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import fcntl
+import gzip
+import os
+from pathlib import Path
+
+import pytest
+
+from recoder.data.readers.download import Downloader
+from recoder.errors import DownloadError, FileWriteError
+
+BODY = b"0123456789" * 10_000
+
+
+@pytest.fixture
+def fetch(server, tmp_path):
+    server.files["/file"] = BODY
+
+    def call() -> bytes:
+        Downloader(tmp_path / "file.part", progress=False)(f"{server.url}/file", tmp_path / "file", None)
+        return (tmp_path / "file").read_bytes()
+
+    return call
+
+
+def test_file_takes_its_place_while_it_is_still_locked(fetch, tmp_path, monkeypatch):
+    replace = type(tmp_path).replace
+
+    def locked_replace(path, target):
+        with path.open("rb") as other, pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return replace(path, target)
+
+    monkeypatch.setattr(type(tmp_path), "replace", locked_replace)
+    assert fetch() == BODY
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_file_that_another_process_finished_before_the_lock_is_left_alone(fetch, tmp_path, monkeypatch):
+    (tmp_path / "file.part").write_bytes(BODY)
+    flock, done = fcntl.flock, tmp_path / "done"
+
+    def late_flock(file, flags):
+        if not done.exists():
+            (tmp_path / "file.part").replace(done)
+        flock(file, flags)
+
+    monkeypatch.setattr(fcntl, "flock", late_flock)
+    assert fetch() == BODY
+    assert done.read_bytes() == BODY
+
+
+@pytest.mark.parametrize("status", [404, 416])
+def test_refusal_does_not_promise_to_go_on(status, fetch, server):
+    server.status = status
+    with pytest.raises(DownloadError, match=rf"{status}.*; try again later, or get the file elsewhere"):
+        fetch()
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_file_that_the_server_compresses_is_whole(cut, fetch, server, monkeypatch):
+    server.files["/file"] = gzip.compress(os.urandom(100_000) if cut else BODY)
+    answer = server.answer
+
+    def encoded(request):
+        send = request.send_response
+        request.send_response = lambda code: (send(code), request.send_header("Content-Encoding", "gzip"))
+        answer(request)
+
+    monkeypatch.setattr(server, "answer", encoded)
+    if cut:
+        server.stop_after = 60_000
+        with pytest.raises(DownloadError, match="try again later"):
+            fetch()
+        server.stop_after, server.files["/file"] = None, gzip.compress(BODY)
+    assert fetch() == BODY
+    assert [wanted for _, wanted in server.requests] == [None] * (1 + cut)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_full_disk_is_named(fetch, tmp_path):
+    (tmp_path / "file.part").symlink_to("/dev/full")
+    with pytest.raises(FileWriteError, match=r"cannot write .*file\.part: .*free some space"):
+        fetch()
