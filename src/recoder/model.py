@@ -30,9 +30,9 @@ from recoder.nn.tables import tables_with_row_gradients
 from recoder.recommender.base import Histories, merge_histories
 from recoder.recommender.inference import InferenceRecommender
 from recoder.recommender.scoring import ModelScorer
-from recoder.training.alternating import AlternatingLeastSquares, check_alternating
+from recoder.training.alternating import AlternatingLeastSquares
 from recoder.training.callbacks import make_callbacks
-from recoder.training.checks import check_data, check_interactions, check_sizes
+from recoder.training.checks import check_data, check_interactions, check_model, check_sizes
 from recoder.training.config import TrainConfig
 from recoder.training.devices import checked_precision, choose_device, product_dtype
 from recoder.training.differences import is_done, log_differences, warn_of_another_order
@@ -247,6 +247,7 @@ class Recoder:
         )
         loss = self._checked_loss()
         check_data(train_dataset, val_dataset, config, loss)
+        check_model(self.model, config, loss, self.optimizer_type)
         check_sizes(
             train_dataset,
             val_dataset,
@@ -259,14 +260,6 @@ class Recoder:
         check_sampling(config.batch_size, negative_sampling, config.num_sampling_users, config.num_uniform_negatives)
         if model_checkpoint_prefix is not None:
             check_writable(self._checkpoint_path(model_checkpoint_prefix))
-        if config.logq_correction and self.model.brings_loss:
-            raise ConfigError(
-                f"logq_correction is of scores, and {type(self.model).__name__} brings a loss of its own; leave it out"
-            )
-        if self.optimizer_type == "als":
-            check_alternating(self.model, loss)
-            if config.popularity_bias:
-                raise ConfigError("optimizer_type='als' keeps the items' biases at zero; leave popularity_bias out")
         self._storable_params()
         self._initialize(train_dataset, popularity_of=loss if config.popularity_bias else None)
         train_dataset = train_dataset.widened(self._known_num_items())
@@ -297,10 +290,7 @@ class Recoder:
             solve(self.model, train_dataset, config, self._progress, callbacks)
             return self.history
         if self.optimizer_type == "als":
-            factorization, confidence = check_alternating(self.model, loss)
-            target = train_dataset.target_interactions_matrix
-            matrix = train_dataset.interactions_matrix if target is None else target
-            sweeps = AlternatingLeastSquares(factorization, confidence, config.weight_decay, matrix)
+            sweeps = AlternatingLeastSquares.of(self.model, loss, config.weight_decay, train_dataset)
             alternate(self.model, sweeps, config, self._progress, callbacks)
             return self.history
         loader = RecommendationDataLoader(

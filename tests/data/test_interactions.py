@@ -296,3 +296,40 @@ def test_a_least_weight_that_is_none_is_refused(wrong):
     data = Interactions.from_matrix(sparse.csr_matrix(np.ones((1, 2), dtype=np.float32)))
     with pytest.raises(ConfigError, match="min_weight is"):
         data.filter(min_weight=wrong)
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.dictionary(pa.int32(), pa.string())])
+def test_a_column_that_names_items_and_titles_may_miss_nothing(kind):
+    frame = pa.table({"u": [1, 2, 3], "n": pa.array(["a", None, "b"]).cast(kind)})
+    with pytest.raises(DataError, match="column 'n' holds 1 missing values"):
+        Interactions.from_frame(frame, user="u", item="n", title="n")
+
+
+def test_titles_in_the_column_of_ids_leave_these_as_they_are(tmp_path):
+    (tmp_path / "file.csv").write_text("u,i\n1,01\n2,05\n")
+    data = Interactions.from_csv(tmp_path / "file.csv", user="u", item="i")
+    assert data.item_ids == IdMap([1, 5])
+
+
+def test_separators_within_quotes_stay_as_they_are(tmp_path):
+    (tmp_path / "file.dat").write_text('u::i::"t::1"\n1::"a::b"::"one::two"\n2::c::three\n')
+    data = Interactions.from_csv(tmp_path / "file.dat", user="u", item="i", title="t::1", separator="::")
+    assert data.item_ids == IdMap(["a::b", "c"])
+    assert data.titles == ("one::two", "three")
+
+
+def test_an_encoding_of_more_bytes_is_refused(tmp_path):
+    (tmp_path / "file.csv").write_text("u,i\n1,2\n", encoding="utf-16")
+    with pytest.raises(ConfigError, match="convert the file to utf8"):
+        Interactions.from_csv(tmp_path / "file.csv", user="u", item="i", encoding="utf-16")
+
+
+def test_titles_are_strings_also_where_some_are_missing():
+    frame = pa.table({"u": [1, 2], "i": [1, 2], "t": pa.array([4, None])})
+    with pytest.raises(DataTypeError, match="column 't' holds int64; titles are a list of strings"):
+        Interactions.from_frame(frame, user="u", item="i", title="t")
+
+
+def test_times_may_be_categories():
+    frame = pa.table({"u": [1, 2], "i": [1, 2], "t": pa.array([5, 6]).dictionary_encode()})
+    assert Interactions.from_frame(frame, user="u", item="i", time="t").times.tolist() == [5, 6]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from recoder.data import IdMap, Interactions, random_holdout, strong_generalization
-from recoder.errors import ConfigError
+from recoder.errors import ConfigError, EmptyDataError
 
 
 def random_interactions(num_users, num_items, density, seed):
@@ -75,6 +75,7 @@ def test_strong_generalization_leaks_nothing_and_loses_nothing(interactions, num
 @given(any_interactions, st.floats(0.05, 0.95), st.integers(0, 99))
 @settings(max_examples=100, deadline=None)
 def test_random_holdout_takes_out_the_right_number_of_each_user(interactions, fraction, seed):
+    assume((np.diff(interactions.matrix.indptr) >= 2).any())
     train, dataset = random_holdout(interactions, fraction=fraction, seed=seed)
     target = dataset.target_interactions_matrix
     assert (dataset.interactions_matrix != train).nnz == 0
@@ -246,3 +247,14 @@ def test_arguments_out_of_range_are_refused(change):
 def test_holdout_fraction_out_of_range_is_refused(fraction):
     with pytest.raises(ConfigError, match="fraction is"):
         random_holdout(random_interactions(9, 9, 0.9, 0), fraction=fraction, seed=0)
+
+
+def test_nothing_to_hold_out_is_said():
+    alone = Interactions.from_matrix(sparse.eye(4, 6, format="csr"))
+    with pytest.raises(EmptyDataError, match="none of the 4 users has two interactions"):
+        random_holdout(alone, seed=0)
+
+
+def test_a_fraction_is_one_number():
+    with pytest.raises(ConfigError, match="it must be between 0 and 1"):
+        random_holdout(Interactions.from_matrix(sparse.eye(4, 6, format="csr")), fraction=np.array([0.1, 0.2]), seed=0)

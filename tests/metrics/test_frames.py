@@ -20,6 +20,7 @@ from recoder.metrics import (
     AveragePopularity,
     AveragePrecision,
     Coverage,
+    EvaluationResult,
     Gini,
     HitRate,
     IntraListDiversity,
@@ -203,7 +204,8 @@ def test_result_equals_the_evaluators_on_the_same_lists(seed, order, as_text):
         for metric in expected:
             np.testing.assert_array_equal(result[metric], expected[metric])
         np.testing.assert_array_equal(list(result.mean.values()), list(expected.mean.values()))
-    assert compare(found, expected)["NDCG@3"].difference == 0
+    named = EvaluationResult(dict(expected), expected.users, user_ids=found.user_ids)
+    assert compare(found, named)["NDCG@3"].difference == 0
 
 
 def test_results_on_the_same_test_are_compared_and_others_refused():
@@ -265,3 +267,18 @@ def test_scores_may_be_float16():
     lists = pa.table({"user_id": [1, 1, 1], "item_id": [1, 2, 3], "score": pa.array(np.float16([0.1, 0.9, 0.5]))})
     test = pa.table({"user_id": [1], "item_id": [2]})
     assert evaluate_frame(lists, test, [HitRate(1)], score="score").mean[HitRate(1)] == 1
+
+
+def test_strange_items_of_users_who_are_left_out_do_not_matter():
+    lists = {"user_id": [1, 77], "item_id": [1, 555]}
+    test = {"user_id": [1], "item_id": [1]}
+    assert of(lists, test, [HitRate(1)], item_ids=IdMap([1, 2])).mean[HitRate(1)] == 1
+
+
+def test_results_are_not_compared_where_only_one_has_raw_ids():
+    with_ids = of(metrics=[HitRate(1)])
+    without = EvaluationResult(dict(with_ids), with_ids.users)
+    with pytest.raises(DataError, match="cannot be matched; give both ids"):
+        compare(with_ids, without)
+    again = EvaluationResult(dict(without), without.users, user_ids=with_ids.user_ids)
+    assert compare(with_ids, again)[HitRate(1)].stderr == 0

@@ -168,4 +168,5 @@ def test_results_under_other_raw_ids_are_not_compared():
         compare(with_catalogue(), with_catalogue(user_ids=IdMap(["ann", "bob", "dan"])))
     with pytest.raises(DataError, match="another order"):
         compare(with_catalogue(), with_catalogue(user_ids=IdMap(["bob", "ann", "cyd"])))
-    assert compare(with_catalogue(), with_catalogue(user_ids=None))["Recall@2"].difference == 0
+    with pytest.raises(DataError, match="give both ids"):
+        compare(with_catalogue(), with_catalogue(user_ids=None))

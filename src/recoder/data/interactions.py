@@ -94,7 +94,11 @@ class Interactions:
             DataError: if a value is missing, or a weight infinite or negative.
             DataTypeError: if it is no data frame, or a column has the wrong type.
         """
-        columns = read_columns(frame, _named(user, item, weight, time, title), may_miss=title)
+        columns = read_columns(
+            frame,
+            _named(user, item, weight, time, title),
+            may_miss=None if title in (user, item, weight, time) else title,
+        )
         (users, user_ids), (items, item_ids) = number_columns(columns, [user, item])
         shape = (len(user_ids), len(item_ids))
         if weight is None:
@@ -180,7 +184,7 @@ class Interactions:
             names=names,
             encoding=encoding,
             quote=quote,
-            types=({} if title is None else {title: pa.string()}) | dict(types or {}),
+            types=({} if title in (None, user, item, weight, time) else {title: pa.string()}) | dict(types or {}),
         )
         return cls.from_frame(frame, user=user, item=item, weight=weight, time=time, title=title)
 

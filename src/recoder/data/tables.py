@@ -17,6 +17,7 @@ from contextlib import AbstractContextManager
 from typing import IO, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import csv, parquet
 
 from recoder._checks import path_text
@@ -128,11 +129,22 @@ def read_delimited(
         raise
     except UNREADABLE as error:
         raise _damaged(where, error) from error
+    if len(separator) > 1 and quote is not None:
+        table = _with_separators(table, separator)
     for field in table.schema:
         if pa.types.is_binary(field.type):  # what Arrow makes of text that is not UTF-8
             raise FileFormatError(f"column {field.name!r} of {where} is not {encoding}; pass the encoding of the file")
     if not table.num_rows:
         raise EmptyDataError(f"{where} has no rows; there must be at least one interaction")
+    return table
+
+
+def _with_separators(table: pa.Table, separator: str) -> pa.Table:
+    """Returns the table with the separators that stood within quotes as they were."""
+    for place, field in enumerate(table.schema):
+        if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
+            restored = pc.replace_substring(table.column(place), _UNIT_SEPARATOR.decode(), separator)
+            table = table.set_column(place, field.name, restored)
     return table
 
 
@@ -164,9 +176,13 @@ def _check_options(separator: str, quote: str | None, encoding: str) -> None:
     if quote is not None and (not isinstance(quote, str) or len(quote) != 1):
         raise ConfigError(f"quote is {quote!r}; it must be one character, or None where the file quotes nothing")
     try:
-        "".encode(encoding)
+        is_plain = ",\n".encode(encoding) == b",\n"
     except (LookupError, TypeError) as error:
         raise ConfigError(f'encoding is {encoding!r}; it must be one that Python knows, such as "utf8"') from error
+    if not is_plain:
+        raise ConfigError(
+            f"encoding is {encoding!r}, which does not write ASCII in single bytes; convert the file to utf8"
+        )
 
 
 def _parse_options(separator: str, quote: str | None) -> csv.ParseOptions:
@@ -187,7 +203,7 @@ def _header(open_file: Open, where: str, separator: str, encoding: str, quote: s
     fields = _Stream(io.BytesIO(line), where, separator, encoding)
     try:
         header = csv.read_csv(fields, csv.ReadOptions(encoding=encoding), _parse_options(separator, quote))
-        names: list[str] = header.column_names
+        names: list[str] = [name.replace(_UNIT_SEPARATOR.decode(), separator) for name in header.column_names]
     except (pa.ArrowInvalid, UnicodeError) as error:
         raise FileFormatError(f"cannot read the first line of {where}: {error}; pass its encoding") from error
     return names

@@ -30,6 +30,8 @@ def read_times(column: pa.ChunkedArray, name: str) -> Times:
         DataError: if a number is infinite or beyond int64.
     """
     kind = column.type
+    if pa.types.is_dictionary(kind):
+        return read_times(column.cast(kind.value_type), name)
     seconds: Times
     if pa.types.is_timestamp(kind):  # Arrow keeps the UTC moment, whatever the zone
         seconds = np.floor_divide(column.cast(pa.int64()).to_numpy(), _PER_SECOND[kind.unit])

@@ -52,6 +52,9 @@ def first_titles(column: pa.ChunkedArray, name: str, items: Codes, item_ids: pa.
     titles = column.take(pa.array(first))
     if pa.types.is_dictionary(titles.type):
         titles = titles.cast(titles.type.value_type)  # its own null_count leaves out rows whose category is null
+    are_texts = pa.types.is_string(titles.type) or pa.types.is_large_string(titles.type)
+    if not are_texts and titles.null_count < len(titles):
+        raise DataTypeError(f"column {name!r} holds {titles.type}; titles are a list of strings: cast it")
     if titles.null_count:
         _log.info(
             "%d of %d items have no title in column %r; they go by their id", titles.null_count, len(titles), name

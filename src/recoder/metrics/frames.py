@@ -89,7 +89,7 @@ def evaluate_frame(
         raise EmptyDataError("test holds no interactions; pass those that the lists should find")
 
     users_L, users_T = _rows_of_users(given, relevant, rows_U)
-    items_L, items_T, num_items = _numbers_of_items(given, relevant, item_ids)
+    items_L, items_T, num_items = _numbers_of_items(given, relevant, item_ids, users_L >= 0)
     order_L = _order_of_rows(users_L, given, highest_first=score is not None, name=order_by)
     ranked_UC = _ranked(users_L[order_L], items_L[order_L], len(rows_U), _ranks_that_count(listed))
     _log_lists(ranked_UC, listed)
@@ -160,11 +160,13 @@ def _rows_of_users(given: _Pairs, relevant: _Pairs, rows_U: IntArray) -> tuple[I
     return users[given.users], number_of[relevant.users]
 
 
-def _numbers_of_items(given: _Pairs, relevant: _Pairs, item_ids: IdMap | None) -> tuple[IntArray, IntArray, int]:
-    """Returns the items of both, by one numbering, and how many there are in all."""
+def _numbers_of_items(
+    given: _Pairs, relevant: _Pairs, item_ids: IdMap | None, counts_L: npt.NDArray[np.bool_]
+) -> tuple[IntArray, IntArray, int]:
+    """Returns the items of both, by one numbering, and how many there are in all; only rows that count are checked."""
     if item_ids is not None:
-        items_L = _places_in_catalogue(given, "recommended", item_ids)
-        return items_L, _places_in_catalogue(relevant, "in test", item_ids), len(item_ids)
+        items_L = _places_in_catalogue(given, "recommended", item_ids, counts_L)
+        return items_L, _places_in_catalogue(relevant, "in test", item_ids, True), len(item_ids)
     known = _places(given.item_ids, relevant.item_ids, "item", "test")
     # what is relevant to nobody is no hit, but repeats of it are told from other items
     strange = np.flatnonzero(known < 0)
@@ -172,9 +174,9 @@ def _numbers_of_items(given: _Pairs, relevant: _Pairs, item_ids: IdMap | None) -
     return known[given.items], relevant.items.astype(np.int64), len(relevant.item_ids) + len(strange)
 
 
-def _places_in_catalogue(pairs: _Pairs, where: str, item_ids: IdMap) -> IntArray:
+def _places_in_catalogue(pairs: _Pairs, where: str, item_ids: IdMap, counts: npt.NDArray[np.bool_] | bool) -> IntArray:
     places = _places(pairs.item_ids, item_ids.ids, "item", "item_ids")[pairs.items]
-    unknown = np.unique(pairs.items[places < 0])
+    unknown = np.unique(pairs.items[(places < 0) & counts])
     if len(unknown):
         raise UnknownIdError(
             f"{len(unknown)} items that are {where} (such as {pairs.item_ids[int(unknown[0])].as_py()!r}) are not "

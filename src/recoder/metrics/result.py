@@ -134,7 +134,7 @@ def compare(first: EvaluationResult, second: EvaluationResult) -> Comparison:
 
     Raises:
         DataTypeError: if they are not results.
-        DataError: if they are not of the same users in the same order.
+        DataError: if they are not of the same users in the same order, or only one has the users' raw ids.
         ConfigError: if they have no metric in common.
     """
     for result in (first, second):
@@ -154,6 +154,11 @@ def _difference(metric: Metric, first: EvaluationResult, second: EvaluationResul
 
 
 def _check_same_users(first: EvaluationResult, second: EvaluationResult) -> None:
+    if (first.user_ids is None) != (second.user_ids is None):
+        raise DataError(
+            "one result knows its users by their raw ids, the other by rows, which cannot be matched; give both ids, "
+            "as in EvaluationResult(result, result.users, user_ids=split.test.user_ids)"
+        )
     if first.user_ids is not None and second.user_ids is not None:
         one, other = first.user_ids.ids.to_pylist(), second.user_ids.ids.to_pylist()
     else:

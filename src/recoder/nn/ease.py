@@ -50,7 +50,7 @@ class EASE(FactorizationModel):
         self.popularity: Tensor | None
         self.register_buffer("popularity", None)
         self.solution: _ItemWeights | _UserWeights | None = None
-        self._sizes_to_load: dict[str, int] | None = None
+        self._sizes_to_load: dict[str, Any] | None = None
         self._set_params(l2, dropout_prob, popularity_discount)
 
     def _set_params(self, l2: float, dropout_prob: float, popularity_discount: float) -> None:
@@ -77,7 +77,7 @@ class EASE(FactorizationModel):
         if sizes is not None:  # the numbers themselves follow from a file
             self.solution = (
                 _UserWeights.empty(sizes["users"], num_items, sizes["interactions"])
-                if sizes["users"]
+                if sizes["users"] is not None
                 else _ItemWeights.empty(num_items)
             )
 
@@ -128,7 +128,7 @@ class EASE(FactorizationModel):
         penalties_N = self.l2 + lonely_N + self.dropout_prob / (1 - self.dropout_prob) * squares_N
         popularity = torch.from_numpy(matrix.getnnz(axis=0))
         discounts_N = popularity.clamp_min(1).float() ** -self.popularity_discount
-        over_users = 0 < num_users < num_items
+        over_users = num_users < num_items
         solution = (
             _UserWeights.of(pairs, penalties_N, discounts_N)
             if over_users
@@ -171,9 +171,9 @@ class _ItemWeights(nn.Module):
         """Returns one of this size."""
         return _ItemWeights(torch.zeros(num_items, num_items))
 
-    def sizes(self) -> dict[str, int]:
-        """Returns what ``empty`` needs to know, but for the number of items."""
-        return {"users": 0, "interactions": 0}
+    def sizes(self) -> dict[str, int | None]:
+        """Returns that it holds no users."""
+        return {"users": None}
 
     def forward(self, rows: SparseRows) -> Tensor:
         """Returns the scores of all items: ``[B, N]``."""
@@ -239,7 +239,7 @@ class _UserWeights(nn.Module):
         of_items = [torch.zeros(num_items) for _ in range(3)]
         return _UserWeights(rows, torch.zeros(num_users, num_users), *of_items)
 
-    def sizes(self) -> dict[str, int]:
+    def sizes(self) -> dict[str, int | None]:
         """Returns what ``empty`` needs to know, but for the number of items."""
         return {"users": len(self.inverse), "interactions": len(self.items)}
 

@@ -12,6 +12,7 @@ import torch
 from scipy import sparse
 from torch import Tensor, nn
 
+from recoder.data.datasets import RecommendationDataset
 from recoder.errors import ConfigError
 from recoder.losses import MSELoss
 from recoder.nn.base import FactorizationModel
@@ -57,6 +58,20 @@ class AlternatingLeastSquares:
         of_item_Z = confidence * by_item.values * (1 if shares_N is None else shares_N[by_item.row_ids])
         self._users = _Side(users, by_user, of_user_Z, _powers(by_user, l2, model.l2_power))
         self._items = _Side(items, by_item, of_item_Z, _powers(by_item, l2, model.l2_power))
+
+    @staticmethod
+    def of(
+        model: FactorizationModel, loss: nn.Module, l2: float, dataset: RecommendationDataset
+    ) -> AlternatingLeastSquares:
+        """Returns those that fit a data set's targets, or where it has none its interactions.
+
+        Raises:
+            ConfigError: as ``check_alternating``.
+        """
+        factorization, confidence = check_alternating(model, loss)
+        target = dataset.target_interactions_matrix
+        fitted = dataset.interactions_matrix if target is None else target
+        return AlternatingLeastSquares(factorization, confidence, l2, fitted)
 
     @property
     def num_users(self) -> int:

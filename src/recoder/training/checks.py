@@ -10,9 +10,10 @@ from recoder.errors import ConfigError, DataTypeError, EmptyDataError, ShapeErro
 from recoder.losses import LogisticLoss, MultinomialNLLLoss, check_targets
 from recoder.nn.base import FactorizationModel
 from recoder.nn.matrix_factorization import MatrixFactorization
+from recoder.training.alternating import check_alternating
 from recoder.training.config import TrainConfig
 
-__all__ = ["check_data", "check_interactions", "check_sizes"]
+__all__ = ["check_data", "check_interactions", "check_model", "check_sizes"]
 
 
 def check_data(
@@ -52,6 +53,22 @@ def check_data(
         if dataset is not None:
             judged = dataset.target_interactions_matrix
             check_targets(loss, (dataset.interactions_matrix if judged is None else judged).data)
+
+
+def check_model(model: FactorizationModel, config: TrainConfig, loss: nn.Module, optimizer_type: str) -> None:
+    """Checks that the model can be trained as the arguments say.
+
+    Raises:
+        ConfigError: if it cannot.
+    """
+    if config.logq_correction and model.brings_loss:
+        raise ConfigError(
+            f"logq_correction is of scores, and {type(model).__name__} brings a loss of its own; leave it out"
+        )
+    if optimizer_type == "als":
+        check_alternating(model, loss)
+        if config.popularity_bias:
+            raise ConfigError("optimizer_type='als' keeps the items' biases at zero; leave popularity_bias out")
 
 
 def check_sizes(

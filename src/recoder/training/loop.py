@@ -110,12 +110,7 @@ def train_epochs(
             lr = config.lr_at(first_step + steps_per_epoch - 1, steps_per_epoch)
             report = EpochReport(epoch, epoch == config.num_epochs, loss_value, lr, time.perf_counter() - started)
             _check_finite(report, "a lower lr")
-            for callback in callbacks:
-                callback.on_epoch_end(report)
-            # not before: a run that is stopped in validation goes on with validation
-            progress.epoch, progress.step, progress.loss_sum, progress.num_users = epoch, 0, 0.0, 0
-            for callback in callbacks:
-                callback.on_checkpoint(report)
+            _end_epoch(report, progress, callbacks)
             raise_if_interrupted()
             if report.is_last:  # a callback may have said so
                 break
@@ -140,11 +135,7 @@ def solve(
             callback.on_train_start(0, 1)
         for callback in callbacks:
             callback.on_step_end()
-        for callback in callbacks:
-            callback.on_epoch_end(report)
-        progress.epoch = config.num_epochs
-        for callback in callbacks:
-            callback.on_checkpoint(report)
+        _end_epoch(report, progress, callbacks)
 
 
 def alternate(
@@ -175,14 +166,19 @@ def alternate(
             loss_value = progress.loss_sum / progress.num_users
             report = EpochReport(epoch, epoch == config.num_epochs, loss_value, 0.0, time.perf_counter() - started)
             _check_finite(report, "a larger weight_decay or a smaller confidence")
-            for callback in callbacks:
-                callback.on_epoch_end(report)
-            progress.epoch, progress.step, progress.loss_sum, progress.num_users = epoch, 0, 0.0, 0
-            for callback in callbacks:
-                callback.on_checkpoint(report)
+            _end_epoch(report, progress, callbacks)
             raise_if_interrupted()
             if report.is_last:  # a callback may have said so
                 break
+
+
+def _end_epoch(report: EpochReport, progress: Progress, callbacks: Sequence[Callback]) -> None:
+    """Tells the callbacks, and counts the epoch in between: a run that is stopped in validation validates once more."""
+    for callback in callbacks:
+        callback.on_epoch_end(report)
+    progress.epoch, progress.step, progress.loss_sum, progress.num_users = report.epoch, 0, 0.0, 0
+    for callback in callbacks:
+        callback.on_checkpoint(report)
 
 
 def _epoch_batches(loader: RecommendationDataLoader, epoch: int, skip: int, plan: Plan) -> Iterator[Pair]:

@@ -165,12 +165,33 @@ def test_line_without_whole_numbers_is_named(tmp_path):
         load_dataset("gowalla", tmp_path)
 
 
-@pytest.mark.parametrize("text", [b"0 5 99999999999999999999\n", b"0 5.5\n", "0 ५\n".encode(), b"0 -5 \xff\n"])
+@pytest.mark.parametrize(
+    "text", [b"0 5 99999999999999999999\n", b"0 5.5\n", "0 ५\n".encode(), b"0 -5 \xff\n", b"0 -2\n", b"0 0x10\n"]
+)
 def test_numbers_that_are_none_are_refused(text, tmp_path):
     (tmp_path / "train.txt").write_bytes(text)
     (tmp_path / "test.txt").write_bytes(TEST_LINES)
     with pytest.raises(FileFormatError, match="line 1 of"):
         load_dataset("gowalla", tmp_path)
+
+
+def test_lines_may_end_in_a_carriage_return_alone(tmp_path):
+    (tmp_path / "train.txt").write_bytes(b"0 1 2\r1 2 3\r")
+    (tmp_path / "test.txt").write_bytes(b"0 3\r\n1 1\r\n")
+    data = load_dataset("gowalla", tmp_path)
+    assert data.matrix.shape == (2, 3)
+    assert data.matrix.nnz == 6
+
+
+def test_archives_that_python_does_not_open_are_said(tmp_path, monkeypatch):
+    (tmp_path / "gowalla.zip").write_bytes(zipped({"train.txt": TRAIN_LINES, "test.txt": TEST_LINES}))
+
+    def encrypted(self, name, *arguments):
+        raise RuntimeError(f"File {name!r} is encrypted, password required for extraction")
+
+    monkeypatch.setattr("zipfile.ZipFile.open", encrypted)
+    with pytest.raises(FileFormatError, match=r"password required.*unpack it and pass the folder"):
+        load_dataset("gowalla", tmp_path / "gowalla.zip")
 
 
 def test_empty_file_of_user_lines_is_refused(tmp_path):

@@ -171,3 +171,10 @@ def test_moments_that_cannot_be_are_refused(arguments, error, message):
 
 def test_moment_between_two_seconds_is_the_later_one():
     assert global_time(small((1, 2, 1, 3)), time=1.5).protocol["time"] == 2
+
+
+@pytest.mark.parametrize("time", [np.datetime64("2033-05-18", "ns"), b"2"])
+def test_moments_that_are_no_seconds_are_refused(time):
+    data = Interactions.from_frame(pa.table({"u": [1, 1], "i": [1, 2], "t": [1, 3]}), user="u", item="i", time="t")
+    with pytest.raises(ConfigError, match="pass Unix seconds"):
+        global_time(data, time=time)

@@ -68,7 +68,7 @@ class Source:
             with path.open("rb") as file:
                 yield file
         elif zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive, archive.open(member) as file:
+            with zipfile.ZipFile(path) as archive, _opened(archive, member, path) as file:
                 yield file
         else:
             with tarfile.open(path) as tar:
@@ -102,6 +102,13 @@ class Source:
                 return path, member
         listed = ", ".join(str(path) for path in self._given)
         raise FileNotFoundError(f"there is no {name} in {listed}; pass the folder or the archive that holds it")
+
+
+def _opened(archive: zipfile.ZipFile, member: str, path: Path) -> IO[bytes]:
+    try:
+        return archive.open(member)
+    except (RuntimeError, NotImplementedError) as error:  # encrypted, or compressed by a method that Python lacks
+        raise FileFormatError(f"cannot read {path}: {error}; unpack it and pass the folder") from error
 
 
 def _member(path: Path, name: str) -> str | None:

@@ -19,7 +19,7 @@ from recoder.errors import FileFormatError
 
 __all__ = ["read_user_lines", "read_user_lines_split"]
 
-_NEWLINE, _SPACE = ord("\n"), ord(" ")
+_NEWLINE, _RETURN, _SPACE = ord("\n"), ord("\r"), ord(" ")
 
 
 def read_user_lines(source: Source) -> Interactions:
@@ -60,7 +60,12 @@ def _parse(source: Source, name: str) -> tuple[npt.NDArray[np.int64], npt.NDArra
     starts = np.flatnonzero(~is_blank & np.concatenate([[True], is_blank[:-1]]))
     if not len(starts):
         raise FileFormatError(f"{where} is empty; it was cut off: get it again")
-    line_of_token = np.cumsum(codes == _NEWLINE)[starts]
+    ends_line = (codes == _NEWLINE) | ((codes == _RETURN) & (np.append(codes[1:], 0) != _NEWLINE))
+    line_of_code = np.cumsum(ends_line)
+    strange = np.flatnonzero(~is_blank & ((codes < ord("0")) | (codes > ord("9"))))
+    if len(strange):  # a sign too, or what Arrow would read as hexadecimal
+        raise _no_numbers(where, int(line_of_code[strange[0]]) + 1)
+    line_of_token = line_of_code[starts]
     numbers = _numbers(text, starts, line_of_token, where)
     is_user = np.concatenate([[True], np.diff(line_of_token) > 0])
     user_of_token = numbers[is_user][np.cumsum(is_user) - 1]
@@ -77,11 +82,14 @@ def _numbers(
         tokens = pc.ascii_trim_whitespace(spaced.cast(pa.large_string()))
         numbers: npt.NDArray[np.int64] = tokens.cast(pa.int64()).to_numpy()
     except pa.ArrowInvalid:
-        line = _first_bad_line(spaced, line_of_token)
-        raise FileFormatError(
-            f"line {line} of {where} holds something else than whole numbers; it is damaged: get it again"
-        ) from None
+        raise _no_numbers(where, _first_bad_line(spaced, line_of_token)) from None
     return numbers
+
+
+def _no_numbers(where: str, line: int) -> FileFormatError:
+    return FileFormatError(
+        f"line {line} of {where} holds something else than whole numbers; it is damaged: get it again"
+    )
 
 
 def _first_bad_line(spaced: pa.Array, line_of_token: npt.NDArray[np.int64]) -> int:

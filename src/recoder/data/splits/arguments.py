@@ -51,7 +51,7 @@ def checked_fraction(name: str, value: float) -> float:
     """
     try:
         fits = not isinstance(value, bool | str) and 0 < value < 1
-    except TypeError:
+    except (TypeError, ValueError):  # an array has no truth
         fits = False
     if not fits:
         raise ConfigError(f"{name} is {value!r}; it must be between 0 and 1, and neither")

@@ -124,9 +124,9 @@ def holdout(
 
 def _whole_second(time: float) -> int:
     try:
-        seconds = math.nan if isinstance(time, bool | str) else float(time)
+        seconds = math.nan if isinstance(time, bool | str | bytes | np.datetime64) else float(time)
     except (TypeError, ValueError, OverflowError):
         seconds = math.nan
     if not math.isfinite(seconds):
         raise ConfigError(f"time is {time!r}; pass Unix seconds, as in datetime(2015, 1, 1, tzinfo=UTC).timestamp()")
-    return math.ceil(time)  # times are whole seconds: those before 3.5 are those before 4
+    return math.ceil(seconds)  # times are whole seconds: those before 3.5 are those before 4

@@ -13,6 +13,7 @@ from recoder.data.interactions import Interactions
 from recoder.data.matrices import keep_entries
 from recoder.data.splits.arguments import checked_fraction, checked_interactions
 from recoder.data.splits.results import HeldOut, HoldoutSplit, Protocol, sizes
+from recoder.errors import EmptyDataError
 
 __all__ = ["kept_at_random", "random_holdout"]
 
@@ -32,6 +33,7 @@ def random_holdout(interactions: Interactions, *, fraction: float = 0.2, seed: i
     Raises:
         ConfigError: if ``fraction`` is not between 0 and 1, or ``seed`` no whole number of at least 0.
         DataTypeError: if ``interactions`` are no ``Interactions``.
+        EmptyDataError: if no user has two interactions.
     """
     checked_interactions(interactions)
     fraction = checked_fraction("fraction", fraction)
@@ -40,6 +42,11 @@ def random_holdout(interactions: Interactions, *, fraction: float = 0.2, seed: i
     is_train_Z = kept_at_random(matrix, 1 - fraction, derive_seed(seed, "split/holdout"))
     train = interactions.select_interactions(is_train_Z)
     target = keep_entries(matrix, ~is_train_Z)
+    if not target.nnz:
+        raise EmptyDataError(
+            f"none of the {interactions.num_users} users has two interactions or more, so nothing could be taken out; "
+            "filter for more active users"
+        )
     is_trained = np.bincount(train.matrix.indices, minlength=train.num_items) > 0
     protocol: dict[str, str | int | float | None] = {
         "name": "random_holdout",
