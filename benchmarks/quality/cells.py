@@ -23,7 +23,15 @@ from recoder._files import atomic_write
 __all__ = ["Cell", "CellStore", "Outcome", "code_of"]
 
 FORMAT = 1
-OUR_CODE = ("src/recoder/**/*.py", "src/recoder/**/*.[ch]", "hatch_build.py")
+OUR_CODE = (
+    *(f"src/recoder/{folder}/**/*.py" for folder in ("nn", "ops", "recommender", "training")),
+    "src/recoder/ops/**/*.[ch]",
+    *(f"src/recoder/data/{name}.py" for name in ("batches", "datasets", "loader", "matrices", "prefetch")),
+    *(f"src/recoder/{name}.py" for name in ("_random", "losses", "model", "recipes")),
+    "hatch_build.py",
+)
+"""What training and recommending run; reading data, splitting and judging have their own hash or are done anew."""
+
 SHARED_WORKER_FILES = ("benchmarks/quality/workers/cell.py", "benchmarks/speed/workers/protocol.py")
 
 
