@@ -79,6 +79,15 @@ class EvaluationResult(PerMetric[FloatArray]):
         errors: dict[Metric, float] = {metric: standard_error(values_U) for metric, values_U in self.items()}
         return PerMetric(errors | dict.fromkeys(self._catalogue, math.nan))
 
+    def with_user_ids(self, user_ids: IdMap) -> EvaluationResult:
+        """Returns the same result with the users' raw ids, ``[U]``, in the order of the values.
+
+        Raises:
+            ShapeError: if they are not as many as users.
+        """
+        catalogue = {metric: mean for metric, mean in self._catalogue.items() if isinstance(metric, CatalogueMetric)}
+        return EvaluationResult(self, self.users, catalogue=catalogue, user_ids=user_ids)
+
     def compare(self, other: EvaluationResult) -> Comparison:
         """Returns how much higher this result is in each metric that both have; see ``recoder.metrics.compare``.
 

@@ -49,15 +49,19 @@ class HeldOut:
     Attributes:
         dataset: their history as input and what is to be found as target, over the training catalogue.
         user_ids: the raw ids of its rows.
+        item_ids: the raw ids of its columns.
     """
 
     dataset: RecommendationDataset
     user_ids: IdMap
+    item_ids: IdMap
 
 
 @dataclass(frozen=True)
 class StrongSplit:
     """Training users, and users to validate and to test with; no user is in two of them.
+
+    It unpacks: ``train, valid, test = strong_generalization(...)``.
 
     Attributes:
         train: all the interactions of the training users; its items are the catalogue of the other two.
@@ -71,12 +75,15 @@ class StrongSplit:
     test: HeldOut
     protocol: Mapping[str, JsonValue]
 
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.train, self.valid, self.test))
+
 
 @dataclass(frozen=True)
 class HoldoutSplit:
     """A part of the users' interactions to train on, and another one to judge by; the users are the same.
 
-    It unpacks into the training matrix and the data set: ``matrix, dataset = random_holdout(...)``.
+    It unpacks: ``train, test = random_holdout(...)``.
 
     Attributes:
         train: what a model learns from.
@@ -89,7 +96,7 @@ class HoldoutSplit:
     protocol: Mapping[str, JsonValue]
 
     def __iter__(self) -> Iterator[Any]:
-        return iter((self.train.matrix, self.test.dataset))
+        return iter((self.train, self.test))
 
 
 def sizes(train: Interactions, given: Interactions, *, num_users: int, num_interactions: int) -> dict[str, int]:
