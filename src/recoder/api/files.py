@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from scipy import sparse
 
 from recoder import __version__
 from recoder._checks import path_text
 from recoder._files import check_writable
 from recoder.api.about import About
-from recoder.data import Interactions
+from recoder.data import IdMap, Interactions
 from recoder.errors import ConfigError, FileFormatError, NotInitializedError
 from recoder.model import Recoder
 from recoder.nn import (
@@ -51,7 +52,8 @@ def save(fitted: FittedModel, path: str | os.PathLike[str], *, interactions: boo
         )
     kept = fitted.interactions
     if not interactions and fitted.recoder.model.folds_in_users:
-        kept = kept.select_users(np.empty(0, np.int64))  # nobody can be looked up without a history
+        nobody = sparse.csr_matrix((0, kept.num_items), dtype=np.float32)  # who could be looked up without a history
+        kept = Interactions(nobody, IdMap([]), kept.item_ids, kept.titles)
     content = fitted.recoder.file_content(interactions=kept, histories=interactions)
     check_json("about.more", fitted.about.more)
     content.about = fitted.about.to_json()

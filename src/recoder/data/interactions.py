@@ -367,9 +367,12 @@ class Interactions:
 
         Raises:
             DataTypeError: if the rows are not whole numbers.
+            ShapeError: if there are none.
             UnknownIdError: if there is no such row.
         """
         rows = _positions("row", rows, self.num_users, "users")
+        if not len(rows):
+            raise ShapeError(f"0 users of {self.num_users} were selected; select at least one")
         user_ids = IdMap(self.user_ids.ids.take(pa.array(rows, pa.int64())))
         return self._taken(rows, slice(None), user_ids=user_ids)
 
