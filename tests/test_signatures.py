@@ -127,6 +127,7 @@ PUBLIC = {
     "recipes": {"RECIPES", "Recipe", "recipe"},
     "ops": {"SparseRows"},
     "training": {"Callback", "EarlyStopping", "EpochRecord", "EpochReport", "History", "TrainingRun"},
+    "callbacks": {"BestCheckpoint", "CSVLog", "JSONLinesLog", "MLflowLog", "TensorBoardLog", "WandbLog"},
     "losses": {"LogisticLoss", "MSELoss", "MultinomialNLLLoss"},
     "embedding": {
         "AnnoyEmbeddingsIndex", "EmbeddingsIndex", "ExactEmbeddingsIndex", "MemCacheEmbeddingsIndex",

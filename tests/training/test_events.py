@@ -5,37 +5,16 @@ from __future__ import annotations
 import math
 import signal
 
-import numpy as np
 import pytest
 import torch
-from scipy import sparse
 
-from recoder.data import RecommendationDataset
 from recoder.errors import DataTypeError
 from recoder.metrics import NDCG
 from recoder.model import Recoder
-from recoder.nn import DynamicAutoencoder, MatrixFactorization, Popularity
+from recoder.nn import MatrixFactorization, Popularity
 from recoder.recipes import recipe
 from recoder.training import Callback, EarlyStopping
-
-USERS, ITEMS = 24, 15
-
-
-def dataset(seed=3):
-    rng = np.random.default_rng(seed)
-    dense = (rng.random((2, USERS, ITEMS)) < 0.35).astype(np.float32)
-    dense[:, :, 0] = 1
-    return RecommendationDataset(sparse.csr_matrix(dense[0]), sparse.csr_matrix(dense[1]))
-
-
-def recoder(seed=11):
-    return Recoder(DynamicAutoencoder([6], noise_prob=0.4), optimizer_type="adam", loss="logloss", seed=seed)
-
-
-def run(made, *callbacks, **changes):
-    arguments = {"lr": 0.05, "batch_size": 6, "num_epochs": 4, "metrics": [NDCG(5)], "eval_freq": 1}
-    made.train(dataset(3), dataset(4), callbacks=callbacks, **{**arguments, **changes})
-    return made
+from small_runs import dataset, recoder, run
 
 
 def facts(made):

@@ -14,10 +14,10 @@ from recoder._checks import non_negative, whole_number
 from recoder.errors import ConfigError
 from recoder.metrics import Metric
 from recoder.training.events import Callback, EpochReport, TrainingRun
-from recoder.training.history import History
+from recoder.training.history import EpochRecord, History
 from recoder.training.model_file import without_aliases
 
-__all__ = ["Best", "EarlyStopping", "GivesBestBack", "StopsEarly", "best_of"]
+__all__ = ["Best", "EarlyStopping", "GivesBestBack", "StopsEarly", "best_of", "epoch_value"]
 
 _log = logging.getLogger("recoder.training")
 
@@ -48,13 +48,18 @@ class EarlyStopping:
 
     def value_of(self, report: EpochReport) -> float | None:
         """Returns what the epoch is judged by, the higher the better; None if it was not evaluated."""
-        if self.metric is None:
-            return None if report.val_loss is None else -report.val_loss
-        return report.metrics.get(str(self.metric))
+        return epoch_value(None if self.metric is None else str(self.metric), report)
 
     def to_json(self) -> dict[str, Any]:
         """Returns the arguments as JSON values."""
         return asdict(self)
+
+
+def epoch_value(metric: str | None, epoch: EpochReport | EpochRecord) -> float | None:
+    """Returns an epoch's mean of a metric, or the negative validation loss for None; None if it was not evaluated."""
+    if metric is None:
+        return None if epoch.val_loss is None else -epoch.val_loss
+    return epoch.metrics.get(metric)
 
 
 @dataclass
