@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from recoder.errors import EmptyDataError, MissingDependencyError
 from recoder.metrics.per_metric import margin_text
+from recoder.training.history_html import history_html
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -84,6 +85,9 @@ class History(Sequence[EpochRecord]):
         if self.best_epoch is not None:
             lines.append(f"the model has the weights of epoch {self.best_epoch}")
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return history_html(self)
 
     def to_json(self) -> list[dict[str, Any]]:
         """Returns the epochs as JSON values; a number that is not finite becomes None."""
