@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from recoder.training.checks import check_data, check_interactions, check_model,
 from recoder.training.config import TrainConfig
 from recoder.training.devices import checked_precision, choose_device, product_dtype
 from recoder.training.differences import is_done, log_differences, warn_of_another_order
+from recoder.training.events import Callback, TrainingRun
 from recoder.training.growth import Newcomers, copy_rows, copy_without_users, without_parameters
 from recoder.training.history import History
 from recoder.training.inclusion import log_inclusion_of
@@ -43,6 +45,7 @@ from recoder.training.loop import Progress, alternate, solve, train_epochs
 from recoder.training.model_file import ModelFile, check_json, write_model_file
 from recoder.training.optimizers import ModelOptimizer, OptimizerState, check_optimizer_type
 from recoder.training.popularity import set_popularity_biases
+from recoder.training.relay import Relay, checked_callbacks
 from recoder.training.restore import check_fits, read_model_file, rebuild, restored_run
 from recoder.training.stopping import Best, EarlyStopping, best_of
 
@@ -172,6 +175,7 @@ class Recoder:
         num_uniform_negatives: int = 0,
         logq_correction: bool = False,
         early_stopping: EarlyStopping | None = None,
+        callbacks: Sequence[Callback] | None = None,
     ) -> History:
         """Trains the model and returns its history, one record per epoch.
 
@@ -213,9 +217,12 @@ class Recoder:
                 ``'logistic'``.
             early_stopping: end the run when validation no longer gets better; the model then has the weights of the
                 best epoch, which ``history`` names, and training that is taken further goes on from them.
+            callbacks: objects that are told what happens, as those of ``recoder.callbacks``; an epoch is told after its
+                validation.
 
         Raises:
             ConfigError: if an argument is out of range or two do not go together.
+            DataTypeError: if a data set or a callback is none.
             EmptyDataError: if the training data holds no interaction.
             DataError: if the loss is not defined for these interactions.
             UnknownIdError: if the data has users or items beyond those of the model.
@@ -246,6 +253,7 @@ class Recoder:
             logq_correction=bool(logq_correction),
             early_stopping=early_stopping,
         )
+        of_user = checked_callbacks(callbacks)
         loss = self._checked_loss()
         check_data(train_dataset, val_dataset, config, loss)
         check_model(self.model, config, loss, self.optimizer_type)
@@ -276,7 +284,7 @@ class Recoder:
         log_differences("train goes on with", before, described)
         warn_of_another_order(before, described, self._progress)
         self._last_config, self._best, self.history.best_epoch = described, best, None
-        callbacks = make_callbacks(
+        told = make_callbacks(
             val_dataset,
             self.model,
             loss,
@@ -286,13 +294,15 @@ class Recoder:
             self.save_state,
             self.device,
             best=self._best,
+            of_user=of_user,
         )
+        relay = Relay(told, partial(self._run, config.num_epochs, val_dataset is not None))
         if self.model.is_solved:
-            solve(self.model, train_dataset, config, self._progress, callbacks)
+            solve(self.model, train_dataset, config, self._progress, relay)
             return self.history
         if self.optimizer_type == "als":
             sweeps = AlternatingLeastSquares.of(self.model, loss, config.weight_decay, train_dataset)
-            alternate(self.model, sweeps, config, self._progress, callbacks)
+            alternate(self.model, sweeps, config, self._progress, relay)
             return self.history
         loader = RecommendationDataLoader(
             train_dataset,
@@ -315,7 +325,7 @@ class Recoder:
             loader,
             config,
             self._progress,
-            callbacks,
+            relay,
             seed=self.seed,
             device=self.device,
             dtype=product_dtype(self.precision),
@@ -598,6 +608,25 @@ class Recoder:
             "seed": self.seed,
         }
         return {name: value for name, value in described.items() if value is not None}
+
+    def _run(self, num_epochs: int, has_validation: bool, first_step: int, num_steps: int) -> TrainingRun:
+        """Returns what callbacks are told of the run that starts."""
+        loss = self.loss if isinstance(self.loss, str) else type(self.loss).__name__
+        params = {"loss_params": self.loss_params, "precision": self.precision, "device": str(self.device)}
+        return TrainingRun(
+            num_epochs=num_epochs,
+            num_steps=num_steps,
+            first_step=first_step,
+            has_validation=has_validation,
+            arguments={
+                "model": {"class": type(self.model).__name__, **self.model.model_params()},
+                "recoder": {"optimizer_type": self.optimizer_type, "loss": loss, "seed": self.seed, **params},
+                "train": self._last_config or {},
+            },
+            model=self.model,
+            history=self.history,
+            save=self.save_state,
+        )
 
     def _checked_loss(self) -> nn.Module:
         if self._loss_module is None:

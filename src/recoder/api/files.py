@@ -52,7 +52,9 @@ def save(fitted: FittedModel, path: str | os.PathLike[str], *, interactions: boo
         )
     kept = fitted.interactions
     if not interactions and fitted.recoder.model.folds_in_users:
-        nobody = sparse.csr_matrix((0, kept.num_items), dtype=np.float32)  # who could be looked up without a history
+        nobody = sparse.csr_matrix(
+            np.zeros((0, kept.num_items), np.float32)
+        )  # who could be looked up without a history
         kept = Interactions(nobody, IdMap([]), kept.item_ids, kept.titles)
     content = fitted.recoder.file_content(interactions=kept, histories=interactions)
     check_json("about.more", fitted.about.more)

@@ -20,6 +20,7 @@ from recoder.data.id_map import IdMap
 from recoder.data.matrices import canonical_csr, keep_entries
 from recoder.data.merging import merged
 from recoder.data.native_frames import DEFAULT_LIBRARY, checked_library, library_of, make_frame
+from recoder.data.summaries import interactions_html
 from recoder.data.tables import read_csv_file, read_parquet_file
 from recoder.data.times import Times, checked_times, latest_times, read_times
 from recoder.data.titles import checked_titles, first_titles
@@ -433,6 +434,9 @@ class Interactions:
             f"Interactions({self.num_users} users, {self.num_items} items, {self.matrix.nnz} interactions, "
             f"density {density:.2%})"
         )
+
+    def _repr_html_(self) -> str:
+        return interactions_html(self)
 
 
 def _named(*columns: str | None) -> list[str]:

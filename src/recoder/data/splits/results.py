@@ -6,9 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from scipy import sparse
+
 from recoder.data.datasets import RecommendationDataset
 from recoder.data.id_map import IdMap
 from recoder.data.interactions import Interactions
+from recoder.data.summaries import split_html
 
 __all__ = ["HeldOut", "HoldoutSplit", "JsonValue", "Protocol", "StrongSplit", "sizes"]
 
@@ -56,6 +59,12 @@ class HeldOut:
     user_ids: IdMap
     item_ids: IdMap
 
+    def _repr_html_(self) -> str:
+        return split_html({"held out": self._matrices()})
+
+    def _matrices(self) -> tuple[sparse.csr_matrix, sparse.csr_matrix | None]:
+        return self.dataset.interactions_matrix, self.dataset.target_interactions_matrix
+
 
 @dataclass(frozen=True)
 class StrongSplit:
@@ -78,6 +87,10 @@ class StrongSplit:
     def __iter__(self) -> Iterator[Any]:
         return iter((self.train, self.valid, self.test))
 
+    def _repr_html_(self) -> str:
+        held_out = {"valid": self.valid._matrices(), "test": self.test._matrices()}
+        return split_html({"train": (self.train.matrix, None), **held_out}, self.protocol)
+
 
 @dataclass(frozen=True)
 class HoldoutSplit:
@@ -97,6 +110,9 @@ class HoldoutSplit:
 
     def __iter__(self) -> Iterator[Any]:
         return iter((self.train, self.test))
+
+    def _repr_html_(self) -> str:
+        return split_html({"train": (self.train.matrix, None), "test": self.test._matrices()}, self.protocol)
 
 
 def sizes(train: Interactions, given: Interactions, *, num_users: int, num_interactions: int) -> dict[str, int]:
