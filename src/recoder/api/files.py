@@ -52,9 +52,8 @@ def save(fitted: FittedModel, path: str | os.PathLike[str], *, interactions: boo
         )
     kept = fitted.interactions
     if not interactions and fitted.recoder.model.folds_in_users:
-        nobody = sparse.csr_matrix(
-            np.zeros((0, kept.num_items), np.float32)
-        )  # who could be looked up without a history
+        # without a history nobody can be looked up
+        nobody = sparse.csr_matrix(np.zeros((0, kept.num_items), np.float32))
         kept = Interactions(nobody, IdMap([]), kept.item_ids, kept.titles)
     content = fitted.recoder.file_content(interactions=kept, histories=interactions)
     check_json("about.more", fitted.about.more)
