@@ -128,6 +128,7 @@ PUBLIC = {
     "ops": {"SparseRows"},
     "training": {"Callback", "EarlyStopping", "EpochRecord", "EpochReport", "History", "TrainingRun"},
     "callbacks": {"BestCheckpoint", "CSVLog", "JSONLinesLog", "MLflowLog", "TensorBoardLog", "WandbLog"},
+    "tuning": {"SPACES", "Choice", "Range", "Space", "Trial", "TuningResult", "tune"},
     "losses": {"LogisticLoss", "MSELoss", "MultinomialNLLLoss"},
     "embedding": {
         "AnnoyEmbeddingsIndex", "EmbeddingsIndex", "ExactEmbeddingsIndex", "MemCacheEmbeddingsIndex",

@@ -19,6 +19,7 @@ def folder(tmp_path, monkeypatch):
         monkeypatch.setenv(name, str(tmp_path))
     for name, value in {"MODE": "offline", "SILENT": "true", "CONSOLE": "off", "ERROR_REPORTING": "false"}.items():
         monkeypatch.setenv(f"WANDB_{name}", value)
+    wandb.teardown()  # settings are read once in a process
     yield tmp_path
     wandb.teardown()
 

@@ -6,7 +6,8 @@ import re
 import time
 from typing import Any
 
-from recoder.callbacks.values import flat, imported, scalars
+from recoder._optional import imported
+from recoder.callbacks.values import flat, scalars
 from recoder.training.events import Callback, EpochReport, TrainingRun
 
 __all__ = ["MLflowLog"]

@@ -8,7 +8,8 @@ from typing import Any
 
 from recoder._checks import path_text
 from recoder._files import check_writable
-from recoder.callbacks.values import flat, imported, scalars
+from recoder._optional import imported
+from recoder.callbacks.values import flat, scalars
 from recoder.training.events import Callback, EpochReport, TrainingRun
 
 __all__ = ["TensorBoardLog"]
@@ -30,7 +31,7 @@ class TensorBoardLog(Callback):
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self._folder = path_text("folder", folder)
-        self._tensorboard = imported("torch.utils.tensorboard", "tensorboard")
+        self._tensorboard = imported("torch.utils.tensorboard", "tensorboard", "tensorboard")
         self._writer: Any = None
         self._session_end: Any = None
 

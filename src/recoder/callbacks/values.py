@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Mapping
 from typing import Any
 
-from recoder.errors import MissingDependencyError
 from recoder.training.events import EpochReport
 
-__all__ = ["flat", "imported", "scalars"]
+__all__ = ["flat", "scalars"]
 
 
 def scalars(report: EpochReport) -> dict[str, float]:
@@ -29,16 +27,3 @@ def scalars(report: EpochReport) -> dict[str, float]:
 def flat(arguments: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Returns a run's arguments as one mapping, with names such as ``model/hidden_layers``."""
     return {f"{part}/{name}": value for part, values in arguments.items() for name, value in values.items()}
-
-
-def imported(module: str, extra: str) -> Any:
-    """Returns an optional module.
-
-    Raises:
-        MissingDependencyError: if it is not installed, which the extra does.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        name = module.partition(".")[0] if module != "torch.utils.tensorboard" else "tensorboard"
-        raise MissingDependencyError(f'this needs {name}: pip install "recsys-recoder[{extra}]"') from error

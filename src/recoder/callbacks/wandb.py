@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from recoder.callbacks.values import imported, scalars
+from recoder._optional import imported
+from recoder.callbacks.values import scalars
 from recoder.training.events import Callback, EpochReport, TrainingRun
 
 __all__ = ["WandbLog"]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import nn
-from tqdm.auto import tqdm
 
+from recoder._progress import progress_bar
 from recoder.data.datasets import RecommendationDataset
 from recoder.data.loader import RecommendationDataLoader
 from recoder.errors import ConfigError
@@ -35,14 +35,12 @@ class ProgressBar(Callback):
 
     def __init__(self) -> None:
         self._num_epochs = 0
-        self._bar: tqdm[None] | None = None
+        self._bar: Any = None
 
     def on_train_start(self, run: TrainingRun) -> None:
         """Shows the bar."""
         self._num_epochs = run.num_epochs
-        # None asks tqdm to stay quiet where there is no terminal; a notebook is none, but draws the bar itself
-        quiet = False if "ipykernel" in sys.modules else None
-        self._bar = tqdm(total=run.num_steps, initial=run.first_step, desc="training", unit="step", disable=quiet)
+        self._bar = progress_bar("training", total=run.num_steps, done=run.first_step, unit="step")
 
     def on_step_end(self) -> None:
         """Moves the bar on."""

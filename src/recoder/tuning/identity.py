@@ -1,0 +1,83 @@
+"""What a study is of, so that it does not go on with something else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from recoder.data.interactions import Interactions
+from recoder.data.splits import HeldOut
+from recoder.errors import ConfigError
+from recoder.metrics import Metric
+from recoder.recipes import Recipe
+from recoder.tuning.spaces import Space
+
+__all__ = ["check_same", "describe"]
+
+
+def describe(
+    recipe: Recipe, space: Space, metric: Metric, train: Interactions, valid: HeldOut, seed: int
+) -> dict[str, Any]:
+    """Returns as JSON values what makes two studies the same."""
+    known = valid.dataset.interactions_matrix
+    described = {
+        "model": recipe.make_model.__name__,
+        "data": f"{train.num_users} users, {train.num_items} items, {train.matrix.nnz} interactions, "
+        f"{known.shape[0]} validation users",
+        "fingerprint": _fingerprint(train, valid),
+        "metric": str(metric),
+        "settings": {**recipe.model, **recipe.recoder, **recipe.train},
+        "space": {name: str(choice) for name, choice in space.items()},
+        "seed": seed,
+    }
+    # as it comes out of the study again
+    return dict(json.loads(json.dumps(described, default=repr)))
+
+
+def check_same(path: str, stored: Any, now: Mapping[str, Any]) -> None:
+    """Checks that a study is of the same model, data and settings as now.
+
+    Raises:
+        ConfigError: if not.
+    """
+    if not isinstance(stored, dict) or stored.keys() != now.keys():
+        raise ConfigError(f"the study in {path} was not made by this version of tune; choose another file")
+    instead = "go on with the same, or choose another file for the study"
+    if (stored["data"], stored["fingerprint"]) != (now["data"], now["fingerprint"]):
+        detail = "" if stored["data"] != now["data"] else ", though there are as many"
+        raise ConfigError(
+            f"the study in {path} is of other data ({stored['data']}) than these ({now['data']}){detail}; {instead}"
+        )
+    for name in ("model", "metric", "seed"):
+        if stored[name] != now[name]:
+            raise ConfigError(f"the study in {path} has {name} {stored[name]}, not {now[name]}; {instead}")
+    for name in ("settings", "space"):
+        differing = [
+            f"{key} {stored[name].get(key, 'not there')} (now {now[name].get(key, 'not there')})"
+            for key in sorted(stored[name].keys() | now[name].keys())
+            if stored[name].get(key) != now[name].get(key)
+        ]
+        if differing:
+            raise ConfigError(f"the study in {path} has another {name}: {', '.join(differing)}; {instead}")
+
+
+def _fingerprint(train: Interactions, valid: HeldOut) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for matrix in (train.matrix, valid.dataset.interactions_matrix, valid.dataset.target_interactions_matrix):
+        if matrix is not None:
+            for array in (matrix.indptr.astype(np.int64), matrix.indices.astype(np.int64), matrix.data):
+                _add(digest, array)
+    for ids in (train.user_ids, train.item_ids):
+        for array in ids.to_arrays().values():
+            _add(digest, array)
+    return digest.hexdigest()
+
+
+def _add(digest: Any, array: npt.NDArray[Any]) -> None:
+    digest.update(str(array.shape).encode())
+    digest.update(np.ascontiguousarray(array).data)

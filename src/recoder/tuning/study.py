@@ -1,0 +1,79 @@
+"""The study that keeps the trials: in memory, or in a SQLite file from which a tuning goes on."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from recoder._files import check_writable
+from recoder._optional import imported
+from recoder.errors import FileFormatError
+from recoder.tuning.pruning import NUM_RUNGS
+from recoder.tuning.result import Trial
+from recoder.tuning.spaces import Space
+
+__all__ = ["ended_trials", "fail_abandoned", "open_study"]
+
+_STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
+
+
+@contextlib.contextmanager
+def open_study(path: str | None) -> Iterator[Any]:
+    """Yields the study of optuna in a file, a new one if there is none; None: one in memory.
+
+    Raises:
+        MissingDependencyError: if optuna is not installed.
+        FileWriteError: if the file cannot be written.
+        FileFormatError: if it is no study.
+    """
+    optuna = imported("optuna", "tune")
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = None
+    try:
+        storage = None if path is None else _storage(path, optuna)
+        # no trial is judged by fewer than five others, nor in the first fifth of its run
+        pruner = optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=NUM_RUNGS // 5 + 1, n_min_trials=5)
+        yield optuna.create_study(
+            storage=storage, study_name="recoder", direction="maximize", pruner=pruner, load_if_exists=True
+        )
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+        if storage is not None:
+            storage.remove_session()
+            storage.engine.dispose()
+
+
+def ended_trials(study: Any, space: Space) -> list[Trial]:
+    """Returns the trials that ended, in their order; one that was interrupted failed without an error, and is none."""
+    return [
+        Trial(
+            number=stored.number,
+            state=_STATES[stored.state.name],
+            value=None if stored.state.name == "FAIL" else stored.value,
+            settings={name: choice.restored(stored.params[name]) for name, choice in space.items()},
+            seconds=(stored.datetime_complete - stored.datetime_start).total_seconds(),
+            error=stored.user_attrs.get("error"),
+        )
+        for stored in study.get_trials(deepcopy=False)
+        if stored.state.name in ("COMPLETE", "PRUNED") or (stored.state.name == "FAIL" and "error" in stored.user_attrs)
+    ]
+
+
+def fail_abandoned(study: Any) -> None:
+    """Closes the trials of a process that was killed."""
+    failed = imported("optuna", "tune").trial.TrialState.FAIL
+    for stored in study.get_trials(deepcopy=False):
+        if stored.state.name == "RUNNING":
+            study.tell(stored.number, state=failed)
+
+
+def _storage(path: str, optuna: Any) -> Any:
+    check_writable(path)
+    errors = imported("sqlalchemy.exc", "tune", "optuna")
+    try:
+        return optuna.storages.RDBStorage(f"sqlite:///{path}")
+    except (errors.DatabaseError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise FileFormatError(f"optuna reads no study in {path} ({reason}); choose another file") from error
