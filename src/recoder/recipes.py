@@ -91,8 +91,7 @@ class Recipe:
         recoder = Recoder(self.make_model(**self.model), **self.recoder, seed=seed, device=device)
         arguments = {**self.train, **more}
         if "batch_size" in arguments and arguments["batch_size"] is None:
-            share = len(train_dataset) // _USERS_PER_BATCH
-            arguments["batch_size"] = min(max(share, _SMALLEST_BATCH), _LARGEST_BATCH)
+            arguments["batch_size"] = users_of_a_batch(len(train_dataset))
         recoder.train(train_dataset, val_dataset, **arguments)
         return recoder
 
@@ -146,6 +145,11 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
     }
 )
 """By name."""
+
+
+def users_of_a_batch(num_users: int) -> int:
+    """Returns the ``batch_size`` that stands for None in a recipe."""
+    return min(max(num_users // _USERS_PER_BATCH, _SMALLEST_BATCH), _LARGEST_BATCH)
 
 
 def recipe(name: str) -> Recipe:
