@@ -130,19 +130,14 @@ class Recipe:
             more: further arguments of ``Recoder.train``.
         """
         arguments = {**self.train, **more}
-        if "batch_size" in arguments:
-            arguments["batch_size"] = _batch_size(arguments["batch_size"], len(train_dataset))
+        if "batch_size" in arguments and arguments["batch_size"] is None:
+            arguments["batch_size"] = users_of_a_batch(len(train_dataset))
         recoder.train(train_dataset, val_dataset, **arguments)
 
     def steps_per_epoch(self, num_users: int) -> int:
         """Returns how many batches so many users make."""
-        return math.ceil(num_users / _batch_size(self.train.get("batch_size", 64), num_users))
-
-
-def _batch_size(batch_size: int | None, num_users: int) -> int:
-    if batch_size is not None:
-        return batch_size
-    return min(max(num_users // _USERS_PER_BATCH, _SMALLEST_BATCH), _LARGEST_BATCH)
+        batch_size: int | None = self.train.get("batch_size", 64)
+        return math.ceil(num_users / (users_of_a_batch(num_users) if batch_size is None else batch_size))
 
 
 _BY_STEPS: dict[str, Any] = {"batch_size": None, "lr_schedule": "cosine", "weight_decay": 0.0}
@@ -194,6 +189,11 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
     }
 )
 """By name."""
+
+
+def users_of_a_batch(num_users: int) -> int:
+    """Returns the ``batch_size`` that stands for None in a recipe."""
+    return min(max(num_users // _USERS_PER_BATCH, _SMALLEST_BATCH), _LARGEST_BATCH)
 
 
 def recipe(name: str) -> Recipe:

@@ -1,30 +1,126 @@
 from __future__ import annotations
 
+import logging
+import shlex
 import subprocess
 import sys
 
+import pytest
+import typer
 from typer.testing import CliRunner
 
 import recoder
 from recoder.cli.app import app
+from recoder.cli.groups import PlainErrors
+from recoder.errors import ConfigError
+
+ROOT = typer.main.get_command(app)
+
+
+def commands(group=ROOT, names=()):
+    """Yields the names and the command of each command, however deep."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*names, name))
+        else:
+            yield (*names, name), command
+
+
+ALL = [pytest.param(names, command, id=" ".join(names)) for names, command in commands()]
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def test_version_is_the_packages():
-    assert CliRunner().invoke(app, ["--version"]).output.strip() == f"recoder {recoder.__version__}"
+    assert invoke("--version").output.strip() == f"recoder {recoder.__version__}"
 
 
-def test_help_lists_the_commands_and_each_shows_an_example():
-    assert "demo" in CliRunner().invoke(app, ["--help"]).output
-    assert "Example: recoder demo" in CliRunner().invoke(app, ["demo", "--help"]).output
+def test_help_lists_the_commands_and_the_exit_codes():
+    shown = invoke("--help").output
+    assert "Exit codes: 0 done; 1" in shown
+    for name in ROOT.commands:
+        assert name in shown
 
 
-def test_without_the_extra_a_plain_hint_is_printed():
-    code = "import sys; sys.modules['typer'] = None; from recoder.cli import main; main()"
+@pytest.mark.parametrize(("names", "command"), ALL)
+def test_help_of_each_command_ends_with_an_example_that_it_understands(names, command):
+    shown = invoke(*names, "--help").output
+    example = command.epilog.removeprefix("Example: ")
+    assert shown.strip().splitlines()[-1].split()[-1] == example.split()[-1]
+    program, *arguments = shlex.split(example)
+    assert program == "recoder"
+    assert tuple(arguments[: len(names)]) == names
+    command.make_context(" ".join(names), arguments[len(names) :])  # raises where an option is unknown
+
+
+@pytest.mark.parametrize(("names", "command"), ALL)
+def test_every_option_of_each_command_says_what_it_is_for(names, command):
+    for parameter in command.params:
+        if parameter.name != "help":
+            assert parameter.help, parameter.name
+
+
+@pytest.mark.parametrize("missing", ["typer", "rich", "tomlkit"])
+def test_without_the_extra_a_plain_hint_is_printed(missing):
+    code = f"import sys; sys.modules['{missing}'] = None; from recoder.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr.strip() == 'the command line needs typer: pip install "recsys-recoder[cli]"'
+    assert done.stderr.strip() == f'the command line needs {missing}: pip install "recsys-recoder[cli]"'
 
 
 def test_module_and_command_are_the_same():
     done = subprocess.run([sys.executable, "-m", "recoder", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == f"recoder {recoder.__version__}"
+
+
+def test_help_does_not_wait_for_torch():
+    code = "import sys; from recoder.cli.app import app; print('torch' in sys.modules, 'pyarrow' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
+
+
+def failing(error):
+    """Returns the outcome of a command below a group that raises this."""
+    failing_app = typer.Typer(cls=PlainErrors)
+    inner = typer.Typer()
+    failing_app.add_typer(inner, name="inner")
+
+    @inner.command()
+    def fail() -> None:
+        raise error
+
+    @inner.command()
+    def warn() -> None:
+        logging.getLogger("recoder.data").warning("3 rows\nrepeat")
+
+    return CliRunner().invoke(failing_app, ["inner", "fail" if error else "warn"])
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (ConfigError("k is 0;\n  pass 1"), 2, "recoder: k is 0; pass 1\n"),
+        (FileNotFoundError("there is no file a"), 2, "recoder: there is no file a\n"),
+        (PermissionError(13, "Permission denied", "b"), 2, "recoder: b: Permission denied\n"),
+        (KeyboardInterrupt(), 130, "recoder: interrupted\n"),
+    ],
+)
+def test_what_goes_wrong_is_said_in_one_line_with_its_exit_code(error, code, said):
+    result = failing(error)
+    assert (result.exit_code, result.stderr, result.stdout) == (code, said, "")
+
+
+def test_a_fault_of_ours_is_not_hidden():
+    result = failing(ZeroDivisionError("ours"))
+    assert isinstance(result.exception, ZeroDivisionError)
+
+
+def test_a_reader_who_has_seen_enough_is_no_error():
+    assert failing(BrokenPipeError(32, "Broken pipe")).stderr == ""
+
+
+def test_warnings_of_the_library_are_said_on_stderr_and_only_meanwhile():
+    assert failing(None).stderr == "recoder: 3 rows repeat\n"
+    assert logging.getLogger("recoder").handlers == []

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from recoder.data import IdMap, Interactions
-from recoder.data.tables import _Stream
+from recoder.data.tables import _Stream, csv_column_names, parquet_column_names
 from recoder.errors import ConfigError, DataError, DataTypeError, EmptyDataError, FileFormatError
 
 ROWS = [("ann", 11, 4.5, 100, "Blue, or not"), ("bob", 12, 2.0, 50, "Rot und Grün"), ("ann", 12, 1.0, 70, "1984")]
@@ -228,3 +228,12 @@ def test_bad_parquet_is_refused(tmp_path):
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(FileFormatError, match=r"a\.parquet as parquet"):
         Interactions.from_parquet(path, user="u", item="i")
+
+
+def test_column_names_are_told_without_reading_the_rows(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b'who::"my song"::stars\n' + b"\xff" * 10)
+    assert csv_column_names(tmp_path / "a.txt", separator="::") == ["who", "my song", "stars"]
+    parquet.write_table(pa.table({"who": ["a"], "song": [1]}), tmp_path / "a.parquet")
+    assert parquet_column_names(tmp_path / "a.parquet") == ["who", "song"]
+    with pytest.raises(FileFormatError, match="as parquet"):
+        parquet_column_names(tmp_path / "a.txt")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 
 __all__ = ["main"]
+
+_NEEDED = ("typer", "rich", "tomlkit")
 
 
 def main() -> None:
     """Runs the command line, and ends the process with its exit code."""
-    try:
-        from recoder.cli.app import app
-    except ImportError as error:
-        if error.name is None or error.name.split(".")[0] not in ("typer", "rich", "click"):
-            raise
-        sys.exit(f'the command line needs {error.name}: pip install "recsys-recoder[cli]"')
+    missing = [name for name in _NEEDED if find_spec(name) is None]
+    if missing:
+        sys.exit(f'the command line needs {" and ".join(missing)}: pip install "recsys-recoder[cli]"')
+    from recoder.cli.app import app
+
     app(prog_name="recoder")

@@ -1,25 +1,27 @@
-"""The commands and their options; what they do stands in modules of their own."""
+"""The command line: what the commands are called. Their options stand in ``commands``, what they do beside it."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from recoder import __version__
-from recoder.errors import RecoderError
+from recoder.cli.commands import data_convert, data_info, data_split, demo, doctor
+from recoder.cli.groups import PlainErrors
 
 __all__ = ["app"]
 
+_HELP = {"help_option_names": ["-h", "--help"]}
+
 app = typer.Typer(
     name="recoder",
-    help="Train, evaluate and use recommendation models.",
+    cls=PlainErrors,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=_HELP,
 )
+data = typer.Typer(no_args_is_help=True, context_settings=_HELP)
 
 
 def _print_version(asked: bool) -> None:
@@ -28,7 +30,10 @@ def _print_version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(
+    epilog="Exit codes: 0 done; 1 done, but the result is not what one hoped for; 2 it could not be done, for the "
+    "reason that is printed; 130 stopped from the keyboard."
+)
 def options(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
@@ -37,24 +42,9 @@ def options(
     """Train, evaluate and use recommendation models."""
 
 
-@app.command()
-def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the model file and the picture.")] = Path("demo-output"),
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the split and of the training.")] = 7,
-) -> None:
-    """Train on real film ratings, evaluate beside most-popular, and recommend films.
-
-    Exit code 1 if the model is not clearly better than recommending the most popular films.
-
-    Example: recoder demo --out demo-output
-    """
-    from recoder.cli.demo import run_demo
-
-    console = Console(highlight=False)
-    try:
-        is_better = run_demo(console, out=out, seed=seed)
-    except RecoderError as error:
-        Console(stderr=True, highlight=False).print(f"recoder: {error}", markup=False)
-        raise typer.Exit(2) from None
-    if not is_better:
-        raise typer.Exit(1)
+app.command(epilog=f"Example: {demo.EXAMPLE}")(demo.demo)
+app.add_typer(data, name="data", help="Look at interactions, split and convert them.")
+data.command(epilog=f"Example: {data_info.EXAMPLE}")(data_info.info)
+data.command(epilog=f"Example: {data_split.EXAMPLE}")(data_split.split)
+data.command(epilog=f"Example: {data_convert.EXAMPLE}")(data_convert.convert)
+app.command(epilog=f"Example: {doctor.EXAMPLE}")(doctor.doctor)

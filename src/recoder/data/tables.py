@@ -6,13 +6,14 @@ replaced by an unused control character while the file streams by: one ``bytes.r
 
 from __future__ import annotations
 
+import contextlib
 import io
 import lzma
 import os
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import IO, Any
 
@@ -23,7 +24,14 @@ from pyarrow import csv, parquet
 from recoder._checks import path_text
 from recoder.errors import ConfigError, EmptyDataError, FileFormatError
 
-__all__ = ["UNREADABLE", "read_csv_file", "read_delimited", "read_parquet_file"]
+__all__ = [
+    "UNREADABLE",
+    "csv_column_names",
+    "parquet_column_names",
+    "read_csv_file",
+    "read_delimited",
+    "read_parquet_file",
+]
 
 _UNIT_SEPARATOR = b"\x1f"  # ASCII has it for this very purpose
 _BLOCK_BYTES = 1 << 22
@@ -157,17 +165,47 @@ def read_parquet_file(path: str | os.PathLike[str], columns: Sequence[str]) -> p
         FileNotFoundError: if there is no such file.
     """
     text = path_text("path", path)
+    with _parquet(text) as file:
+        present = file.schema_arrow.names
+        missing = [name for name in columns if name not in present]
+        if missing:
+            raise ConfigError(f"{text} has no column {missing[0]!r}; its columns are {present}")
+        return file.read(columns=list(dict.fromkeys(columns)))
+
+
+def parquet_column_names(path: str | os.PathLike[str]) -> list[str]:
+    """Returns the names of a parquet file's columns.
+
+    Raises:
+        FileFormatError, FileNotFoundError: as ``read_parquet_file``.
+    """
+    with _parquet(path_text("path", path)) as file:
+        return list(file.schema_arrow.names)
+
+
+def csv_column_names(
+    path: str | os.PathLike[str], *, separator: str, encoding: str = "utf8", quote: str | None = '"'
+) -> list[str]:
+    """Returns the names of a text file's columns, as its first line has them.
+
+    Raises:
+        ConfigError, EmptyDataError, FileFormatError, FileNotFoundError: as ``read_csv_file``.
+    """
+    _check_options(separator, quote, encoding)
+    text = path_text("path", path)
+    return _header(lambda: pa.input_stream(text, compression="detect"), text, separator, encoding, quote)
+
+
+@contextlib.contextmanager
+def _parquet(path: str) -> Iterator[parquet.ParquetFile]:
+    """Yields an open parquet file."""
     try:
-        with parquet.ParquetFile(text) as file:
-            present = file.schema_arrow.names
-            missing = [name for name in columns if name not in present]
-            if missing:
-                raise ConfigError(f"{text} has no column {missing[0]!r}; its columns are {present}")
-            return file.read(columns=list(dict.fromkeys(columns)))
+        with parquet.ParquetFile(path) as file:
+            yield file
     except FileNotFoundError:
         raise
     except (pa.ArrowInvalid, OSError) as error:
-        raise FileFormatError(f"cannot read {text} as parquet: {error}; it is damaged or of another kind") from error
+        raise FileFormatError(f"cannot read {path} as parquet: {error}; it is damaged or of another kind") from error
 
 
 def _check_options(separator: str, quote: str | None, encoding: str) -> None:

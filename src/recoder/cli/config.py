@@ -1,0 +1,96 @@
+"""What a run is asked to do: one tree of settings, which a TOML file, the command line and a model file write down."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeVar
+
+__all__ = ["Config", "DataConfig", "SplitConfig", "changed"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Where the interactions are, and what they mean.
+
+    Attributes:
+        path: a Parquet or text file with a row for each interaction, or the name of a public data set.
+        user: the column of user ids. None: found by its name, like the next four.
+        item: the column of item ids.
+        weight: the column of weights; the empty string: there is none, like the next two.
+        time: the column of times.
+        title: the column of item titles.
+        separator: between the fields of a text file. None: by the file's name or its first line.
+        names: what the columns of a text file are called, where its first line does not say so.
+        encoding: of a text file.
+        text_ids: ids are text, even where they look like numbers.
+        min_weight: interactions that weigh less are left out.
+        binary: every interaction counts 1, whatever it weighs.
+    """
+
+    path: str | None = None
+    user: str | None = None
+    item: str | None = None
+    weight: str | None = None
+    time: str | None = None
+    title: str | None = None
+    separator: str | None = None
+    names: tuple[str, ...] | None = None
+    encoding: str = "utf8"
+    text_ids: bool = False
+    min_weight: float = 0.0
+    binary: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitConfig:
+    """Which part of the interactions is to judge by; see ``recoder.data``.
+
+    Attributes:
+        kind: ``"none"``: all are trained on.
+        seed: of the draw (strong, random).
+        valid: share of the users who validate (strong).
+        test: share of the users who test (strong).
+        fold_in: share of a held-out user's interactions that is the history (strong).
+        min_interactions: of a user who may be held out (strong).
+        fraction: share of the interactions to judge by (random, time).
+        last: how many of each user's latest interactions to judge by (last).
+        moment: Unix second from which on interactions are to judge by (time). None: ``fraction`` says.
+    """
+
+    kind: Literal["none", "strong", "random", "last", "time"] = "none"
+    seed: int = 7
+    valid: float = 0.1
+    test: float = 0.1
+    fold_in: float = 0.8
+    min_interactions: int = 2
+    fraction: float = 0.2
+    last: int = 1
+    moment: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """All of it."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    split: SplitConfig = field(default_factory=SplitConfig)
+
+
+def changed(settings: T, changes: Mapping[str, Any]) -> T:
+    """Returns settings with some of them changed.
+
+    Args:
+        settings: a dataclass.
+        changes: by the fields' names, those of a section as a mapping again; None: leave it as it is.
+    """
+    return replace(
+        settings,  # type: ignore[type-var]  # a dataclass
+        **{
+            name: changed(getattr(settings, name), change) if isinstance(change, Mapping) else change
+            for name, change in changes.items()
+            if change is not None
+        },
+    )

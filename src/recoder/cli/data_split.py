@@ -1,0 +1,65 @@
+"""``recoder data split``: a part to train on and parts to judge by, as files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pyarrow import parquet
+from rich.console import Console
+from rich.table import Table
+
+from recoder._files import atomic_write
+from recoder.cli.config import Config
+from recoder.cli.output import say
+from recoder.cli.reading import read_interactions, resolved
+from recoder.cli.splitting import make_split, parts_of
+
+__all__ = ["print_parts", "write_split"]
+
+
+def write_split(config: Config, out: Path) -> dict[str, Any]:
+    """Writes a Parquet file for each part of a split and how it was made, ``protocol.json``, and returns what it wrote.
+
+    Args:
+        config: the data and the split.
+        out: the folder; made if it is missing.
+
+    Raises:
+        RecoderError, OSError: as reading and splitting, and if the folder cannot be written.
+    """
+    data = resolved(config.data)
+    interactions = read_interactions(data)
+    if data.min_weight > 0:
+        interactions = interactions.filter(min_weight=data.min_weight).drop_empty()
+    split = make_split(interactions, config.split)
+    rows = {}
+    for name, table in parts_of(split, interactions, data):
+        path = out / f"{name}.parquet"
+        with atomic_write(path) as temporary:
+            parquet.write_table(table, temporary, compression="zstd")
+        rows[name] = len(table)
+    protocol = {**split.protocol, "source": data.path, "min_weight": data.min_weight}
+    with atomic_write(out / "protocol.json") as temporary:
+        temporary.write_text(json.dumps(protocol, indent=2, ensure_ascii=False) + "\n", encoding="utf8")
+    return {"folder": str(out), "rows": rows, "protocol": protocol}
+
+
+def print_parts(console: Console, written: dict[str, Any]) -> None:
+    """Prints what was written, for people."""
+    table = Table("file", "rows")
+    table.columns[1].justify = "right"
+    for name, count in written["rows"].items():
+        table.add_row(f"{name}.parquet", f"{count:,}")
+    console.print(table)
+    protocol = written["protocol"]
+    dropped = [
+        f"{count:,} {what}" for what in ("users", "items", "interactions") if (count := protocol[f"dropped_{what}"])
+    ]
+    say(
+        console,
+        f"{protocol['train_users']:,} users and {protocol['train_items']:,} items to train on"
+        + (f"; left out everywhere: {', '.join(dropped)}" if dropped else ""),
+    )
+    say(console, f"all of it in {written['folder']}, and how it was made in protocol.json")

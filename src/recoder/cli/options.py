@@ -1,0 +1,85 @@
+"""Options that several commands have; one that is left out is as the configuration file or its defaults say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from recoder.cli.config import Config, changed
+
+__all__ = [
+    "ConfigFile",
+    "Encoding",
+    "File",
+    "Item",
+    "Json",
+    "MinWeight",
+    "Names",
+    "Separator",
+    "TextIds",
+    "Time",
+    "Title",
+    "User",
+    "Weight",
+    "data_changes",
+    "settings",
+]
+
+_COLUMNS = "The columns"
+_TEXT = "Text files"
+
+File = Annotated[
+    str | None,
+    typer.Argument(metavar="FILE", help="Parquet or text, a row for each interaction; or a public data set's name."),
+]
+User = Annotated[str | None, typer.Option("--user", help="Column of user ids.", rich_help_panel=_COLUMNS)]
+Item = Annotated[str | None, typer.Option("--item", help="Column of item ids.", rich_help_panel=_COLUMNS)]
+Weight = Annotated[
+    str | None, typer.Option("--weight", help="Column of weights; '' for none.", rich_help_panel=_COLUMNS)
+]
+Time = Annotated[str | None, typer.Option("--time", help="Column of times; '' for none.", rich_help_panel=_COLUMNS)]
+Title = Annotated[
+    str | None, typer.Option("--title", help="Column of item titles; '' for none.", rich_help_panel=_COLUMNS)
+]
+TextIds = Annotated[
+    bool | None,
+    typer.Option("--text-ids", help="Ids are text, even if they look like numbers.", rich_help_panel=_COLUMNS),
+]
+Separator = Annotated[
+    str | None, typer.Option("--separator", help="Between fields, such as '::' or '\\t'.", rich_help_panel=_TEXT)
+]
+Names = Annotated[
+    str | None,
+    typer.Option("--names", help="Columns' names, if the first line has none: a,b,c.", rich_help_panel=_TEXT),
+]
+Encoding = Annotated[
+    str | None, typer.Option("--encoding", show_default="utf8", help="Of the text.", rich_help_panel=_TEXT)
+]
+MinWeight = Annotated[float | None, typer.Option("--min-weight", min=0, help="Leave out interactions that weigh less.")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", metavar="TOML", help="Settings; options override it.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def data_changes(*, names: str | None = None, **options: Any) -> dict[str, Any]:
+    """Returns what options say of the section ``[data]``; names are separated by commas."""
+    listed = None if names is None else tuple(name.strip() for name in names.split(","))
+    return {"names": listed, **options}
+
+
+def settings(config_file: Path | None, **changes: Any) -> Config:
+    """Returns the settings in a file, or where there is none their defaults, with those that options change.
+
+    Args:
+        config_file: a TOML file.
+        changes: by section, as ``changed`` takes them.
+
+    Raises:
+        ConfigError, FileFormatError, FileNotFoundError: as ``read_toml``.
+    """
+    if config_file is None:
+        return changed(Config(), changes)
+    from recoder.cli.toml_files import read_toml
+
+    return changed(read_toml(config_file, Config), changes)

@@ -1,0 +1,162 @@
+"""Reading interactions from whatever file they are in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from recoder.cli.columns import ROLES, choose_columns
+from recoder.cli.config import DataConfig
+from recoder.cli.output import is_watched, tell
+from recoder.data import Interactions, dataset_names, load_dataset
+from recoder.data.tables import (
+    UNREADABLE,
+    csv_column_names,
+    parquet_column_names,
+    read_csv_file,
+    read_parquet_file,
+)
+from recoder.errors import ConfigError, FileFormatError
+
+__all__ = ["is_dataset_name", "read_interactions", "read_table", "resolved", "to_train_on"]
+
+_SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
+_COMPRESSED = (".gz", ".bz2", ".zst", ".lz4")
+_LIKELY = ("::", "\t", ",", ";", "|", " ")
+_PEEK_BYTES = 1 << 16
+
+
+def is_dataset_name(path: str) -> bool:
+    """Returns whether a path is none, but the name of a public data set."""
+    return path in dataset_names() and not Path(path).exists()
+
+
+def resolved(data: DataConfig) -> DataConfig:
+    """Returns the same with the separator and the columns that the file's name, first line and columns suggest.
+
+    Columns that were found by their names are said.
+
+    Raises:
+        ConfigError: if there is no path, a column does not exist or none can be found.
+        FileFormatError: if the file is damaged, or neither Parquet nor text.
+        FileNotFoundError: if there is no such file.
+    """
+    path = data.path
+    if not path:
+        raise ConfigError("say where the interactions are: the path of a file")
+    if is_dataset_name(path):
+        return data
+    if not Path(path).is_file():
+        names = ", ".join(dataset_names())
+        raise FileNotFoundError(f"there is no file {path}; it is no data set that can be loaded either: {names}")
+    if _is_parquet(path):
+        present = parquet_column_names(path)
+    else:
+        data = replace(data, separator=_separator(data))
+        present = list(data.names or csv_column_names(path, separator=str(data.separator), encoding=data.encoding))
+    chosen, found = choose_columns(present, {role: getattr(data, role) for role in ROLES}, path)
+    if found:
+        tell("columns: " + ", ".join(f"{column!r} as {role}" for role, column in chosen.items()))
+    columns: dict[str, Any] = {role: chosen.get(role, "") for role in ROLES}
+    return replace(data, **columns)
+
+
+def read_table(data: DataConfig) -> pa.Table:
+    """Returns the columns that have a role, as they stand in the file.
+
+    Args:
+        data: as ``resolved`` returns it.
+
+    Raises:
+        EmptyDataError: if there are no rows.
+        FileFormatError: if the file is damaged.
+    """
+    path, columns = str(data.path), list(_named(data).values())
+    ids = [column for column in (data.user, data.item) if column]
+    if _is_parquet(path):
+        table = read_parquet_file(path, columns)
+        return _with_text(table, ids) if data.text_ids else table
+    texts = [*(ids if data.text_ids else []), *([data.title] if data.title else [])]
+    return read_csv_file(
+        path,
+        columns,
+        separator=str(data.separator),
+        names=data.names,
+        encoding=data.encoding,
+        quote='"',
+        types={column: pa.string() for column in texts},
+    )
+
+
+def read_interactions(data: DataConfig, *, folder: Path | None = None) -> Interactions:
+    """Returns the interactions, with titles and times where there are any.
+
+    Args:
+        data: as ``resolved`` returns it.
+        folder: where the files of a public data set are; None: they are downloaded.
+
+    Raises:
+        RecoderError, OSError: as ``Interactions.from_frame`` and ``load_dataset``.
+    """
+    if is_dataset_name(str(data.path)):
+        return load_dataset(str(data.path), folder, progress=is_watched())
+    return Interactions.from_frame(read_table(data), **_named(data))
+
+
+def to_train_on(data: DataConfig) -> Interactions:
+    """Returns what a model is to learn from: interactions that weigh enough, of weight 1 unless weights are to count.
+
+    Args:
+        data: as ``resolved`` returns it.
+
+    Raises:
+        RecoderError, OSError: as ``read_interactions``.
+    """
+    needs_weights = data.min_weight > 0 or not data.binary
+    interactions = read_interactions(data if needs_weights else replace(data, weight=""))
+    if data.min_weight > 0:
+        interactions = interactions.filter(min_weight=data.min_weight).drop_empty()
+    return interactions.binarize() if data.binary else interactions
+
+
+def _named(data: DataConfig) -> Mapping[str, Any]:
+    return {role: column for role in ROLES if (column := getattr(data, role))}
+
+
+def _is_parquet(path: str) -> bool:
+    if Path(path).suffix in (".parquet", ".pq"):
+        return True
+    with Path(path).open("rb") as file:
+        return file.read(4) == b"PAR1"
+
+
+def _separator(data: DataConfig) -> str:
+    """Returns what separates the fields of a text file."""
+    path = Path(str(data.path))
+    if data.separator:
+        return data.separator.replace("\\t", "\t")  # which is hard to type
+    suffix = path.with_suffix("").suffix if path.suffix in _COMPRESSED else path.suffix
+    if suffix in _SEPARATORS:
+        return _SEPARATORS[suffix]
+    try:
+        with pa.input_stream(str(path), compression="detect") as stream:
+            first = bytes(stream.read(_PEEK_BYTES)).partition(b"\n")[0]
+    except UNREADABLE as error:
+        raise FileFormatError(f"cannot read {path}: {error}; it is damaged") from error
+    if b"\0" in first:
+        raise FileFormatError(f"{path} is neither Parquet nor text; convert it to one of them")
+    found = next((separator for separator in _LIKELY if separator.encode() in first), None)
+    if found is None:
+        raise ConfigError(f"cannot tell what separates the columns of {path}; say it with --separator")
+    return found
+
+
+def _with_text(table: pa.Table, columns: list[str]) -> pa.Table:
+    for column in columns:
+        place = table.schema.get_field_index(column)
+        table = table.set_column(place, column, table.column(place).cast(pa.string()))
+    return table

@@ -1,0 +1,101 @@
+"""Settings as TOML: read with the line that is wrong, and written so that they can be read again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeVar
+
+import tomlkit
+from tomlkit.exceptions import ParseError, TOMLKitError
+
+from recoder.cli.conversion import SettingError, make
+from recoder.errors import ConfigError, FileFormatError
+
+__all__ = ["parse_value", "read_toml", "write_toml"]
+
+T = TypeVar("T")
+
+
+def read_toml(path: str | os.PathLike[str], kind: type[T]) -> T:
+    """Returns the settings in a TOML file.
+
+    Args:
+        path: the file; a pipe is one too.
+        kind: the dataclass of the settings.
+
+    Raises:
+        ConfigError: if a key is not known, or a value not of its type; it names the file, the line and the key.
+        FileFormatError: if it is not TOML; it names the line.
+        FileNotFoundError: if there is no such file.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf8")
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no file {path}; print one to start from with --print-config") from None
+    except UnicodeDecodeError as error:
+        raise FileFormatError(f"{path} is no text of UTF-8 ({error}), as TOML is") from None
+    try:
+        values = tomlkit.parse(text).unwrap()
+    except TOMLKitError as error:
+        whole = max((end for _, end, _ in _statements(text)), default=0)
+        line = error.line if isinstance(error, ParseError) else whole + 1
+        raise FileFormatError(f"{path}, line {line}: this is no TOML: {error}") from None
+    try:
+        return make(kind, values)
+    except SettingError as error:
+        line = next(start for start, _, part in _statements(text) if _holds(part, error.keys))
+        raise ConfigError(f"{path}, line {line}: {error.keys[-1]}: {error.reason}") from None
+
+
+def write_toml(settings: Any) -> str:
+    """Returns a dataclass of settings as TOML; what is None stands there as a comment."""
+    document = tomlkit.document()
+    _fill(document, asdict(settings))
+    return tomlkit.dumps(document)
+
+
+def parse_value(text: str) -> Any:
+    """Returns the value that a text is in TOML; the text itself where it is none, so that words need no quotes."""
+    try:
+        return tomlkit.parse(f"value = {text}").unwrap()["value"]
+    except TOMLKitError:
+        return text
+
+
+def _fill(table: Any, values: Mapping[str, Any]) -> None:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            section = tomlkit.table()
+            _fill(section, value)
+            table.add(key, section)
+        elif value is None:
+            table.add(tomlkit.comment(f"{key} = ..."))
+        else:
+            table.add(key, list(value) if isinstance(value, tuple) else value)
+
+
+def _statements(text: str) -> Iterator[tuple[int, int, Any]]:
+    """Yields the lines at which each statement starts and ends, and all of the text up to there, parsed.
+
+    It is parsed again and again, a line longer each time: a statement over several lines is no TOML until its end.
+    """
+    lines = text.splitlines(keepends=True)
+    start = 1
+    for end in range(1, len(lines) + 1):
+        try:
+            parsed = tomlkit.parse("".join(lines[:end])).unwrap()
+        except TOMLKitError:
+            continue
+        yield start, end, parsed
+        start = end + 1
+
+
+def _holds(values: Any, keys: tuple[str, ...]) -> bool:
+    for key in keys:
+        if not isinstance(values, Mapping) or key not in values:
+            return False
+        values = values[key]
+    return True

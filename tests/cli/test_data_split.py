@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from recoder.cli.app import app
+from recoder.data import Interactions, strong_generalization
+
+COLUMNS = {"user": "who", "item": "film", "weight": "rating", "time": "timestamp", "title": "title"}
+NAMED = [text for role, name in COLUMNS.items() for text in (f"--{role}", name)]
+
+
+@pytest.fixture
+def frame():
+    rng = np.random.default_rng(5)
+    pairs = np.unique(rng.integers(0, [40, 25], (500, 2)), axis=0)
+    rng.shuffle(pairs)
+    return pl.DataFrame(
+        {
+            "who": [f"u{user}" for user in pairs[:, 0]],
+            "film": pairs[:, 1] + 100,
+            "rating": rng.integers(1, 6, len(pairs)).astype(float),
+            "timestamp": rng.permutation(len(pairs)) + 1_600_000_000,
+            "title": [f"Film {item}" for item in pairs[:, 1]],
+        }
+    )
+
+
+@pytest.fixture
+def split(frame, tmp_path):
+    frame.write_parquet(tmp_path / "all.parquet")
+
+    def run(*arguments):
+        out = tmp_path / "parts"
+        result = CliRunner().invoke(
+            app, ["data", "split", str(tmp_path / "all.parquet"), "--out", str(out), *NAMED, *map(str, arguments)]
+        )
+        assert result.exit_code == 0, result.output
+        parts = {path.stem: pl.read_parquet(path) for path in out.glob("*.parquet")}
+        return parts, json.loads((out / "protocol.json").read_text()), result
+
+    return run
+
+
+def pairs(frame):
+    return set(frame.select("who", "film").iter_rows())
+
+
+def test_held_out_users_keep_their_ids_weights_times_and_titles(split, frame):
+    parts, protocol, _ = split("--kind", "strong", "--seed", 3)
+    assert sorted(parts) == ["test_history", "test_target", "train", "valid_history", "valid_target"]
+    whole = set(frame.select(COLUMNS.values()).iter_rows())
+    for part in parts.values():
+        rows = list(part.with_columns(pl.col("title").cast(pl.String)).select(COLUMNS.values()).iter_rows())
+        assert rows
+        assert set(rows) <= whole
+        assert len(set(rows)) == len(rows)
+    assert sum(map(len, parts.values())) == len(frame) - protocol["dropped_interactions"]
+    users = {name: set(part["who"]) for name, part in parts.items()}
+    assert users["valid_history"] == users["valid_target"]
+    assert not users["train"] & users["valid_history"]
+    assert not users["test_history"] & users["valid_history"]
+    assert not pairs(parts["test_history"]) & pairs(parts["test_target"])
+
+
+def test_the_parts_are_those_of_the_library(split, frame):
+    parts, protocol, _ = split(
+        "--kind", "strong", "--seed", 3, "--valid", 3, "--test", 0.2, "--fold-in", 0.5, "--min-interactions", 4
+    )
+    everything = Interactions.from_frame(frame, user="who", item="film", weight="rating")
+    expected = strong_generalization(
+        everything, num_valid_users=3, num_test_users=0.2, fold_in=0.5, seed=3, min_interactions=4
+    )
+    assert {name: protocol[name] for name in expected.protocol} == dict(expected.protocol)
+    train = expected.train
+    rows, cols = train.matrix.nonzero()
+    assert pairs(parts["train"]) == set(zip(train.user_ids.raw_ids(rows), train.item_ids.raw_ids(cols), strict=True))
+    assert parts["valid_history"]["who"].n_unique() == 3
+
+
+def test_the_last_of_each_user_is_the_latest(split, frame):
+    parts, protocol, _ = split("--kind", "last", "--last", 2)
+    assert sorted(parts) == ["test", "train"]
+    assert protocol["k"] == 2
+    latest = dict(parts["train"].group_by("who").agg(pl.col("timestamp").max()).iter_rows())
+    assert all(time > latest[user] for user, time in parts["test"].select("who", "timestamp").iter_rows())
+
+
+def test_what_is_to_be_found_happens_from_the_moment_on(split):
+    parts, protocol, _ = split("--kind", "time", "--moment", "2020-09-13T12:30:00")
+    moment = 1_600_000_200
+    assert protocol["time"] == moment
+    assert parts["train"]["timestamp"].max() < moment <= parts["test"]["timestamp"].min()
+
+
+def test_a_share_of_the_interactions_is_held_out(split, frame):
+    parts, _, _ = split("--kind", "random", "--fraction", 0.5)
+    assert len(parts["test"]) == pytest.approx(len(frame) / 2, rel=0.1)
+    parts, _, _ = split("--kind", "time", "--fraction", 0.1)
+    assert len(parts["test"]) == pytest.approx(len(frame) / 10, rel=0.2)
+
+
+def test_light_interactions_can_be_left_out(split):
+    parts, protocol, _ = split("--kind", "random", "--min-weight", 3)
+    assert min(part["rating"].min() for part in parts.values()) == 3
+    assert protocol["min_weight"] == 3
+
+
+def test_programs_and_people_are_told_what_was_written(split, tmp_path):
+    parts, protocol, result = split("--kind", "last", "--json")
+    told = json.loads(result.stdout)
+    assert told == {
+        "folder": str(tmp_path / "parts"),
+        "rows": {name: len(part) for name, part in parts.items()},
+        "protocol": protocol,
+    }
+    _, _, result = split("--kind", "last")
+    assert f"│ train.parquet │  {len(parts['train'])} │" in result.stdout
+    assert "how it was made in protocol.json" in result.stdout
+
+
+def test_files_with_users_and_items_alone_are_split(tmp_path):
+    path = tmp_path / "pairs.csv"
+    path.write_text("user,item\n" + "".join(f"{user},{item}\n" for user in range(9) for item in range(4)))
+    out = tmp_path / "parts"
+    result = CliRunner().invoke(app, ["data", "split", str(path), "--kind", "random", "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    assert pl.read_parquet(out / "test.parquet").columns == ["user", "item"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "say how to split: --kind strong, random, last, time"),
+        (["--kind", "last", "--valid", "3"], "--valid is for --kind strong; the split 'last' does not use it"),
+        (["--kind", "strong", "--fraction", "0.5"], "--fraction is for --kind random or time"),
+        (["--kind", "last"], "the interactions have no times to split by"),
+        (["--kind", "strong", "--valid", "40"], "users are to be held out"),
+    ],
+)
+def test_what_cannot_be_split_is_said_in_one_line(tmp_path, arguments, said):
+    path = tmp_path / "pairs.csv"
+    path.write_text("user,item\n" + "".join(f"{user},{item}\n" for user in range(9) for item in range(4)))
+    result = CliRunner().invoke(
+        app, ["data", "split", str(path), "--user", "user", "--out", str(tmp_path / "parts"), *arguments]
+    )
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert said in result.stderr.splitlines()[-1]
+    assert not (tmp_path / "parts").exists()
