@@ -55,7 +55,7 @@ class Newcomers:
         units = sparse.diags(1 / np.maximum(lengths, np.finfo(np.float64).tiny)) @ rows
         known = units[:num_known].T.tocsr()
         blocks = [
-            _largest_of_rows(units[start : start + _ROWS_AT_ONCE] @ known, NEIGHBOURS)
+            _largest_of_rows((units[start : start + _ROWS_AT_ONCE] @ known).sorted_indices(), NEIGHBOURS)
             for start in range(num_known, rows.shape[0], _ROWS_AT_ONCE)
         ]
         empty = sparse.csr_matrix((0, num_known))

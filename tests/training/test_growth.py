@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy import sparse
+
+from recoder.data import RecommendationDataset
+from recoder.errors import ConfigError, NotInitializedError
+from recoder.model import Recoder
+from recoder.nn import DynamicAutoencoder, FactorizationModel, MatrixFactorization
+from recoder.training.growth import NEIGHBOURS, Newcomers
+
+
+def matrix(num_users=40, num_items=20, seed=0):
+    rng = np.random.default_rng(seed)
+    return sparse.csr_matrix((rng.random((num_users, num_items)) < 0.3).astype(np.float32))
+
+
+def test_newcomers_are_means_of_the_nearest_by_the_cosine():
+    rows = matrix(60, 25).toarray().astype(np.float64)
+    new = Newcomers.among(sparse.csr_matrix(rows), 50)
+    units = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    table = torch.randn(50, 3)
+    means, places = new.of(table)
+    for mean, place in zip(means.numpy(), places.tolist(), strict=True):
+        cosines = units[:50] @ units[50 + place]
+        best = np.argsort(-cosines, kind="stable")[:NEIGHBOURS]
+        expected = (cosines[best] / cosines[best].sum()) @ table.numpy()[best]
+        np.testing.assert_allclose(mean, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_who_has_nothing_in_common_with_anybody_stays_as_drawn():
+    rows = sparse.csr_matrix(np.array([[1, 1, 0], [0, 1, 0], [0, 0, 1], [1, 0, 0]], dtype=np.float32))
+    means, places = Newcomers.among(rows, 2).of(torch.tensor([[1.0], [2.0]]))
+    assert places.tolist() == [1]
+    assert means.tolist() == [[1.0]]
+
+
+def trained(model, **more):
+    recoder = Recoder(model, optimizer_type="adam", loss="logistic", seed=4)
+    recoder.train(RecommendationDataset(matrix()), num_epochs=2, lr=0.01, **more)
+    return recoder
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: DynamicAutoencoder([8, 4]),
+        lambda: DynamicAutoencoder([8, 4], is_constrained=True),
+        lambda: DynamicAutoencoder([8], sparse=True),
+        lambda: MatrixFactorization(6),
+        lambda: MatrixFactorization(6, sparse=True),
+    ],
+)
+def test_an_extended_model_scores_what_is_known_as_before(make):
+    recoder = trained(make(), popularity_bias=True)
+    before = {name: tensor.clone() for name, tensor in recoder.model.state_dict().items()}
+    data = RecommendationDataset(matrix(47, 26, seed=1))
+    larger = recoder.extended(data)
+    assert (larger.num_items, larger.num_users) == (26, 47)
+    assert type(larger.model) is type(recoder.model)
+    assert larger.model is not recoder.model
+    assert getattr(larger.model, "sparse", None) == getattr(recoder.model, "sparse", None)
+    users, _ = RecommendationDataset(matrix())[:40]
+    torch.testing.assert_close(larger.predict(users)[:, :20], recoder.predict(users))
+    after = recoder.model.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    larger.train(data, num_epochs=1)
+    assert len(larger.history) == 1
+    assert len(recoder.history) == 2
+
+
+def test_new_biases_follow_popularity_where_the_others_did():
+    data = RecommendationDataset(matrix(47, 26, seed=1))
+    with_popularity = trained(DynamicAutoencoder([8]), popularity_bias=True).extended(data)
+    without = trained(DynamicAutoencoder([8])).extended(data)
+    assert (with_popularity.model.items.bias[20:] != 0).all()
+    assert (without.model.items.bias[20:] == 0).all()
+
+
+def test_a_model_cannot_shrink_by_extending():
+    recoder = trained(DynamicAutoencoder([8]))
+    with pytest.raises(ConfigError, match="19 items and 40 users are fewer than the 20 and 40"):
+        recoder.extended(RecommendationDataset(matrix(40, 19)))
+    with pytest.raises(NotInitializedError):
+        Recoder(DynamicAutoencoder([8])).extended(RecommendationDataset(matrix()))
+
+
+def test_a_model_that_grows_otherwise_than_by_rows_is_said():
+    class Wide(FactorizationModel):
+        def init_model(self, num_items=None, num_users=None):
+            self.weight = torch.nn.Parameter(torch.zeros(3, num_items))
+
+        def model_params(self):
+            return {}
+
+        def load_model_params(self, model_params):
+            pass
+
+        def user_factors(self, input, users=None, items=None):
+            return self.weight.new_ones(input.num_rows, 3)
+
+        def item_factors(self, items=None):
+            weight = self.weight.T if items is None else self.weight.T[items]
+            return weight, None
+
+    recoder = trained(Wide())
+    with pytest.raises(ConfigError, match=r"Wide cannot take in new items.*weight of shape \(3, 20\)"):
+        recoder.extended(RecommendationDataset(matrix(40, 21)))
+
+
+def test_without_some_users_the_others_keep_their_rows():
+    recoder = trained(MatrixFactorization(6))
+    smaller = recoder.without_users(np.array([3, 7, 3]))
+    kept = np.delete(np.arange(40), [3, 7])
+    torch.testing.assert_close(smaller.model.users.weight, recoder.model.users.weight[kept])
+    torch.testing.assert_close(smaller.model.items.weight, recoder.model.items.weight)
+    assert smaller.num_users == 38
+    assert list(smaller.history) == list(recoder.history)
