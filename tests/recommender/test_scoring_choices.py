@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import sparse
 
 from recoder.data import RecommendationDataset, UsersInteractions
 from recoder.model import Recoder
@@ -14,8 +15,6 @@ from recoder.nn import EASE, DynamicAutoencoder
 @pytest.fixture(scope="module", params=["factors", "scores"])
 def trained(request):
     rng = np.random.default_rng(1)
-    from scipy import sparse
-
     matrix = sparse.csr_matrix((rng.random((30, 17)) < 0.3).astype(np.float32))
     made = (
         Recoder(DynamicAutoencoder([6]), optimizer_type="adam", seed=1)
