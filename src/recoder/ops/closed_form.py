@@ -11,6 +11,7 @@ cheaper to invert a matrix of users: by the identity of Woodbury ``P = inv(L) - 
 from __future__ import annotations
 
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -66,9 +67,14 @@ def _gram(rows: sparse.csr_matrix) -> Tensor:
     size = rows.shape[0]
     columns = rows.T.tocsr()
     dense = np.empty((size, size), dtype=np.float32)
-    step = max(1, _ROWS_AT_ONCE // max(1, size))
-    for start in range(0, size, step):
+    num_threads = torch.get_num_threads()
+    step = max(1, _ROWS_AT_ONCE // max(1, size * num_threads))
+
+    def fill(start: int) -> None:
         (rows[start : start + step] @ columns).toarray(out=dense[start : start + step])
+
+    with ThreadPoolExecutor(num_threads) as threads:  # scipy lets others run while it multiplies
+        list(threads.map(fill, range(0, size, step)))
     return torch.from_numpy(dense)
 
 

@@ -84,8 +84,8 @@ class AlternatingLeastSquares:
     @torch.no_grad()
     def sweep(self) -> None:
         """Improves the factors of users, then those of items."""
-        self._users.improve(self._items.table_RD)
-        self._items.improve(self._users.table_RD)
+        self._users.improve(self._items)
+        self._items.improve(self._users)
 
     @torch.no_grad()
     def solve_again(self, users: npt.NDArray[np.int64], items: npt.NDArray[np.int64], *, steps: int) -> None:
@@ -99,8 +99,8 @@ class AlternatingLeastSquares:
         for side, others, rows in ((self._users, self._items, users), (self._items, self._users, items)):
             chosen = torch.from_numpy(rows).to(side.table_RD.device)
             part = side.part(chosen)
-            part.improve(others.table_RD, steps)
-            side.table_RD[chosen] = part.table_RD
+            part.improve(others, steps)
+            side.replace(chosen, part.table_RD)
 
     @torch.no_grad()
     def objective(self) -> float:
@@ -108,12 +108,12 @@ class AlternatingLeastSquares:
         users, items = self._users, self._items
         rows, weights_Z = users.rows, users.weights_Z
         scores_Z = products_at(users.table_RD, items.table_RD, rows.offsets, rows.cols)
-        squares = torch.sum((users.table_RD.T @ users.table_RD) * (items.table_RD.T @ items.table_RD))
+        squares = torch.sum(users.gram() * items.gram())
         of_entries = torch.sum((1 + weights_Z) * (rows.values - scores_Z).square() - scores_Z.square())
         return float(squares + of_entries + users.penalty() + items.penalty())
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _Side:
     """The users, or the items: their factors, interactions ``[R, others]``, extra weights of these, and penalties."""
 
@@ -121,10 +121,23 @@ class _Side:
     rows: SparseRows
     weights_Z: Tensor
     penalties_R: Tensor
+    _gram_DD: Tensor | None = None
 
-    def improve(self, others_OD: Tensor, steps: int = STEPS) -> None:
+    def gram(self) -> Tensor:
+        """Returns ``table.T @ table``, computed once for the factors as they are: ``[D, D]``."""
+        if self._gram_DD is None:
+            self._gram_DD = self.table_RD.T @ self.table_RD
+        return self._gram_DD
+
+    def replace(self, rows: Tensor, factors: Tensor) -> None:
+        """Gives some rows (int64) other factors."""
+        self.table_RD[rows] = factors
+        self._gram_DD = None
+
+    def improve(self, others: _Side, steps: int = STEPS) -> None:
         """Goes some steps towards the best factors for those of the other side."""
-        gram_DD = others_OD.T @ others_OD
+        others_OD, gram_DD = others.table_RD, others.gram()
+        self._gram_DD = None
         for start in range(0, self.rows.num_rows, USERS_AT_ONCE):
             block = slice(start, min(start + USERS_AT_ONCE, self.rows.num_rows))
             first, last = self.rows.offsets[[block.start, block.stop]].tolist()
