@@ -52,8 +52,8 @@ def _long_tail(counts_N: IntArray) -> Figure:
         is_log=True,
     )
     note = (
-        f"The most popular tenth of the items has {percent(share)} of the interactions. A fifth of them is of "
-        f"{plain(int(sizes[0]))} items, the head; the last fifth of {plain(int(sizes[2]))}, the tail."
+        f"The most popular tenth of the items has {percent(share)} of the interactions. The head, "
+        f"{plain(int(sizes[0]))} items, has a fifth of them, and so has the tail, {plain(int(sizes[2]))} items."
     )
     return Figure("Popularity of items", svg, note)
 
