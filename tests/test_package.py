@@ -14,7 +14,19 @@ OPTIONAL = {
 }  # fmt: skip
 # what takes seconds to import; `import recoder` alone waits for none of it
 SLOW = {"torch", "scipy", "pyarrow"}
-DOCUMENTED = ("callbacks", "data", "embedding", "losses", "metrics", "model", "nn", "recommender", "tuning", "utils")
+DOCUMENTED = (
+    "callbacks",
+    "data",
+    "embedding",
+    "losses",
+    "metrics",
+    "model",
+    "nn",
+    "recommender",
+    "report",
+    "tuning",
+    "utils",
+)
 IMPORT_ALL = "\n".join(f"import recoder.{module}" for module in DOCUMENTED)
 
 

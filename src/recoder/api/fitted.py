@@ -249,6 +249,20 @@ class FittedModel:
         self.about.add_result(named)
         return named
 
+    def report(self, path: str | os.PathLike[str], *, test: HeldOut | Interactions | None = None) -> str:
+        """Writes one HTML page about the model and returns its path; ``recoder.report.write_report`` has more to set.
+
+        Args:
+            path: the file.
+            test: users to judge by, as in ``evaluate``; without them the page tells only of the model and its data.
+
+        Raises:
+            MissingDependencyError, FileWriteError and others: as ``write_report``.
+        """
+        from recoder.report import write_report  # which reads what this class gives
+
+        return write_report(self, path, test=test)
+
     def partial_fit(self, new: Interactions, **settings: Any) -> FittedModel:
         """Learns from new interactions, of users and items that are known or new, and returns itself.
 
