@@ -160,8 +160,8 @@ def environment() -> dict[str, Any]:
 
 def _split(run: Run, protocol: Protocol, interactions: Interactions) -> tuple[RecommendationDataset, Any]:
     if run.model != AUTOENCODER:
-        matrix, held_out = random_holdout(interactions, seed=protocol.seed)
-        return RecommendationDataset(matrix), held_out
+        train, held_out = random_holdout(interactions, seed=protocol.seed)
+        return RecommendationDataset(train.matrix), held_out.dataset
     split = strong_generalization(
         interactions, num_valid_users=1, num_test_users=protocol.num_eval_users, seed=protocol.seed
     )

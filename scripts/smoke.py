@@ -16,7 +16,7 @@ from recoder.model import Recoder
 from recoder.nn import DynamicAutoencoder
 from recoder.ops.kernels import library
 
-OPTIONAL = ("annoy", "voyager", "matplotlib", "typer", "rich", "pandas", "polars")
+OPTIONAL = ("annoy", "voyager", "matplotlib", "typer", "rich", "pandas", "polars", "tensorboard", "mlflow", "wandb")
 
 
 def taste_by_parity(num_users: int = 60, num_items: int = 40) -> sparse.csr_matrix:

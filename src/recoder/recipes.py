@@ -6,6 +6,8 @@ thousand items; there are no settings for single data sets. ``docs/experiments.m
 
 from __future__ import annotations
 
+import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -14,7 +16,7 @@ from typing import Any
 import torch
 
 from recoder.data.datasets import RecommendationDataset
-from recoder.errors import ConfigError
+from recoder.errors import ConfigError, DataTypeError
 from recoder.model import Recoder
 from recoder.nn import (
     EASE,
@@ -29,6 +31,7 @@ from recoder.nn import (
 
 __all__ = ["RECIPES", "Recipe", "recipe"]
 
+_PASSED_OTHERWISE = ("self", "model", "train_dataset", "val_dataset", "seed", "device", "num_items", "num_users")
 _USERS_PER_BATCH = 50
 _SMALLEST_BATCH, _LARGEST_BATCH = 100, 500
 
@@ -49,23 +52,42 @@ class Recipe:
     recoder: Mapping[str, Any]
     train: Mapping[str, Any]
 
+    @staticmethod
+    def of(model: FactorizationModel) -> Recipe:
+        """Returns one for a model that is there already, with the defaults of ``Recoder`` and ``Recoder.train``."""
+        if not isinstance(model, FactorizationModel):
+            raise DataTypeError(
+                f"model is a {type(model).__name__}; pass the name of a recipe ({', '.join(RECIPES)}) or a "
+                "recoder.nn.FactorizationModel"
+            )
+        return Recipe(lambda: model, {}, {}, {})
+
     def but(self, **settings: Any) -> Recipe:
-        """Returns the recipe with some of its arguments changed.
+        """Returns the recipe with other arguments of the model, of ``Recoder`` or of ``Recoder.train``.
 
         Raises:
-            ConfigError: if the recipe has no argument of that name.
+            ConfigError: if none of them has an argument of that name, or the model does not use it.
         """
-        known = {name for part in self._parts() for name in part}
-        unknown = sorted(settings.keys() - known)
+        known = self._arguments()
+        unknown = sorted(settings.keys() - known.keys())
         if unknown:
-            raise ConfigError(
-                f"the recipe has no {', '.join(unknown)}; it has {', '.join(sorted(known)) or 'nothing to change'}"
-            )
-        parts = ({**part, **{k: settings[k] for k in part if k in settings}} for part in self._parts())
+            names = ", ".join(sorted(known)) or "nothing to change"
+            raise ConfigError(f"the recipe has no {', '.join(unknown)}; it has {names}")
+        changed = ({k: value for k, value in settings.items() if known[k] == place} for place in range(3))
+        parts = ({**part, **new} for part, new in zip((self.model, self.recoder, self.train), changed, strict=True))
         return Recipe(self.make_model, *parts)
 
-    def _parts(self) -> tuple[Mapping[str, Any], ...]:
-        return self.model, self.recoder, self.train
+    def _arguments(self) -> dict[str, int]:
+        """Returns the names of all arguments, each with the part that it belongs to."""
+        callables: list[Callable[..., Any]] = [self.make_model]
+        if not self.make_model(**self.model).is_solved:  # others take no steps, and have nothing to be told of them
+            callables += [Recoder, Recoder.train]
+        return {
+            name: place
+            for place, taker in reversed(list(enumerate(callables)))
+            for name in inspect.signature(taker).parameters
+            if name not in _PASSED_OTHERWISE
+        }
 
     def fit(
         self,
@@ -89,11 +111,39 @@ class Recipe:
             ConfigError, DataError and others: as ``Recoder.train``.
         """
         recoder = Recoder(self.make_model(**self.model), **self.recoder, seed=seed, device=device)
-        arguments = {**self.train, **more}
-        if "batch_size" in arguments and arguments["batch_size"] is None:
-            arguments["batch_size"] = users_of_a_batch(len(train_dataset))
-        recoder.train(train_dataset, val_dataset, **arguments)
+        self.train_with(recoder, train_dataset, val_dataset, **more)
         return recoder
+
+    def train_with(
+        self,
+        recoder: Recoder,
+        train_dataset: RecommendationDataset,
+        val_dataset: RecommendationDataset | None = None,
+        **more: Any,
+    ) -> None:
+        """Trains a ``Recoder`` with the recipe's arguments of ``Recoder.train``.
+
+        Args:
+            recoder: to train.
+            train_dataset: as in ``fit``, like the following.
+            val_dataset: validation users.
+            more: further arguments of ``Recoder.train``.
+        """
+        arguments = {**self.train, **more}
+        if "batch_size" in arguments:
+            arguments["batch_size"] = users_of_a_batch(arguments["batch_size"], len(train_dataset))
+        recoder.train(train_dataset, val_dataset, **arguments)
+
+    def steps_per_epoch(self, num_users: int) -> int:
+        """Returns how many batches so many users make."""
+        return math.ceil(num_users / users_of_a_batch(self.train.get("batch_size", 64), num_users))
+
+
+def users_of_a_batch(batch_size: int | None, num_users: int) -> int:
+    """Returns the size of a batch that a recipe asks for, where None leaves it to the number of users."""
+    if batch_size is not None:
+        return batch_size
+    return min(max(num_users // _USERS_PER_BATCH, _SMALLEST_BATCH), _LARGEST_BATCH)
 
 
 _BY_STEPS: dict[str, Any] = {"batch_size": None, "lr_schedule": "cosine", "weight_decay": 0.0}
@@ -145,11 +195,6 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
     }
 )
 """By name."""
-
-
-def users_of_a_batch(num_users: int) -> int:
-    """Returns the ``batch_size`` that stands for None in a recipe."""
-    return min(max(num_users // _USERS_PER_BATCH, _SMALLEST_BATCH), _LARGEST_BATCH)
 
 
 def recipe(name: str) -> Recipe:

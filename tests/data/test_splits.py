@@ -76,7 +76,8 @@ def test_strong_generalization_leaks_nothing_and_loses_nothing(interactions, num
 @settings(max_examples=100, deadline=None)
 def test_random_holdout_takes_out_the_right_number_of_each_user(interactions, fraction, seed):
     assume((np.diff(interactions.matrix.indptr) >= 2).any())
-    train, dataset = random_holdout(interactions, fraction=fraction, seed=seed)
+    kept_interactions, held_out = random_holdout(interactions, fraction=fraction, seed=seed)
+    train, dataset = kept_interactions.matrix, held_out.dataset
     target = dataset.target_interactions_matrix
     assert (dataset.interactions_matrix != train).nnz == 0
     assert train.shape == target.shape == interactions.matrix.shape

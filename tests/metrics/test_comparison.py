@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from html_tables import read_html
 from recoder.metrics import NDCG, Comparison, Coverage, Recall
 from recoder.metrics.comparison import PairedDifference, mean_of_known, standard_error
 
@@ -62,7 +63,7 @@ def test_standard_error_is_that_of_the_mean():
     assert math.isnan(standard_error(np.array([1.0])))
 
 
-def test_printed_comparison_is_a_table():
+def test_printed_and_in_a_notebook_a_comparison_is_a_table():
     comparison = Comparison(
         {
             Recall(20): PairedDifference(0.01, 0.004, 0.002, 0.018, 0.0123),
@@ -75,4 +76,10 @@ def test_printed_comparison_is_a_table():
         "Recall@20      +0.0100  ± 0.0040  [+0.0020, +0.0180]  0.012",
         "NDCG@100       -0.5000  ± 0.2500  [-1.0000, +0.0000]  1e-09",
         "Coverage@5     +0.2500",
+    ]
+    assert read_html(comparison._repr_html_()).rows == [
+        ["metric", "difference", "± stderr", "95 % interval", "p"],
+        ["Recall@20", "+0.0100", "± 0.0040", "[+0.0020, +0.0180]", "0.012"],
+        ["NDCG@100", "-0.5000", "± 0.2500", "[-1.0000, +0.0000]", "1e-09"],
+        ["Coverage@5", "+0.2500", "", "", ""],
     ]

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
+from html_tables import read_html
 from recoder.data import IdMap
 from recoder.errors import ConfigError, DataError, DataTypeError, EmptyDataError, ShapeError, UnknownIdError
-from recoder.metrics import NDCG, Coverage, EvaluationResult, Gini, Recall, compare
+from recoder.metrics import NDCG, Coverage, EvaluationResult, Gini, Metric, Recall, compare
 
 
 def result(users=(0, 2, 5), **changes) -> EvaluationResult:
@@ -170,3 +171,19 @@ def test_results_under_other_raw_ids_are_not_compared():
         compare(with_catalogue(), with_catalogue(user_ids=IdMap(["bob", "ann", "cyd"])))
     with pytest.raises(DataError, match="give both ids"):
         compare(with_catalogue(), with_catalogue(user_ids=None))
+
+
+class Named(Metric):
+    def evaluate(self, x, y):
+        return 0.0
+
+
+def test_in_a_notebook_a_result_is_the_same_table_and_markup_in_a_name_stays_text():
+    assert read_html(with_catalogue()._repr_html_()).rows == [
+        ["metric", "mean", "± stderr", "users"],
+        ["Recall@2", "0.5000", "± 0.5000", "2"],
+        ["Coverage@2", "0.7500", "", "3"],
+        ["Gini@2", "0.5000", "", "3"],
+    ]
+    named = EvaluationResult({Named("<b>own</b>"): [0.0, 1.0]}, [0, 1])
+    assert read_html(named._repr_html_()).rows[1][0] == "<b>own</b>"

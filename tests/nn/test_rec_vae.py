@@ -6,14 +6,13 @@ import torch
 from scipy import sparse
 from torch.distributions import Categorical, MixtureSameFamily, Normal
 
-import recoder.model as facade
 from recoder.data import RecommendationDataset
 from recoder.errors import ConfigError, NotInitializedError
 from recoder.model import Recoder
 from recoder.nn import RecVAE
 from recoder.nn.rec_vae import CompositePrior, log_normal
 from recoder.ops.rows import SparseRows
-from recoder.training.events import Callback
+from recoder.training import Callback
 
 
 def made(**params):
@@ -33,11 +32,6 @@ def trained(num_epochs, **params):
     dataset = RecommendationDataset(sparse.csr_matrix(data().numpy()))
     recoder.train(dataset, num_epochs=num_epochs, batch_size=10)
     return recoder, dataset
-
-
-def add_callback(monkeypatch, callback):
-    make = facade.make_callbacks
-    monkeypatch.setattr(facade, "make_callbacks", lambda *args, **kwargs: [*make(*args, **kwargs), callback])
 
 
 def test_the_prior_is_the_mixture_of_three_normal_distributions():
@@ -65,7 +59,7 @@ def test_the_penalty_is_the_sampled_divergence_weighted_by_each_users_interactio
     assert model.penalty() is None
 
 
-def test_encoder_and_decoder_train_in_turn(monkeypatch):
+def test_encoder_and_decoder_train_in_turn():
     """The trace of an epoch: which parts moved in each step, and when the prior got the new encoder."""
     recoder, dataset = trained(1, encoder_passes=2)
     model, trace = recoder.model, []
@@ -89,8 +83,7 @@ def test_encoder_and_decoder_train_in_turn(monkeypatch):
             trace.append((moved, not torch.equal(now, old), model.encoder.item_sum.noise.prob))
             old = now
 
-    add_callback(monkeypatch, Trace())
-    recoder.train(dataset, num_epochs=2, batch_size=10)
+    recoder.train(dataset, num_epochs=2, batch_size=10, callbacks=[Trace()])
     of_encoder, of_decoder = ({"encoder"}, False, 0.5), ({"items"}, False, 0.0)
     assert trace == [of_encoder] * 6 + [({"items"}, True, 0.0)] + [of_decoder] * 2
     assert torch.equal(state(model.old_encoder), state(model.encoder))
@@ -98,7 +91,7 @@ def test_encoder_and_decoder_train_in_turn(monkeypatch):
 
 
 @pytest.mark.parametrize("stop_after", [2, 7, 9])
-def test_a_run_that_stops_within_an_epoch_goes_on_as_if_it_had_not(stop_after, tmp_path, monkeypatch):
+def test_a_run_that_stops_within_an_epoch_goes_on_as_if_it_had_not(stop_after, tmp_path):
     class Interrupt(Callback):
         steps = 0
 
@@ -109,10 +102,8 @@ def test_a_run_that_stops_within_an_epoch_goes_on_as_if_it_had_not(stop_after, t
 
     whole, dataset = trained(2, encoder_passes=2)
     stopped = Recoder(RecVAE(8, 3, encoder_passes=2), optimizer_type="adam", loss="logloss", seed=0)
-    with monkeypatch.context() as patch:
-        add_callback(patch, Interrupt())
-        with pytest.raises(KeyboardInterrupt):
-            stopped.train(dataset, num_epochs=2, batch_size=10)
+    with pytest.raises(KeyboardInterrupt):
+        stopped.train(dataset, num_epochs=2, batch_size=10, callbacks=[Interrupt()])
     loaded = Recoder(RecVAE())
     loaded.init_from_model_file(stopped.save_state(tmp_path / "rec"))
     loaded.train(dataset, num_epochs=2, batch_size=10)

@@ -8,13 +8,12 @@ import torch
 from scipy import sparse
 from torch import nn
 
-import recoder.model as facade
 from recoder.data import RecommendationDataset, UsersInteractions
 from recoder.errors import ConfigError, DivergedError, UnknownIdError
 from recoder.metrics import NDCG
 from recoder.model import Recoder
 from recoder.nn import DynamicAutoencoder, MatrixFactorization
-from recoder.training.events import Callback
+from recoder.training import Callback
 
 
 def interactions(num_users=30, num_items=20, seed=0):
@@ -177,7 +176,7 @@ def test_a_call_that_trains_nothing_changes_nothing():
     assert not recoder.model.training  # threads may score at once
 
 
-def test_a_run_that_is_stopped_in_validation_goes_on_with_validation(monkeypatch):
+def test_a_run_that_is_stopped_in_validation_goes_on_with_validation():
     dataset = RecommendationDataset(interactions())
     whole = recoder_of(MatrixFactorization(4))
     whole.train(dataset, weight_decay=1.0, num_epochs=3)
@@ -187,12 +186,9 @@ def test_a_run_that_is_stopped_in_validation_goes_on_with_validation(monkeypatch
             if report.epoch == 2:
                 raise KeyboardInterrupt
 
-    make = facade.make_callbacks
     stopped = recoder_of(MatrixFactorization(4))
-    with monkeypatch.context() as patch:
-        patch.setattr(facade, "make_callbacks", lambda *args, **kwargs: [StopOnce(), *make(*args, **kwargs)])
-        with pytest.raises(KeyboardInterrupt):
-            stopped.train(dataset, weight_decay=1.0, num_epochs=3)
+    with pytest.raises(KeyboardInterrupt):
+        stopped.train(dataset, weight_decay=1.0, num_epochs=3, callbacks=[StopOnce()])
     stopped.train(dataset, weight_decay=1.0, num_epochs=3)
     assert torch.equal(stopped.model.items.weight, whole.model.items.weight)
     assert [record.loss for record in stopped.history] == [record.loss for record in whole.history]

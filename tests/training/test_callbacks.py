@@ -19,7 +19,8 @@ from recoder.training import callbacks
 from recoder.training.callbacks import Checkpoints, ProgressBar, Recorder, Validation, make_callbacks
 from recoder.training.events import Callback, EpochReport
 from recoder.training.history import EpochRecord, History
-from support import train_config
+from recoder.training.stopping import EarlyStopping, GivesBestBack, StopsEarly
+from support import train_config, training_run
 
 NUM_USERS, NUM_ITEMS = 12, 9
 CPU = torch.device("cpu")
@@ -211,15 +212,15 @@ class Terminal:
 
 
 def run_bar():
-    bar = ProgressBar(num_epochs=2)
-    bar.on_train_start(1, 4)
+    bar = ProgressBar()
+    bar.on_train_start(training_run(num_epochs=2, first_step=1, num_steps=4))
     for epoch, steps in ((1, 1), (2, 2)):
         for _ in range(steps):
             bar.on_step_end()
         told = report(epoch, loss=12.5)
         told.metrics = {"NDCG@10": 0.25}
         bar.on_epoch_end(told)
-    bar.on_train_end()
+    bar.on_train_end(None)
 
 
 def test_progress_bar_is_quiet_where_there_is_no_terminal(capsys):
@@ -242,20 +243,24 @@ def test_progress_bar_shows_steps_epoch_loss_and_metrics_on_a_terminal(monkeypat
 
 
 def test_progress_bar_may_end_before_it_started():
-    ProgressBar(1).on_train_end()
+    ProgressBar().on_train_end(None)
 
 
-def make(model, scorer, validation=None, **changes):
+def make(model, scorer, validation=None, of_user=(), **changes):
+    loss, arguments = make_loss("mse", None), config(**changes)
     return make_callbacks(
-        validation, model, make_loss("mse", None), scorer, config(**changes), History(), lambda prefix: prefix, CPU
+        validation, model, loss, scorer, arguments, History(), lambda prefix: prefix, CPU, of_user=of_user
     )
 
 
-def test_a_report_passes_through_validation_before_it_is_shown_recorded_and_saved(model, scorer):
-    first, *middle, last = make(model, scorer, DATASET, model_checkpoint_prefix="m")
-    assert type(first) is Validation
-    assert {type(callback) for callback in middle} == {ProgressBar, Recorder}
-    assert type(last) is Checkpoints
+def test_a_report_passes_from_validation_over_the_users_callbacks_to_the_record_and_the_file(model, scorer):
+    class Own(Callback):
+        pass
+
+    stopping = EarlyStopping()
+    made = make(model, scorer, DATASET, [Own(), Own()], model_checkpoint_prefix="m", early_stopping=stopping)
+    order = [Validation, StopsEarly, Own, Own, ProgressBar, Recorder, GivesBestBack, Checkpoints]
+    assert [type(callback) for callback in made] == order
 
 
 def test_callbacks_are_made_only_for_what_was_asked_for(model, scorer):
@@ -270,8 +275,8 @@ def test_the_prefix_reaches_the_saving(model, scorer, caplog):
 
 def test_events_of_the_base_class_do_nothing():
     callback = Callback()
-    callback.on_train_start(0, 1)
+    callback.on_train_start(training_run())
     callback.on_step_end()
     callback.on_epoch_end(report())
     callback.on_checkpoint(report())
-    callback.on_train_end()
+    callback.on_train_end(None)

@@ -20,7 +20,7 @@ from recoder.training import optimizers
 from recoder.training.events import Callback
 from recoder.training.loop import Progress, solve, train_epochs
 from recoder.training.optimizers import ModelOptimizer
-from support import train_config
+from support import relay_to, train_config
 
 NUM_USERS, NUM_ITEMS, BATCH, SEED = 10, 7, 3, 5
 CPU = torch.device("cpu")
@@ -41,8 +41,8 @@ class Events(Callback):
         self.seen = []
         self.reports = []
 
-    def on_train_start(self, first_step, num_steps):
-        self.seen.append(("start", first_step, num_steps))
+    def on_train_start(self, run):
+        self.seen.append(("start", run.first_step, run.num_steps))
 
     def on_step_end(self):
         self.seen.append("step")
@@ -54,7 +54,7 @@ class Events(Callback):
     def on_checkpoint(self, report):
         self.seen.append("checkpoint")
 
-    def on_train_end(self):
+    def on_train_end(self, error):
         self.seen.append("end")
 
 
@@ -81,7 +81,7 @@ class Run:
             loader,
             arguments,
             self.progress,
-            [self.events, *callbacks],
+            relay_to(self.events, *callbacks),
             seed=self.seed,
             device=CPU,
         )
@@ -273,14 +273,6 @@ def fail():
     raise ZeroDivisionError
 
 
-@pytest.fixture
-def python_handles_interrupts():
-    before = signal.getsignal(signal.SIGINT)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.usefixtures("python_handles_interrupts")
 @pytest.mark.parametrize("act", [interrupt, fail])
 @pytest.mark.parametrize("make", MODELS.values(), ids=MODELS.keys())
@@ -462,7 +454,7 @@ def test_a_model_in_evaluation_mode_is_trained_in_training_mode():
 def test_a_solved_model_is_trained_as_one_last_epoch():
     model, progress, events = Popularity(), Progress(), Events()
     model.init_model(num_items=NUM_ITEMS)
-    solve(model, RecommendationDataset(matrix()), config(num_epochs=3), progress, [events])
+    solve(model, RecommendationDataset(matrix()), config(num_epochs=3), progress, relay_to(events))
     assert model.counts.tolist() == matrix().toarray().sum(axis=0).tolist()
     assert progress.epoch == 3
     assert events.seen == [("start", 0, 1), "step", "epoch", "checkpoint", "end"]

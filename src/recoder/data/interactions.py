@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 from narwhals.typing import IntoFrame
 from scipy import sparse
 
@@ -17,6 +18,9 @@ from recoder._checks import non_negative, whole_number
 from recoder.data.frames import count_once, number_columns, read_columns, read_weights, sum_pairs
 from recoder.data.id_map import IdMap
 from recoder.data.matrices import canonical_csr, keep_entries
+from recoder.data.merging import merged
+from recoder.data.native_frames import DEFAULT_LIBRARY, checked_library, library_of, make_frame
+from recoder.data.summaries import interactions_html
 from recoder.data.tables import read_csv_file, read_parquet_file
 from recoder.data.times import Times, checked_times, latest_times, read_times
 from recoder.data.titles import checked_titles, first_titles
@@ -36,8 +40,11 @@ class Interactions:
         titles: what to call each of the N items, or None.
         times: when, in Unix seconds: int64 ``[Z]``, one for each stored entry of the matrix in the order of
             ``matrix.data``; or None. A model file does not keep them.
+        library: of data frames: the one that the interactions came in, in which answers are given; ``"pyarrow"``
+            where they came from a file or a matrix.
 
     Raises:
+        ConfigError: if there is no such library.
         ShapeError: if ids or titles are not as many as rows or columns, or times as stored entries.
         DataError, DataTypeError: if the matrix cannot be used; see ``UsersInteractions``.
     """
@@ -47,9 +54,12 @@ class Interactions:
     item_ids: IdMap
     titles: tuple[str, ...] | None = None
     times: Times | None = None
+    library: str = DEFAULT_LIBRARY
 
     def __post_init__(self) -> None:
-        matrix = canonical_csr(self.matrix, "matrix")
+        checked_library(self.library)
+        # a model's file may hold the items' ids alone
+        matrix = canonical_csr(self.matrix, "matrix", may_lack_users=True)
         if self.times is not None:
             object.__setattr__(self, "times", checked_times(self.times, self.matrix, matrix))
         object.__setattr__(self, "matrix", matrix)
@@ -109,7 +119,7 @@ class Interactions:
         if time is not None:  # a pair whose weights are all 0 has a time, but is no interaction
             times = latest_times(users, items, read_times(columns[time], time), shape)[summed.data != 0]
         titles = None if title is None else first_titles(columns[title], title, items, item_ids)
-        return cls(canonical_csr(summed), IdMap(user_ids), IdMap(item_ids), titles, times)
+        return cls(canonical_csr(summed), IdMap(user_ids), IdMap(item_ids), titles, times, library_of(frame))
 
     @classmethod
     def from_parquet(
@@ -194,6 +204,64 @@ class Interactions:
         csr = canonical_csr(matrix, "matrix")
         ids = [IdMap(np.arange(size)) for size in csr.shape]
         return cls(csr, ids[0], ids[1], None if titles is None else checked_titles(titles))
+
+    def to_frame(self, library: str | None = None) -> Any:
+        """Returns a data frame with a row for each interaction, in the columns ``user_id``, ``item_id``, ``weight``.
+
+        Args:
+            library: whose data frames; None: ``self.library``. Where there are times, ``time`` holds them.
+
+        Raises:
+            ConfigError: if there is no such library.
+        """
+        rows_Z = np.repeat(np.arange(self.num_users), np.diff(self.matrix.indptr))
+        columns = {
+            "user_id": self.user_ids.ids.take(pa.array(rows_Z)),
+            "item_id": self.item_ids.ids.take(pa.array(self.matrix.indices)),
+            "weight": self.matrix.data,
+        }
+        if self.times is not None:
+            columns["time"] = self.times
+        return make_frame(columns, self.library if library is None else checked_library(library))
+
+    def split(self, kind: str, **arguments: Any) -> Any:
+        """Returns the parts of a split, which unpack into training interactions and users to judge by.
+
+        Args:
+            kind: ``"strong"`` (users held out: ``train, valid, test``), or ``"random"``, ``"last"`` or ``"time"``
+                (a part of each user's interactions, the last ones, or what came later: ``train, test``).
+            arguments: of ``strong_generalization``, where a tenth of the users are to validate and a tenth to test
+                with unless ``num_valid_users`` and ``num_test_users`` say otherwise; ``random_holdout``;
+                ``leave_last_out``; or ``global_time``. All but the last two need a ``seed``.
+
+        Raises:
+            ConfigError: if there is no such kind, or an argument is missing, unknown or out of range.
+            DataError, EmptyDataError: as the split says.
+        """
+        from recoder.data.splits import split_by_name  # which is made of interactions
+
+        return split_by_name(self, kind, arguments)
+
+    def merge(self, other: Interactions) -> Interactions:
+        """Returns these interactions and others; new users and items come after those that are there.
+
+        Where all weights are 1 on both sides a repeated pair counts once, otherwise its weights are added up. Of
+        its times the latest counts; they are kept where both have them. Titles that are there stay; a new item
+        without one has its id.
+
+        Raises:
+            DataTypeError: if ``other`` are no interactions, or ids are numbers here and strings there.
+        """
+        if not isinstance(other, Interactions):
+            raise DataTypeError(
+                f"merge takes Interactions, not {type(other).__name__}; make them with Interactions.from_frame"
+            )
+        matrix, times, user_ids, item_ids = merged(self, other)
+        titles = None
+        if self.titles is not None:
+            is_new_M = pc.is_in(other.item_ids.ids, self.item_ids.ids).to_numpy(zero_copy_only=False) == 0
+            titles = (*self.titles, *(other.title_of(col) for col in np.flatnonzero(is_new_M).tolist()))
+        return Interactions(matrix, user_ids, item_ids, titles, times, self.library)
 
     @property
     def num_users(self) -> int:
@@ -300,9 +368,12 @@ class Interactions:
 
         Raises:
             DataTypeError: if the rows are not whole numbers.
+            ShapeError: if there are none.
             UnknownIdError: if there is no such row.
         """
         rows = _positions("row", rows, self.num_users, "users")
+        if not len(rows):
+            raise ShapeError(f"0 users of {self.num_users} were selected; select at least one")
         user_ids = IdMap(self.user_ids.ids.take(pa.array(rows, pa.int64())))
         return self._taken(rows, slice(None), user_ids=user_ids)
 
@@ -358,11 +429,14 @@ class Interactions:
         return str(self.item_ids.ids[item_id]) if self.titles is None else self.titles[item_id]
 
     def __repr__(self) -> str:
-        density = self.matrix.nnz / (self.num_users * self.num_items)
+        density = self.matrix.nnz / max(1, self.num_users * self.num_items)
         return (
             f"Interactions({self.num_users} users, {self.num_items} items, {self.matrix.nnz} interactions, "
             f"density {density:.2%})"
         )
+
+    def _repr_html_(self) -> str:
+        return interactions_html(self)
 
 
 def _named(*columns: str | None) -> list[str]:

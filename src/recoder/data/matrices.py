@@ -13,7 +13,7 @@ from recoder.errors import DataError, DataTypeError, ShapeError
 __all__ = ["canonical_csr", "keep_entries"]
 
 
-def canonical_csr(matrix: Any, name: str = "interactions_matrix") -> sparse.csr_matrix:
+def canonical_csr(matrix: Any, name: str = "interactions_matrix", *, may_lack_users: bool = False) -> sparse.csr_matrix:
     """Returns ``matrix`` as float32 CSR with sorted columns, no repeats and no stored zeros.
 
     Repeated entries are added up. The matrix that was passed is never changed; one that is already in this
@@ -22,6 +22,7 @@ def canonical_csr(matrix: Any, name: str = "interactions_matrix") -> sparse.csr_
     Args:
         matrix: a scipy sparse matrix or array of any format and any real dtype: users by items.
         name: what to call it in an error.
+        may_lack_users: whether there may be no rows.
 
     Raises:
         DataTypeError: if it is not a scipy sparse matrix, or holds no real numbers.
@@ -36,7 +37,7 @@ def canonical_csr(matrix: Any, name: str = "interactions_matrix") -> sparse.csr_
         )
     if matrix.ndim != 2:
         raise ShapeError(f"{name} must have two dimensions, users by items, not {matrix.ndim}")
-    if 0 in matrix.shape:
+    if matrix.shape[1] == 0 or (matrix.shape[0] == 0 and not may_lack_users):
         raise ShapeError(
             f"{name} is empty: {matrix.shape[0]} users by {matrix.shape[1]} items; pass at least one of each"
         )

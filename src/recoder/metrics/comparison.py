@@ -8,10 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
+from recoder._html import html_table
 from recoder.metrics.per_metric import PerMetric, aligned_table, margin_text
 from recoder.metrics.ranking import FloatArray
 
 __all__ = ["Comparison", "PairedDifference", "mean_of_known", "standard_error"]
+
+_HEAD = ["metric", "difference", "± stderr", "95 % interval", "p"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,13 @@ class Comparison(PerMetric[PairedDifference]):
     """The paired differences of two results, by metric; printed, it is a small table."""
 
     def __str__(self) -> str:
-        rows = [
+        return aligned_table([_HEAD, *self._rows()])
+
+    def _repr_html_(self) -> str:
+        return html_table(_HEAD, self._rows())
+
+    def _rows(self) -> list[list[str]]:
+        return [
             [
                 metric.metric_name,
                 f"{paired.difference:+.4f}",
@@ -62,7 +71,6 @@ class Comparison(PerMetric[PairedDifference]):
             ]
             for metric, paired in self.items()
         ]
-        return aligned_table([["metric", "difference", "± stderr", "95 % interval", "p"], *rows])
 
 
 def mean_of_known(values_U: FloatArray) -> float:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
+from recoder._html import html_table
 from recoder.data.id_map import IdMap
 from recoder.errors import ConfigError, DataError, DataTypeError, EmptyDataError, ShapeError, UnknownIdError
 from recoder.metrics.comparison import Comparison, PairedDifference, mean_of_known, standard_error
@@ -16,6 +17,8 @@ from recoder.metrics.per_metric import PerMetric, aligned_table, margin_text
 from recoder.metrics.ranking import FloatArray, IntArray
 
 __all__ = ["EvaluationResult", "compare"]
+
+_HEAD = ["metric", "mean", "± stderr", "users"]
 
 
 class EvaluationResult(PerMetric[FloatArray]):
@@ -79,6 +82,15 @@ class EvaluationResult(PerMetric[FloatArray]):
         errors: dict[Metric, float] = {metric: standard_error(values_U) for metric, values_U in self.items()}
         return PerMetric(errors | dict.fromkeys(self._catalogue, math.nan))
 
+    def with_user_ids(self, user_ids: IdMap) -> EvaluationResult:
+        """Returns the same result with the users' raw ids, ``[U]``, in the order of the values.
+
+        Raises:
+            ShapeError: if they are not as many as users.
+        """
+        catalogue = {metric: mean for metric, mean in self._catalogue.items() if isinstance(metric, CatalogueMetric)}
+        return EvaluationResult(self, self.users, catalogue=catalogue, user_ids=user_ids)
+
     def compare(self, other: EvaluationResult) -> Comparison:
         """Returns how much higher this result is in each metric that both have; see ``recoder.metrics.compare``.
 
@@ -110,8 +122,14 @@ class EvaluationResult(PerMetric[FloatArray]):
         )
 
     def __str__(self) -> str:
+        return aligned_table([_HEAD, *self._rows()])
+
+    def _repr_html_(self) -> str:
+        return html_table(_HEAD, self._rows())
+
+    def _rows(self) -> list[list[str]]:
         stderr, whole = self.stderr, len(self.users)
-        rows = [
+        return [
             [
                 metric.metric_name,
                 f"{mean:.4f}",
@@ -120,7 +138,6 @@ class EvaluationResult(PerMetric[FloatArray]):
             ]
             for metric, mean in self.mean.items()
         ]
-        return aligned_table([["metric", "mean", "± stderr", "users"], *rows])
 
     def __repr__(self) -> str:
         return f"EvaluationResult({len(self.users)} users, {', '.join(m.metric_name for m in self.mean)})"

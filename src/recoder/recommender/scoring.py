@@ -1,22 +1,26 @@
 """Scores and rankings of all items for users, a block of users at a time.
 
-Sizes: B users, N items, K recommendations.
+Sizes: B users, N items, I of them to choose from, K recommendations, P pairs, D factors, Z interactions.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from recoder.data.batches import Batch, full_batch
 from recoder.data.datasets import UsersInteractions
 from recoder.errors import UnknownIdError
 from recoder.nn.base import FactorizationModel, checked_scores, dot_scores
+from recoder.ops.products_at import products_at
 from recoder.ops.rows import SparseRows
 from recoder.ops.search import FactorSearch, Precision
 from recoder.ops.topk import check_k, top_k
@@ -79,21 +83,96 @@ class ModelScorer:
             DivergedError: if a score is NaN.
             UnknownIdError: as ``scores``.
         """
+        return self.best(users_interactions, num_recommendations)[0]
+
+    def best(
+        self,
+        users_interactions: UsersInteractions,
+        num_recommendations: int,
+        *,
+        exclude_seen: bool = True,
+        items: npt.NDArray[np.int64] | None = None,
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.floating[Any]]]:
+        """Returns the best items of each user and their scores: int64 and floating point ``[B, K]``.
+
+        Best first; ties go to the lower item id; where fewer than K items are left the row ends in -1, with score -inf.
+
+        Args:
+            users_interactions: the users.
+            num_recommendations: K.
+            exclude_seen: leave out the items of a user's interactions.
+            items: ascending: the only items to choose from; None: all.
+
+        Raises:
+            ConfigError, DivergedError, UnknownIdError: as ``ranked``.
+        """
         check_k(num_recommendations)
+        choice = _Choice(exclude_seen, None if items is None else torch.from_numpy(items).to(self._device))
         with evaluation_mode(self._model):
             rank = self._by_factors if self._model.is_factorized else self._by_scores
-            return np.concatenate([ids.cpu().numpy() for ids in rank(users_interactions, num_recommendations)])
+            blocks = list(rank(users_interactions, num_recommendations, choice))
+        ids_BK, scores_BK = (
+            np.concatenate([part.cpu().numpy() for part in parts]) for parts in zip(*blocks, strict=True)
+        )
+        return ids_BK, scores_BK
 
-    def _by_factors(self, users_interactions: UsersInteractions, k: int) -> Iterator[Tensor]:
+    def at(
+        self, users_interactions: UsersInteractions, rows: npt.NDArray[np.int64], items: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.floating[Any]]:
+        """Returns the scores of pairs, each a row of the interactions and an item: floating point ``[P]``.
+
+        Args:
+            users_interactions: the users ``[B]``.
+            rows: int64 ``[P]``, ascending, each from 0 to B - 1.
+            items: int64 ``[P]``.
+
+        Raises:
+            UnknownIdError: as ``scores``.
+        """
+        parts: list[npt.NDArray[np.floating[Any]]] = [np.empty(0, np.float32)]
+        done = 0
+        with evaluation_mode(self._model):
+            for batch, sparse_rows in self._blocks(users_interactions, self._users_per_dense_block()):
+                pairs = slice(*np.searchsorted(rows, [done, done + sparse_rows.num_rows]))
+                local_P = torch.from_numpy(rows[pairs] - done).to(self._device)
+                items_P = torch.from_numpy(items[pairs]).to(self._device)
+                parts.append(self._pair_scores(batch, sparse_rows, local_P, items_P).cpu().numpy())
+                done += sparse_rows.num_rows
+        return np.concatenate(parts)
+
+    def user_factors(self, users_interactions: UsersInteractions) -> Iterator[Tensor]:
+        """Yields the factors of the users of a factorized model, block by block: ``[b, D]``."""
+        with evaluation_mode(self._model):
+            for batch, rows in self._blocks(users_interactions, self._users_per_dense_block()):
+                yield self._model.user_factors(rows, batch.users)
+
+    def _by_factors(
+        self, users_interactions: UsersInteractions, k: int, choice: _Choice
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         model = self._model
         precision = self._precision if len(users_interactions) >= _FEWEST_ROUNDED_USERS else "fp32"
-        search = FactorSearch(*model.item_factors(), k, precision=precision)
+        search = FactorSearch(*model.item_factors(choice.items), k, precision=precision)
         for batch, rows in self._blocks(users_interactions, search.users_per_block):
-            yield search.top_k(model.user_factors(rows, batch.users), rows)[0]
+            factors_BD = model.user_factors(rows, batch.users)
+            yield choice.as_catalogue_ids(*search.top_k(factors_BD, choice.to_leave_out(rows)))
 
-    def _by_scores(self, users_interactions: UsersInteractions, k: int) -> Iterator[Tensor]:
+    def _by_scores(
+        self, users_interactions: UsersInteractions, k: int, choice: _Choice
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         for batch, rows in self._blocks(users_interactions, self._users_per_dense_block()):
-            yield top_k(self._block_scores(batch, rows), k, rows)[0]
+            scores_BN = self._block_scores(batch, rows)
+            scores_BI = scores_BN if choice.items is None else scores_BN[:, choice.items]
+            yield choice.as_catalogue_ids(*top_k(scores_BI, k, choice.to_leave_out(rows)))
+
+    def _pair_scores(self, batch: Batch, rows: SparseRows, rows_P: Tensor, items_P: Tensor) -> Tensor:
+        if not self._model.is_factorized:
+            return self._block_scores(batch, rows)[rows_P, items_P]
+        factors_BD = self._model.user_factors(rows, batch.users)
+        items_I, places_P = torch.unique(items_P, return_inverse=True)
+        weight_ID, bias_I = self._model.item_factors(items_I)
+        offsets = torch.searchsorted(rows_P, torch.arange(len(factors_BD) + 1, device=rows_P.device))
+        scores_P = products_at(factors_BD, weight_ID.contiguous(), offsets, places_P)
+        return scores_P if bias_I is None else scores_P + bias_I[places_P]
 
     def _users_per_dense_block(self) -> int:
         return max(1, BLOCK_SCORES // self._num_items)
@@ -132,6 +211,37 @@ class ModelScorer:
                 f"user id {users.max()} is outside this model's {self._num_users} users, which it looks up by row; "
                 "use an autoencoder for users that were not in the training data"
             )
+
+
+@dataclass(frozen=True, eq=False)
+class _Choice:
+    """Which items a user can get.
+
+    Attributes:
+        exclude_seen: leave out those of the user's interactions.
+        items: int64 ``[I]``, ascending: the only ones; None: all.
+    """
+
+    exclude_seen: bool
+    items: Tensor | None
+
+    def to_leave_out(self, rows: SparseRows) -> SparseRows | None:
+        """Returns the interactions to leave out, by their place among the items; None: there are none."""
+        if not self.exclude_seen or self.items is None:
+            return rows if self.exclude_seen else None
+        places_N = torch.full((rows.num_cols,), -1, device=self.items.device)
+        places_N[self.items] = torch.arange(len(self.items), device=self.items.device)
+        places_Z = places_N[rows.cols]
+        is_there_Z = places_Z >= 0
+        counts = F.pad(is_there_Z.cumsum(0), (1, 0))
+        return SparseRows(counts[rows.offsets], places_Z[is_there_Z], rows.values[is_there_Z], len(self.items))
+
+    def as_catalogue_ids(self, places_BK: Tensor, scores_BK: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the items at these places, -1 where the place is."""
+        if self.items is None:
+            return places_BK, scores_BK
+        ids_BK = self.items[places_BK.clamp_min(0)].masked_fill_(places_BK < 0, -1)
+        return ids_BK, scores_BK
 
 
 @contextlib.contextmanager

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from scipy import sparse
 from torch import Tensor, nn
 
@@ -85,6 +88,21 @@ class AlternatingLeastSquares:
         self._items.improve(self._users.table_RD)
 
     @torch.no_grad()
+    def solve_again(self, users: npt.NDArray[np.int64], items: npt.NDArray[np.int64], *, steps: int) -> None:
+        """Solves for some users and then for some items; all others stay as they are.
+
+        Args:
+            users: rows of the table, each once.
+            items: likewise.
+            steps: of conjugate gradients for each.
+        """
+        for side, others, rows in ((self._users, self._items, users), (self._items, self._users, items)):
+            chosen = torch.from_numpy(rows).to(side.table_RD.device)
+            part = side.part(chosen)
+            part.improve(others.table_RD, steps)
+            side.table_RD[chosen] = part.table_RD
+
+    @torch.no_grad()
     def objective(self) -> float:
         """Returns what sweeps lower, summed over users."""
         users, items = self._users, self._items
@@ -104,7 +122,7 @@ class _Side:
     weights_Z: Tensor
     penalties_R: Tensor
 
-    def improve(self, others_OD: Tensor) -> None:
+    def improve(self, others_OD: Tensor, steps: int = STEPS) -> None:
         """Goes some steps towards the best factors for those of the other side."""
         gram_DD = others_OD.T @ others_OD
         for start in range(0, self.rows.num_rows, USERS_AT_ONCE):
@@ -117,8 +135,17 @@ class _Side:
                 self.rows.cut(block.start, block.stop),
                 weights_Z=self.weights_Z[first:last],
                 penalties_B=self.penalties_R[block],
-                steps=min(STEPS, self.table_RD.shape[1]),
+                steps=min(steps, self.table_RD.shape[1]),
             )
+
+    def part(self, rows: Tensor) -> _Side:
+        """Returns some rows (int64), their factors in memory of their own."""
+        counts = self.rows.offsets.diff()[rows]
+        offsets = F.pad(counts.cumsum(0), (1, 0))
+        first_Z = torch.repeat_interleave(self.rows.offsets[rows] - offsets[:-1], counts)
+        entries = first_Z + torch.arange(len(first_Z), device=rows.device)
+        taken = SparseRows(offsets, self.rows.cols[entries], self.rows.values[entries], self.rows.num_cols)
+        return _Side(self.table_RD[rows], taken, self.weights_Z[entries], self.penalties_R[rows])
 
     def penalty(self) -> Tensor:
         """Returns the penalties times the squared factors."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
@@ -20,10 +20,10 @@ from recoder.nn.base import FactorizationModel
 from recoder.recommender.inference import InferenceRecommender
 from recoder.recommender.scoring import BLOCK_SCORES, ModelScorer, evaluation_mode
 from recoder.training.config import TrainConfig
-from recoder.training.events import Callback, EpochReport
+from recoder.training.events import Callback, EpochReport, TrainingRun
 from recoder.training.history import History
 from recoder.training.step import BatchLoss
-from recoder.training.stopping import Best, StopsEarly
+from recoder.training.stopping import Best, GivesBestBack, StopsEarly
 
 __all__ = ["Checkpoints", "ProgressBar", "Recorder", "Validation", "make_callbacks"]
 
@@ -33,15 +33,16 @@ _log = logging.getLogger("recoder.training")
 class ProgressBar(Callback):
     """A bar over all steps of the run; on a terminal or in a notebook only."""
 
-    def __init__(self, num_epochs: int) -> None:
-        self._num_epochs = num_epochs
+    def __init__(self) -> None:
+        self._num_epochs = 0
         self._bar: tqdm[None] | None = None
 
-    def on_train_start(self, first_step: int, num_steps: int) -> None:
+    def on_train_start(self, run: TrainingRun) -> None:
         """Shows the bar."""
+        self._num_epochs = run.num_epochs
         # None asks tqdm to stay quiet where there is no terminal; a notebook is none, but draws the bar itself
         quiet = False if "ipykernel" in sys.modules else None
-        self._bar = tqdm(total=num_steps, initial=first_step, desc="training", unit="step", disable=quiet)
+        self._bar = tqdm(total=run.num_steps, initial=run.first_step, desc="training", unit="step", disable=quiet)
 
     def on_step_end(self) -> None:
         """Moves the bar on."""
@@ -55,7 +56,7 @@ class ProgressBar(Callback):
             shown = {"loss": report.loss, **report.metrics}
             self._bar.set_postfix({name: f"{value:.4g}" for name, value in shown.items()})
 
-    def on_train_end(self) -> None:
+    def on_train_end(self, error: BaseException | None) -> None:
         """Closes the bar."""
         if self._bar is not None:
             self._bar.close()
@@ -163,14 +164,21 @@ def make_callbacks(
     device: torch.device,
     *,
     best: Best | None = None,
+    of_user: Sequence[Callback] = (),
 ) -> list[Callback]:
-    """Returns the callbacks of a run, in the order in which an epoch's report passes through them."""
+    """Returns the callbacks of a run, in the order in which an epoch's report passes through them.
+
+    Those of the user come when it is validated and judged, and before it is recorded, so that what they add is kept.
+    """
+    rule, best = config.early_stopping, best or Best()
     callbacks: list[Callback] = []
     if validation is not None:
         callbacks.append(Validation(validation, model, loss, scorer, config, device))
-    callbacks += [ProgressBar(config.num_epochs), Recorder(history)]
-    if config.early_stopping is not None:
-        callbacks.append(StopsEarly(config.early_stopping, best or Best(), model, history))
+    if rule is not None:
+        callbacks.append(StopsEarly(rule, best, model))
+    callbacks += [*of_user, ProgressBar(), Recorder(history)]
+    if rule is not None:
+        callbacks.append(GivesBestBack(rule, best, model, history))
     prefix = config.model_checkpoint_prefix
     if prefix is not None:
         callbacks.append(Checkpoints(lambda: save_state(prefix), config.checkpoint_freq))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from recoder.errors import EmptyDataError, MissingDependencyError
 from recoder.metrics.per_metric import margin_text
+from recoder.training.history_html import history_html
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,7 +29,7 @@ class EpochRecord:
         seconds: duration of the training steps.
         val_loss: loss on the validation data over the whole catalogue, mean per user; None without such data.
         metrics: name of a metric to its mean over the validation users; empty where it was not evaluated.
-        metric_errors: name of a metric to the standard error of that mean.
+        metric_errors: name of a metric to the standard error of that mean, where it has one.
     """
 
     epoch: int
@@ -39,6 +40,10 @@ class EpochRecord:
     metrics: dict[str, float] = field(default_factory=dict)
     metric_errors: dict[str, float] = field(default_factory=dict)
 
+    def error_of(self, metric: str) -> float:
+        """Returns the standard error of a metric's mean; NaN where none is known."""
+        return self.metric_errors.get(metric, math.nan)
+
     def __str__(self) -> str:
         parts = [f"epoch {self.epoch}"]
         if not math.isnan(self.loss):  # as for a model that takes no steps
@@ -46,7 +51,7 @@ class EpochRecord:
         if self.val_loss is not None:
             parts.append(f"val_loss {self.val_loss:.4f}")
         for name, mean in self.metrics.items():
-            parts.append(f"{name} {mean:.4f} {margin_text(self.metric_errors[name])}".rstrip())
+            parts.append(f"{name} {mean:.4f} {margin_text(self.error_of(name))}".rstrip())
         return ", ".join([*parts, f"lr {self.lr:.3g}", f"{self.seconds:.1f} s"])
 
 
@@ -80,6 +85,9 @@ class History(Sequence[EpochRecord]):
         if self.best_epoch is not None:
             lines.append(f"the model has the weights of epoch {self.best_epoch}")
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return history_html(self)
 
     def to_json(self) -> list[dict[str, Any]]:
         """Returns the epochs as JSON values; a number that is not finite becomes None."""
@@ -139,7 +147,7 @@ class History(Sequence[EpochRecord]):
             evaluated = [r for r in self if name in r.metrics]
             epochs = [r.epoch for r in evaluated]
             means = [r.metrics[name] for r in evaluated]
-            errors = [r.metric_errors[name] for r in evaluated]
+            errors = [r.error_of(name) for r in evaluated]
             (line,) = axis.plot(epochs, means, marker=".", label=name)
             low = [m - e for m, e in zip(means, errors, strict=True)]
             high = [m + e for m, e in zip(means, errors, strict=True)]

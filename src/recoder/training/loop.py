@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, islice, repeat
 
@@ -23,10 +23,11 @@ from recoder.nn.noise import seed_step
 from recoder.training.alternating import AlternatingLeastSquares
 from recoder.training.config import TrainConfig
 from recoder.training.devices import has_idle_core
-from recoder.training.events import Callback, EpochReport
+from recoder.training.events import EpochReport
 from recoder.training.interrupts import finish_step_on_interrupt
 from recoder.training.optimizers import ModelOptimizer
 from recoder.training.plan import Plan
+from recoder.training.relay import Relay
 from recoder.training.step import BatchLoss
 
 __all__ = ["Progress", "alternate", "solve", "train_epochs"]
@@ -53,7 +54,7 @@ def train_epochs(
     loader: RecommendationDataLoader,
     config: TrainConfig,
     progress: Progress,
-    callbacks: Sequence[Callback],
+    relay: Relay,
     *,
     seed: int,
     device: torch.device,
@@ -71,18 +72,16 @@ def train_epochs(
     """
     plan = Plan(model, config.iters_per_epoch or len(loader))
     steps_per_epoch = plan.num_steps
+    done = progress.epoch * steps_per_epoch + progress.step
     model.train()
     with (
         plan,
         optimizer.row_gradients(),
         _own_random_state(model, device),
         finish_step_on_interrupt() as raise_if_interrupted,
-        _events(callbacks),
+        relay.run(done, config.num_epochs * steps_per_epoch),
     ):
         batch_loss = BatchLoss(model, loss, dtype, lowered_by=lowered_by)
-        done = progress.epoch * steps_per_epoch + progress.step
-        for callback in callbacks:
-            callback.on_train_start(done, config.num_epochs * steps_per_epoch)
         for epoch in range(progress.epoch + 1, config.num_epochs + 1):
             started = time.perf_counter()
             first_step = (epoch - 1) * steps_per_epoch
@@ -100,8 +99,7 @@ def train_epochs(
                     total += step_loss * len(interactions)
                     progress.num_users += len(interactions)
                     progress.step += 1
-                    for callback in callbacks:
-                        callback.on_step_end()
+                    relay.step_end()
                     raise_if_interrupted()
             finally:
                 # the one wait for the device in an epoch; whatever ends the steps, the loss of those done is known
@@ -110,7 +108,7 @@ def train_epochs(
             lr = config.lr_at(first_step + steps_per_epoch - 1, steps_per_epoch)
             report = EpochReport(epoch, epoch == config.num_epochs, loss_value, lr, time.perf_counter() - started)
             _check_finite(report, "a lower lr")
-            _end_epoch(report, progress, callbacks)
+            _end_epoch(report, progress, relay)
             raise_if_interrupted()
             if report.is_last:  # a callback may have said so
                 break
@@ -121,21 +119,18 @@ def solve(
     dataset: RecommendationDataset,
     config: TrainConfig,
     progress: Progress,
-    callbacks: Sequence[Callback],
+    relay: Relay,
 ) -> None:
     """Trains a model that does not learn by steps: all at once, as the run's last epoch."""
-    started = time.perf_counter()
     model.eval()
-    with torch.no_grad():
-        model.solve(dataset.interactions_matrix)
-    seconds = time.perf_counter() - started
-    report = EpochReport(config.num_epochs, is_last=True, loss=math.nan, lr=config.lr, seconds=seconds)
-    with _events(callbacks):
-        for callback in callbacks:
-            callback.on_train_start(0, 1)
-        for callback in callbacks:
-            callback.on_step_end()
-        _end_epoch(report, progress, callbacks)
+    with relay.run(0, 1):
+        started = time.perf_counter()
+        with torch.no_grad():
+            model.solve(dataset.interactions_matrix)
+        seconds = time.perf_counter() - started
+        relay.step_end()
+        report = EpochReport(config.num_epochs, is_last=True, loss=math.nan, lr=config.lr, seconds=seconds)
+        _end_epoch(report, progress, relay)
 
 
 def alternate(
@@ -143,7 +138,7 @@ def alternate(
     sweeps: AlternatingLeastSquares,
     config: TrainConfig,
     progress: Progress,
-    callbacks: Sequence[Callback],
+    relay: Relay,
 ) -> None:
     """Trains by sweeps over all users and items, one an epoch and its only step; an interrupt lets it finish.
 
@@ -151,34 +146,30 @@ def alternate(
         DivergedError: if the objective is not finite.
     """
     model.eval()
-    with finish_step_on_interrupt() as raise_if_interrupted, _events(callbacks):
-        for callback in callbacks:
-            callback.on_train_start(progress.epoch + progress.step, config.num_epochs)
+    done = progress.epoch + progress.step
+    with finish_step_on_interrupt() as raise_if_interrupted, relay.run(done, config.num_epochs):
         for epoch in range(progress.epoch + 1, config.num_epochs + 1):
             started = time.perf_counter()
             if not progress.step:
                 sweeps.sweep()
                 progress.step, progress.num_users = 1, sweeps.num_users
                 progress.loss_sum = sweeps.objective()
-                for callback in callbacks:
-                    callback.on_step_end()
+                relay.step_end()
                 raise_if_interrupted()
             loss_value = progress.loss_sum / progress.num_users
             report = EpochReport(epoch, epoch == config.num_epochs, loss_value, 0.0, time.perf_counter() - started)
             _check_finite(report, "a larger weight_decay or a smaller confidence")
-            _end_epoch(report, progress, callbacks)
+            _end_epoch(report, progress, relay)
             raise_if_interrupted()
             if report.is_last:  # a callback may have said so
                 break
 
 
-def _end_epoch(report: EpochReport, progress: Progress, callbacks: Sequence[Callback]) -> None:
+def _end_epoch(report: EpochReport, progress: Progress, relay: Relay) -> None:
     """Tells the callbacks, and counts the epoch in between: a run that is stopped in validation validates once more."""
-    for callback in callbacks:
-        callback.on_epoch_end(report)
+    relay.epoch_end(report)
     progress.epoch, progress.step, progress.loss_sum, progress.num_users = report.epoch, 0, 0.0, 0
-    for callback in callbacks:
-        callback.on_checkpoint(report)
+    relay.checkpoint(report)
 
 
 def _epoch_batches(loader: RecommendationDataLoader, epoch: int, skip: int, plan: Plan) -> Iterator[Pair]:
@@ -233,12 +224,3 @@ def _own_random_state(model: nn.Module, device: torch.device) -> Iterator[None]:
             seed_step(model, None)
             # scoring finds it so, and never changes it: predictions may run in several threads
             model.eval()
-
-
-@contextlib.contextmanager
-def _events(callbacks: Sequence[Callback]) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        for callback in callbacks:
-            callback.on_train_end()

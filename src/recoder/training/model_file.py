@@ -2,7 +2,8 @@
 
 Layout, format version 1. Tensors: ``model/NAME`` for each tensor of the model's state; ``optimizer/NAME/KEY`` for each
 tensor of the optimizer's state of parameter NAME; ``best/NAME`` for the model's state after the best epoch of a run
-that may stop early; ids, titles and interactions as in ``file_sections``. Metadata: the key ``recoder`` holds JSON; see
+that may stop early; ``items/counts``: users of each item; ids, titles and interactions as in ``file_sections``.
+Metadata: the key ``recoder`` holds JSON; see
 ``ModelFile``. A tensor that stands under several names of the model is stored once, the other names are listed in
 ``aliases``.
 """
@@ -26,11 +27,20 @@ from recoder.errors import ConfigError, FileFormatError, FileWriteError
 from recoder.training.file_sections import pack_interactions, unpack_interactions
 from recoder.training.optimizers import OptimizerState
 
-__all__ = ["FORMAT_VERSION", "ModelFile", "check_json", "read_safetensors", "without_aliases", "write_model_file"]
+__all__ = [
+    "FORMAT_VERSION",
+    "ModelFile",
+    "check_json",
+    "is_json",
+    "read_safetensors",
+    "without_aliases",
+    "write_model_file",
+]
 
 FORMAT_VERSION = 1
 _METADATA_KEY = "recoder"
 _ABSENT = object()
+_ITEM_COUNTS = "items/counts"
 
 
 @dataclass(kw_only=True)
@@ -55,6 +65,8 @@ class ModelFile:
         best_weights: the model's state after that epoch; empty where it is that of ``weights``.
         interactions: the user's own ids and titles, if they are to be kept.
         with_histories: keep who interacted with what too.
+        about: what a ``recoder.FittedModel`` knows beside this, as JSON values; None in files of a ``Recoder``.
+        item_counts: int64 ``[N]``: users of each item, likewise.
     """
 
     model_class: str | None
@@ -74,6 +86,8 @@ class ModelFile:
     best_weights: dict[str, Tensor] = field(default_factory=dict, repr=False)
     interactions: Interactions | None = field(default=None, repr=False)
     with_histories: bool = False
+    about: dict[str, Any] | None = None
+    item_counts: Tensor | None = field(default=None, repr=False)
 
 
 _KINDS: dict[str, type | tuple[type, ...]] = {
@@ -110,8 +124,10 @@ def write_model_file(path: str | os.PathLike[str], content: ModelFile, *, versio
     if content.interactions is not None:
         tensors |= pack_interactions(content.interactions, histories=content.with_histories)
     described = {name: getattr(content, name) for name in _KINDS}
-    if content.early_stopping is not None:
-        described["early_stopping"] = content.early_stopping
+    if content.item_counts is not None:
+        tensors[_ITEM_COUNTS] = content.item_counts
+    optional = {"early_stopping": content.early_stopping, "about": content.about}
+    described |= {name: value for name, value in optional.items() if value is not None}
     metadata = {"format_version": FORMAT_VERSION, "recoder_version": version, "aliases": aliases, **described}
     with atomic_write(path) as temporary:
         try:
@@ -149,6 +165,8 @@ def read_safetensors(path: str | os.PathLike[str]) -> ModelFile:
         weights=_weights(path, tensors, metadata["aliases"]),
         optimizer=_optimizer_state(path, tensors),
         early_stopping=metadata.get("early_stopping"),
+        about=metadata.get("about"),
+        item_counts=tensors.get(_ITEM_COUNTS),
         best_weights=_section(tensors, "best/"),
         interactions=unpack_interactions(tensors),
         with_histories="histories/data" in tensors,
@@ -171,6 +189,14 @@ def check_json(name: str, value: Any) -> None:
     other_keys = [key for key in _keys(value) if not isinstance(key, str)]
     if other_keys:  # json would turn them into strings
         raise ConfigError(f"{name} holds the key {other_keys[0]!r}; {hint}")
+
+
+def is_json(value: Any) -> bool:
+    """Returns whether a value can be stored, and comes back as it is."""
+    try:
+        return bool(json.loads(json.dumps(value, allow_nan=False)) == value)
+    except (TypeError, ValueError, RecursionError):
+        return False
 
 
 def _keys(value: Any) -> Iterator[Any]:

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from recoder._checks import non_negative, whole_number
 from recoder.errors import ConfigError
 from recoder.metrics import Metric
-from recoder.training.events import Callback, EpochReport
-from recoder.training.history import History
+from recoder.training.events import Callback, EpochReport, TrainingRun
+from recoder.training.history import EpochRecord, History
 from recoder.training.model_file import without_aliases
 
-__all__ = ["Best", "EarlyStopping", "StopsEarly", "best_of"]
+__all__ = ["Best", "EarlyStopping", "GivesBestBack", "StopsEarly", "best_of", "epoch_value"]
 
 _log = logging.getLogger("recoder.training")
 
@@ -48,13 +48,18 @@ class EarlyStopping:
 
     def value_of(self, report: EpochReport) -> float | None:
         """Returns what the epoch is judged by, the higher the better; None if it was not evaluated."""
-        if self.metric is None:
-            return None if report.val_loss is None else -report.val_loss
-        return report.metrics.get(str(self.metric))
+        return epoch_value(None if self.metric is None else str(self.metric), report)
 
     def to_json(self) -> dict[str, Any]:
         """Returns the arguments as JSON values."""
         return asdict(self)
+
+
+def epoch_value(metric: str | None, epoch: EpochReport | EpochRecord) -> float | None:
+    """Returns an epoch's mean of a metric, or the negative validation loss for None; None if it was not evaluated."""
+    if metric is None:
+        return None if epoch.val_loss is None else -epoch.val_loss
+    return epoch.metrics.get(metric)
 
 
 @dataclass
@@ -107,14 +112,13 @@ class StopsEarly(Callback):
     Args:
         rule: when.
         best: the best epoch so far; it is changed in place, so that an interrupted run can go on.
-        model: gets the best weights when the run ends.
-        history: is told which epoch that was.
+        model: whose weights to keep.
     """
 
-    def __init__(self, rule: EarlyStopping, best: Best, model: nn.Module, history: History) -> None:
-        self._rule, self._best, self._model, self._history = rule, best, model, history
+    def __init__(self, rule: EarlyStopping, best: Best, model: nn.Module) -> None:
+        self._rule, self._best, self._model = rule, best, model
 
-    def on_train_start(self, first_step: int, num_steps: int) -> None:
+    def on_train_start(self, run: TrainingRun) -> None:
         """Keeps the weights of a run that ended, before it goes on."""
         if self._best.epoch and not self._best.weights:
             self._best.weights = _copied(self._model)
@@ -128,9 +132,35 @@ class StopsEarly(Callback):
                 best.weights = _copied(self._model)
             else:
                 best.misses += 1
-        if best.misses >= self._rule.patience and not report.is_last:
-            best.is_over = report.is_last = True
-        if report.is_last and best.epoch:
+        if best.misses >= self._rule.patience:
+            report.is_last = True
+
+
+class GivesBestBack(Callback):
+    """Gives the model the weights of the best epoch when the run ends; comes after all who want those of the last.
+
+    Args:
+        rule: by which it was the best.
+        best: what it was.
+        model: gets the weights.
+        history: is told which epoch that was.
+    """
+
+    def __init__(self, rule: EarlyStopping, best: Best, model: nn.Module, history: History) -> None:
+        self._rule, self._best, self._model, self._history = rule, best, model, history
+        self._num_epochs = 0
+
+    def on_train_start(self, run: TrainingRun) -> None:
+        """Learns which epoch would be the last."""
+        self._num_epochs = run.num_epochs
+
+    def on_checkpoint(self, report: EpochReport) -> None:
+        """Gives them back, where the epoch is the last."""
+        best = self._best
+        if not report.is_last:
+            return
+        best.is_over = report.epoch < self._num_epochs and best.misses >= self._rule.patience
+        if best.epoch:
             self._give_back(report)
 
     def _give_back(self, report: EpochReport) -> None:

@@ -116,9 +116,9 @@ def small(times=(1, 2, 3, 4)):
 def test_titles_and_weights_stay_beside_their_items():
     split = leave_last_out(small((2, 1, 2, 1)))
     assert split.train.titles == ("y", "z")
-    matrix, dataset = split
-    assert matrix is split.train.matrix
-    assert dataset is split.test.dataset
+    train, test = split
+    assert train is split.train
+    assert test is split.test
 
 
 def test_ties_go_to_the_later_column():

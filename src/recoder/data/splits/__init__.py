@@ -3,6 +3,7 @@
 Every draw is a pure function of the seed, the interactions and the arguments. Sizes: U users, Z interactions.
 """
 
+from recoder.data.splits.by_name import split_by_name
 from recoder.data.splits.by_time import global_time, leave_last_out
 from recoder.data.splits.random import random_holdout
 from recoder.data.splits.results import HeldOut, HoldoutSplit, StrongSplit
@@ -15,5 +16,6 @@ __all__ = [
     "global_time",
     "leave_last_out",
     "random_holdout",
+    "split_by_name",
     "strong_generalization",
 ]

@@ -117,7 +117,7 @@ def holdout(
     counts |= sizes(train, interactions, num_users=len(users), num_interactions=train.matrix.nnz + target.nnz)
     return HoldoutSplit(
         train=train,
-        test=HeldOut(RecommendationDataset(train.matrix, target), train.user_ids),
+        test=HeldOut(RecommendationDataset(train.matrix, target), train.user_ids, train.item_ids),
         protocol=Protocol(dict(made_by) | counts),
     )
 

@@ -58,7 +58,7 @@ def random_holdout(interactions: Interactions, *, fraction: float = 0.2, seed: i
     everything = sizes(train, interactions, num_users=train.num_users, num_interactions=int(matrix.nnz))
     return HoldoutSplit(
         train=train,
-        test=HeldOut(RecommendationDataset(train.matrix, target), train.user_ids),
+        test=HeldOut(RecommendationDataset(train.matrix, target), train.user_ids, train.item_ids),
         protocol=Protocol(protocol | everything),
     )
 

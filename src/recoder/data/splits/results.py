@@ -6,9 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from scipy import sparse
+
 from recoder.data.datasets import RecommendationDataset
 from recoder.data.id_map import IdMap
 from recoder.data.interactions import Interactions
+from recoder.data.summaries import split_html
 
 __all__ = ["HeldOut", "HoldoutSplit", "JsonValue", "Protocol", "StrongSplit", "sizes"]
 
@@ -49,15 +52,25 @@ class HeldOut:
     Attributes:
         dataset: their history as input and what is to be found as target, over the training catalogue.
         user_ids: the raw ids of its rows.
+        item_ids: the raw ids of its columns.
     """
 
     dataset: RecommendationDataset
     user_ids: IdMap
+    item_ids: IdMap
+
+    def _repr_html_(self) -> str:
+        return split_html({"held out": self._matrices()})
+
+    def _matrices(self) -> tuple[sparse.csr_matrix, sparse.csr_matrix | None]:
+        return self.dataset.interactions_matrix, self.dataset.target_interactions_matrix
 
 
 @dataclass(frozen=True)
 class StrongSplit:
     """Training users, and users to validate and to test with; no user is in two of them.
+
+    It unpacks: ``train, valid, test = strong_generalization(...)``.
 
     Attributes:
         train: all the interactions of the training users; its items are the catalogue of the other two.
@@ -71,12 +84,19 @@ class StrongSplit:
     test: HeldOut
     protocol: Mapping[str, JsonValue]
 
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.train, self.valid, self.test))
+
+    def _repr_html_(self) -> str:
+        held_out = {"valid": self.valid._matrices(), "test": self.test._matrices()}
+        return split_html({"train": (self.train.matrix, None), **held_out}, self.protocol)
+
 
 @dataclass(frozen=True)
 class HoldoutSplit:
     """A part of the users' interactions to train on, and another one to judge by; the users are the same.
 
-    It unpacks into the training matrix and the data set: ``matrix, dataset = random_holdout(...)``.
+    It unpacks: ``train, test = random_holdout(...)``.
 
     Attributes:
         train: what a model learns from.
@@ -89,7 +109,10 @@ class HoldoutSplit:
     protocol: Mapping[str, JsonValue]
 
     def __iter__(self) -> Iterator[Any]:
-        return iter((self.train.matrix, self.test.dataset))
+        return iter((self.train, self.test))
+
+    def _repr_html_(self) -> str:
+        return split_html({"train": (self.train.matrix, None), "test": self.test._matrices()}, self.protocol)
 
 
 def sizes(train: Interactions, given: Interactions, *, num_users: int, num_interactions: int) -> dict[str, int]:

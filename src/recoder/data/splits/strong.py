@@ -9,6 +9,7 @@ from scipy import sparse
 from recoder._checks import whole_number
 from recoder._random import derive_seed
 from recoder.data.datasets import RecommendationDataset
+from recoder.data.id_map import IdMap
 from recoder.data.interactions import Interactions
 from recoder.data.matrices import keep_entries
 from recoder.data.splits.arguments import checked_fraction, checked_interactions, number_of_users
@@ -65,7 +66,9 @@ def strong_generalization(
     train = interactions.select_users(train_rows).select_items(seen_items)
     rows = {"valid": np.sort(held[:num_valid]), "test": np.sort(held[num_valid:])}
     parts = {
-        name: _hold_out(interactions, rows[name], seen_items, fold_in, derive_seed(seed, f"split/{name}"))
+        name: _hold_out(
+            interactions, rows[name], train.item_ids, seen_items, fold_in, derive_seed(seed, f"split/{name}")
+        )
         for name in rows
     }
     protocol: dict[str, str | int | float | None] = {
@@ -111,8 +114,10 @@ def _count(matrix: sparse.csr_matrix, is_counted_N: npt.NDArray[np.bool_]) -> Ro
     return np.diff(marks_Z[matrix.indptr])
 
 
-def _hold_out(interactions: Interactions, rows: Rows, items: Rows, fold_in: float, seed: int) -> HeldOut:
+def _hold_out(
+    interactions: Interactions, rows: Rows, item_ids: IdMap, items: Rows, fold_in: float, seed: int
+) -> HeldOut:
     matrix = interactions.matrix[rows][:, items]
     is_history_Z = kept_at_random(matrix, fold_in, seed)
     history, target = keep_entries(matrix, is_history_Z), keep_entries(matrix, ~is_history_Z)
-    return HeldOut(RecommendationDataset(history, target), interactions.select_users(rows).user_ids)
+    return HeldOut(RecommendationDataset(history, target), interactions.select_users(rows).user_ids, item_ids)

@@ -1,0 +1,142 @@
+"""A fitted model in a file, and back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from scipy import sparse
+
+from recoder import __version__
+from recoder._checks import path_text
+from recoder._files import check_writable
+from recoder.api.about import About
+from recoder.data import IdMap, Interactions
+from recoder.errors import ConfigError, FileFormatError, NotInitializedError
+from recoder.model import Recoder
+from recoder.nn import (
+    EASE,
+    ELSA,
+    DynamicAutoencoder,
+    FactorizationModel,
+    MatrixFactorization,
+    MultVAE,
+    Popularity,
+    RecVAE,
+)
+from recoder.training.model_file import ModelFile, check_json, write_model_file
+from recoder.training.restore import read_model_file
+
+if TYPE_CHECKING:
+    from recoder.api.fitted import FittedModel
+
+__all__ = ["load", "save"]
+
+_MAKERS: Mapping[str, Callable[..., FactorizationModel]] = {
+    made.__name__: made for made in (EASE, ELSA, DynamicAutoencoder, MatrixFactorization, MultVAE, Popularity, RecVAE)
+}
+_NEEDED: Mapping[str, Mapping[str, Any]] = {"MatrixFactorization": {"embedding_size": 1}}
+"""Arguments that a constructor cannot do without; a file brings the true ones."""
+
+
+def save(fitted: FittedModel, path: str | os.PathLike[str], *, interactions: bool) -> str:
+    """Writes a file and returns its path; see ``FittedModel.save``."""
+    path = path_text("path", path)
+    check_writable(path)
+    if interactions and not fitted.has_histories:
+        raise NotInitializedError(
+            "interactions=True, but this model was loaded from a file without histories: there are none to keep"
+        )
+    kept = fitted.interactions
+    if not interactions and fitted.recoder.model.folds_in_users:
+        # without a history nobody can be looked up
+        nobody = sparse.csr_matrix(np.zeros((0, kept.num_items), np.float32))
+        kept = Interactions(nobody, IdMap([]), kept.item_ids, kept.titles)
+    content = fitted.recoder.file_content(interactions=kept, histories=interactions)
+    check_json("about.more", fitted.about.more)
+    content.about = fitted.about.to_json()
+    content.item_counts = torch.from_numpy(fitted.item_counts)
+    write_model_file(path, content, version=__version__)
+    return path
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    model: FactorizationModel | None = None,
+    loss: torch.nn.Module | None = None,
+    device: str | torch.device | None = None,
+    library: str | None = None,
+) -> FittedModel:
+    """Returns the model of a file that ``FittedModel.save`` wrote, or ``Recoder.save_state`` with interactions.
+
+    Args:
+        path: the file.
+        model: for a model of a class of your own: an object of that class.
+        loss: for one that was trained with a module as its loss: that module, to train it further.
+        device: where to score, as in ``Recoder``.
+        library: of data frames to answer in, such as ``"pandas"``. None: what the training data came in.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        FileFormatError: if it is no model file, is damaged or of a newer format, or holds no ids.
+        UnsafeFileError: if it asks for code to be run; nothing of it is run.
+        ConfigError: if it holds a model of another class than the library's and ``model`` is None, or ``library`` is
+            unknown.
+    """
+    from recoder.api.fitted import FittedModel  # which saves itself by this module
+
+    path = path_text("path", path)
+    content = read_model_file(path)
+    if content.interactions is None:
+        raise FileFormatError(
+            f"{path} holds no ids, so answers could not name items; load it with Recoder.init_from_model_file, or "
+            "save it again with interactions=..."
+        )
+    try:
+        about = About() if content.about is None else About.from_json(content.about)
+        recoder = Recoder(
+            _new_model(path, content, about) if model is None else model,
+            optimizer_type=content.optimizer_type,
+            loss=loss if content.loss is None and loss is not None else content.loss or "mse",
+            loss_params=content.loss_params if content.loss is not None else None,
+            device=device,
+            precision=about.recoder.get("precision", "fp32"),
+        )
+    except (TypeError, ValueError) as error:
+        if isinstance(error, ConfigError) and content.model_class not in _MAKERS:
+            raise
+        raise FileFormatError(f"the description of the model in {path} cannot be read ({error}); damaged") from error
+    recoder.take_over(path, content)
+    interactions = _of_library(content.interactions, library or about.library)
+    about.library = interactions.library
+    counts = None if content.with_histories else _counts(path, content, interactions)
+    return FittedModel(recoder, interactions, about, item_counts=counts)
+
+
+def _new_model(path: str, content: ModelFile, about: About) -> FactorizationModel:
+    name = content.model_class or ""
+    if name not in _MAKERS:
+        raise ConfigError(
+            f"{path} holds a {name or 'model of a class it does not name'}, which is none of the library's; pass "
+            f"model=, an object of that class"
+        )
+    return _MAKERS[name](**{**_NEEDED.get(name, {}), **about.model})
+
+
+def _of_library(interactions: Interactions, library: str) -> Interactions:
+    return Interactions(
+        interactions.matrix, interactions.user_ids, interactions.item_ids, interactions.titles, library=library
+    )
+
+
+def _counts(path: str, content: ModelFile, interactions: Interactions) -> np.ndarray[Any, np.dtype[np.int64]]:
+    if content.item_counts is None:
+        return np.zeros(interactions.num_items, np.int64)
+    counts = content.item_counts.numpy()
+    if counts.shape != (interactions.num_items,) or counts.dtype != np.int64 or (counts < 0).any():
+        raise FileFormatError(f"the counts of users in {path} are not one for each item; it was damaged")
+    return counts

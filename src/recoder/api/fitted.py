@@ -1,0 +1,400 @@
+"""``FittedModel``: a trained model that speaks the user's own ids.
+
+Sizes: B users, N items, K recommendations, P pairs, H items of a history.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from recoder._checks import whole_number
+from recoder.api import files
+from recoder.api.about import About
+from recoder.api.asking import Asked, chosen_items, from_histories, known_rows, of_known_users, raw_list
+from recoder.api.explaining import score_drops
+from recoder.api.judging import DEFAULT_METRICS, aligned
+from recoder.api.neighbours import similar_items, similar_users
+from recoder.api.updating import forgotten, updated
+from recoder.data import HeldOut, IdMap, Interactions, UsersInteractions
+from recoder.data.native_frames import make_frame
+from recoder.errors import ConfigError, ShapeError
+from recoder.metrics import EvaluationResult, Metric, RecommenderEvaluator
+from recoder.model import Recoder
+from recoder.nn import Popularity
+from recoder.recommender.inference import InferenceRecommender
+
+__all__ = ["FittedModel"]
+
+
+class FittedModel:
+    """A trained model with the ids of its users and items: what ``recoder.fit`` and ``recoder.load`` return.
+
+    Answers are data frames of the library that the training data came in; after ``load`` of the same, or pyarrow
+    tables where it is not installed. Questions are lists of the user's own ids, or columns of data frames.
+
+    Args:
+        recoder: what was trained.
+        interactions: ids and titles of its users and items, and who interacted with what.
+        about: what is known of it beside that.
+        item_counts: int64 ``[N]``: users of each item in training. None: those of ``interactions``, which then holds
+            histories.
+
+    Attributes:
+        recoder: the ``recoder.model.Recoder``; all of its methods can be used.
+        interactions: as given; without any interactions where ``has_histories`` is False.
+        about: as given.
+        has_histories: whether it knows what its users interacted with.
+    """
+
+    def __init__(
+        self,
+        recoder: Recoder,
+        interactions: Interactions,
+        about: About,
+        *,
+        item_counts: npt.NDArray[np.int64] | None = None,
+    ) -> None:
+        self.recoder = recoder
+        self.interactions = interactions
+        self.about = about
+        self.has_histories = item_counts is None
+        counts = interactions.matrix.getnnz(axis=0) if item_counts is None else item_counts
+        self._item_counts: npt.NDArray[np.int64] = np.asarray(counts, dtype=np.int64)
+
+    @property
+    def item_ids(self) -> IdMap:
+        """The ids of the catalogue's items."""
+        return self.interactions.item_ids
+
+    def recommend(
+        self,
+        users: Any = None,
+        k: int = 10,
+        *,
+        histories: Any = None,
+        exclude_seen: bool = True,
+        exclude: Any = None,
+        candidates: Any = None,
+        titles: bool = False,
+        unknown: str = "error",
+    ) -> Any:
+        """Returns the best items of each user: a data frame ``user_id, item_id, score, rank``, best first.
+
+        A user gets fewer than ``k`` where fewer are left. Users without any history, whom a model that folds users in
+        knows nothing about, get the most popular items, scored by the share of training users who have them.
+
+        Args:
+            users: ids of users in training; None, without ``histories``: all of them.
+            k: the length of the lists, at least 1.
+            histories: instead of ``users``, what somebody interacted with: a list of histories, each a list of item ids
+                or a dict from item id to weight, for users 0, 1, ...; or a dict from your own user ids to such; or
+                ``Interactions``.
+            exclude_seen: leave out what is in a user's history.
+            exclude: ids of items to leave out for everyone.
+            candidates: ids of the only items to recommend.
+            titles: add a column ``title``.
+            unknown: what to do with ids that are not known: ``"error"``, or ``"drop"`` them.
+
+        Raises:
+            ConfigError: if both ``users`` and ``histories`` are given, ``k`` is below 1, or the model cannot score
+                users who were not in training.
+            NotInitializedError: for ``users``, if the model's file holds no histories.
+            UnknownIdError, EmptyDataError, DataTypeError: for ids that are not known, no ids, or other things.
+        """
+        k = whole_number("k", k, 1)
+        asked = self._asked(
+            users, histories, unknown, needs_histories=exclude_seen or self.recoder.model.folds_in_users
+        )
+        items = chosen_items(self.item_ids, candidates=candidates, exclude=exclude, unknown=unknown)
+        ids_BK, scores_BK = self.recoder.scorer().best(asked.users, k, exclude_seen=exclude_seen, items=items)
+        if self.recoder.model.folds_in_users and not isinstance(self.recoder.model, Popularity):
+            self._fill_from_popularity(asked.users, items, ids_BK, scores_BK)
+        return self._ranking("user_id", asked.user_ids, "item_id", ids_BK, scores_BK, of_items=True, titles=titles)
+
+    def score(self, users: Any, items: Any) -> Any:
+        """Returns the scores of pairs: a data frame ``user_id, item_id, score``, in the order of the lists.
+
+        Args:
+            users: ids of users in training, ``[P]``.
+            items: ids of items, ``[P]``.
+
+        Raises:
+            ShapeError: if they are not equally many.
+            NotInitializedError, UnknownIdError, EmptyDataError, DataTypeError: as ``recommend``.
+        """
+        listed, of_items = raw_list("users", users), raw_list("items", items)
+        if len(listed) != len(of_items):
+            raise ShapeError(f"there are {len(listed)} users and {len(of_items)} items; pass one item for each user")
+        needs_histories = self.recoder.model.folds_in_users
+        asked = of_known_users(
+            listed, self.interactions, self.has_histories, needs_histories=needs_histories, unknown="error"
+        )
+        cols_P = known_rows(self.item_ids, of_items, "items", "error")
+        distinct, rows_P = np.unique(asked.users.users, return_inverse=True)
+        scores_P = self._pair_scores(UsersInteractions(distinct, self.interactions.matrix[distinct]), rows_P, cols_P)
+        columns = {"user_id": asked.user_ids, "item_id": self.item_ids.ids.take(pa.array(cols_P)), "score": scores_P}
+        return make_frame(columns, self.about.library)
+
+    def similar_items(
+        self, items: Any, k: int = 10, *, candidates: Any = None, titles: bool = False, unknown: str = "error"
+    ) -> Any:
+        """Returns the items most similar to each: a data frame ``item_id, similar_item_id, score, rank``.
+
+        The score is the cosine of the items' factors; for a model without them, such as EASE, the score that the
+        similar item has for a user whose only interaction is the item.
+
+        Args:
+            items: ids.
+            k: the length of the lists, at least 1.
+            candidates: ids of the only items to choose from.
+            titles: add a column ``title``, of the similar item.
+            unknown: ``"error"`` or ``"drop"`` ids that are not known.
+
+        Raises:
+            ConfigError: if ``k`` is below 1, or all items of the model are alike.
+            UnknownIdError, EmptyDataError, DataTypeError: as ``recommend``.
+        """
+        k = whole_number("k", k, 1)
+        cols_Q = known_rows(self.item_ids, items, "items", unknown)
+        choice = chosen_items(self.item_ids, candidates=candidates, exclude=None, unknown=unknown)
+        ids_QK, scores_QK = similar_items(self.recoder, cols_Q, k, choice)
+        asked_ids = self.item_ids.ids.take(pa.array(cols_Q))
+        return self._ranking("item_id", asked_ids, "similar_item_id", ids_QK, scores_QK, of_items=True, titles=titles)
+
+    def similar_users(self, users: Any, k: int = 10, *, unknown: str = "error") -> Any:
+        """Returns the training users most similar to each: a data frame ``user_id, similar_user_id, score, rank``.
+
+        The score is the cosine of the users' factors; for a model without them, such as EASE, of their histories.
+
+        Args:
+            users: ids.
+            k: the length of the lists, at least 1.
+            unknown: ``"error"`` or ``"drop"`` ids that are not known.
+
+        Raises:
+            ConfigError: if ``k`` is below 1, or all users of the model are alike.
+            NotInitializedError, UnknownIdError, EmptyDataError, DataTypeError: as ``recommend``.
+        """
+        k = whole_number("k", k, 1)
+        needs = self.recoder.model.folds_in_users
+        everyone = of_known_users(None, self.interactions, self.has_histories, needs_histories=needs, unknown=unknown)
+        rows_Q = known_rows(self.interactions.user_ids, users, "users", unknown)
+        ids_QK, scores_QK = similar_users(self.recoder, everyone.users, rows_Q, k)
+        asked_ids = self.interactions.user_ids.ids.take(pa.array(rows_Q))
+        return self._ranking("user_id", asked_ids, "similar_user_id", ids_QK, scores_QK, of_items=False, titles=False)
+
+    def explain(self, user: Any = None, item: Any = None, *, history: Any = None, titles: bool = False) -> Any:
+        """Returns which items of a user's history speak for an item: ``item_id, score_drop, rank``, strongest first.
+
+        ``score_drop`` is by how much the item's score falls when the one interaction is left out of the history and
+        all others stay; below 0 where it speaks against the item.
+
+        Args:
+            user: id of a user in training.
+            item: id of the item.
+            history: instead of ``user``, a list of item ids, or a dict from item id to weight.
+            titles: add a column ``title``.
+
+        Raises:
+            ConfigError: if not just one of ``user`` and ``history`` is given, or the model looks users up, so that its
+                scores do not follow from histories.
+            EmptyDataError: if the history is empty.
+            NotInitializedError, UnknownIdError, DataTypeError: as ``recommend``.
+        """
+        if (user is None) == (history is None) or item is None:
+            raise ConfigError("explain takes an item, and either a user or a history")
+        if not self.recoder.model.folds_in_users:
+            raise ConfigError(
+                f"a {type(self.recoder.model).__name__} looks users up: their scores do not follow from histories; "
+                "train one with fold_in=True, or an autoencoder"
+            )
+        users, histories = (None if user is None else [user]), (None if history is None else [history])
+        asked = self._asked(users, histories, "error", needs_histories=True)
+        (col,) = self.item_ids.indices([item])
+        cols_H, drops_H = score_drops(self.recoder, asked.users, int(col))
+        columns = {"item_id": self.item_ids.ids.take(pa.array(cols_H)), "score_drop": drops_H}
+        if titles:
+            columns["title"] = self._titles(cols_H)
+        return make_frame({**columns, "rank": np.arange(1, len(cols_H) + 1)}, self.about.library)
+
+    def evaluate(
+        self, test: HeldOut | Interactions, metrics: Sequence[Metric] | None = None, *, k: int | None = None
+    ) -> EvaluationResult:
+        """Returns each metric's value for each user, whose means with standard errors are shown as a table.
+
+        Args:
+            test: held-out users, as from ``interactions.split``; or interactions of users in training, which are to be
+                found from the histories that are known.
+            metrics: None: ``Recall(20)``, ``Recall(50)`` and ``NDCG(100)``.
+            k: items to recommend to each user. None: as many as the metrics look at.
+
+        Raises:
+            ConfigError: if a metric looks beyond ``k``.
+            DataTypeError: if ``test`` is something else.
+            EmptyDataError: if no user has a target that is in the catalogue.
+            UnknownIdError: if users or items of the test's histories are not known.
+        """
+        chosen = DEFAULT_METRICS if metrics is None else tuple(metrics)
+        length = max((getattr(metric, "k", 1) for metric in chosen), default=1) if k is None else k
+        judged = aligned(test, self.interactions, has_histories=self.has_histories)
+        recommender = InferenceRecommender(self.recoder, whole_number("k", length, 1))
+        result = RecommenderEvaluator(recommender, chosen).evaluate(judged.dataset)
+        named = result.with_user_ids(IdMap(judged.user_ids.ids.take(pa.array(result.users))))
+        self.about.add_result(named)
+        return named
+
+    def partial_fit(self, new: Interactions, **settings: Any) -> FittedModel:
+        """Learns from new interactions, of users and items that are known or new, and returns itself.
+
+        A model that is trained by steps goes on from its parameters for half an epoch over all interactions, with a
+        third of the learning rate; one by least squares solves for the users and items that have new interactions; a
+        closed form is computed anew from all interactions, which is logged. New users and items come after those that
+        are known, and start as the mean of the most similar of these.
+
+        Args:
+            new: what came since.
+            settings: arguments of ``Recoder.train`` for this, such as ``num_epochs=2``.
+
+        Raises:
+            NotInitializedError: if the model's file holds no histories: what it learnt would be overwritten.
+            DataTypeError: if ``new`` are no ``Interactions``, or ids are of another type than those in training.
+            ConfigError: for settings that are unknown or out of range.
+            DivergedError and others: as ``Recoder.train``. The model then is as it was before.
+        """
+        self.recoder, self.interactions = updated(
+            self.recoder, self.interactions, new, self.about, has_histories=self.has_histories, settings=settings
+        )
+        self._recount()
+        return self
+
+    def forget(self, users: Any, *, unknown: str = "error") -> str:
+        """Drops users: their ids, their histories and their rows of factors. Returns what trained weights keep.
+
+        Args:
+            users: ids.
+            unknown: ``"error"`` or ``"drop"`` ids that are not known.
+
+        Raises:
+            EmptyDataError: if nobody would be left.
+            ConfigError: if the model looks users up in another way than a ``MatrixFactorization``.
+            UnknownIdError, DataTypeError: as ``recommend``.
+        """
+        rows = np.unique(known_rows(self.interactions.user_ids, users, "users", unknown))
+        self.recoder, self.interactions, said = forgotten(
+            self.recoder, self.interactions, rows, has_histories=self.has_histories
+        )
+        if self.has_histories:
+            self._recount()
+        return said
+
+    def save(self, path: str | os.PathLike[str], *, interactions: bool = False) -> str:
+        """Writes all that answers need to one file, and returns its path.
+
+        The file holds parameters, ids and titles of items, the recipe and the metrics. ``recoder.load`` needs no more.
+
+        Args:
+            path: the file; a previous one stays whole until the new one is.
+            interactions: keep the users' ids and histories too, so that ``users=`` can be answered and ``partial_fit``
+                works after loading. Think of privacy before you pass such a file on. Without them a model that looks
+                users up keeps their ids alone.
+
+        Raises:
+            NotInitializedError: if there are no histories to keep.
+            ConfigError, DivergedError, FileWriteError: as ``Recoder.save_state``.
+        """
+        return files.save(self, path, interactions=interactions)
+
+    @property
+    def item_counts(self) -> npt.NDArray[np.int64]:
+        """How many users of the training data have each item: int64 ``[N]``."""
+        return self._item_counts
+
+    def __repr__(self) -> str:
+        name = self.about.recipe or type(self.recoder.model).__name__
+        titles = "" if self.interactions.titles is None else " with titles"
+        histories = "with" if self.has_histories else "without"
+        return (
+            f"FittedModel({name}, {self.about.num_users} users, {len(self.item_ids)} items{titles}, "
+            f"{histories} histories)"
+        )
+
+    def _asked(self, users: Any, histories: Any, unknown: str, *, needs_histories: bool) -> Asked:
+        if histories is None:
+            return of_known_users(
+                users, self.interactions, self.has_histories, needs_histories=needs_histories, unknown=unknown
+            )
+        if users is not None:
+            raise ConfigError("pass users or histories, not both; histories may be a dict from user id to history")
+        if not self.recoder.model.folds_in_users:
+            raise ConfigError(
+                f"a {type(self.recoder.model).__name__} looks users up and knows none but those in training; "
+                "train one with fold_in=True, or an autoencoder, to recommend from histories"
+            )
+        return from_histories(histories, self.item_ids, unknown=unknown)
+
+    def _fill_from_popularity(
+        self,
+        users: UsersInteractions,
+        items: npt.NDArray[np.int64] | None,
+        ids_BK: npt.NDArray[np.int64],
+        scores_BK: npt.NDArray[np.floating[Any]],
+    ) -> None:
+        """Overwrites the lists of users without a history."""
+        is_empty_B = np.diff(users.interactions_matrix.indptr) == 0
+        if not is_empty_B.any():
+            return
+        choice = np.arange(len(self.item_ids)) if items is None else items
+        order = np.argsort(-self._item_counts[choice], kind="stable")[: ids_BK.shape[1]]
+        ids_BK[is_empty_B] = choice[order]
+        scores_BK[is_empty_B] = self._item_counts[choice[order]] / max(1, self.about.num_users)
+
+    def _pair_scores(
+        self, users: UsersInteractions, rows_P: npt.NDArray[np.int64], cols_P: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.floating[Any]]:
+        """Returns the scores of pairs, in any order and however often."""
+        keys, places_P = np.unique(rows_P * len(self.item_ids) + cols_P, return_inverse=True)
+        scores = self.recoder.scorer().at(users, *np.divmod(keys, len(self.item_ids)))
+        pair_scores: npt.NDArray[np.floating[Any]] = scores[places_P]
+        return pair_scores
+
+    def _ranking(
+        self,
+        asked: str,
+        asked_ids: pa.Array,
+        found: str,
+        ids_BK: npt.NDArray[np.int64],
+        scores_BK: npt.NDArray[np.floating[Any]],
+        *,
+        of_items: bool,
+        titles: bool,
+    ) -> Any:
+        """Returns lists as a data frame with a row for each place that is filled."""
+        is_filled = ids_BK >= 0
+        rows_Z, ranks_Z = np.nonzero(is_filled)
+        found_Z = ids_BK[is_filled]
+        ids = self.item_ids if of_items else self.interactions.user_ids
+        columns = {
+            asked: asked_ids.take(pa.array(rows_Z)),
+            found: ids.ids.take(pa.array(found_Z)),
+            "score": scores_BK[is_filled],
+            "rank": ranks_Z + 1,
+        }
+        if titles:
+            columns["title"] = self._titles(found_Z)
+        return make_frame(columns, self.about.library)
+
+    def _titles(self, cols: npt.NDArray[np.int64]) -> pa.Array:
+        if self.interactions.titles is None:
+            raise ConfigError("there are no titles; read the data with title=..., or leave titles out")
+        return pa.array([self.interactions.titles[col] for col in cols.tolist()], pa.string())
+
+    def _recount(self) -> None:
+        self._item_counts = np.asarray(self.interactions.matrix.getnnz(axis=0), dtype=np.int64)
+        self.about.num_users = self.interactions.num_users
+        self.about.num_interactions = int(self.interactions.matrix.nnz)

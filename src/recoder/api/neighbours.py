@@ -1,0 +1,111 @@
+"""What is most similar to what.
+
+Sizes: Q asked for, R rows of a table, N items, U users, D factors, K neighbours.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from scipy import sparse
+
+from recoder.data import UsersInteractions
+from recoder.errors import ConfigError
+from recoder.model import Recoder
+from recoder.ops.search import FactorSearch
+from recoder.ops.topk import top_k
+
+__all__ = ["similar_items", "similar_users"]
+
+Found = tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]
+
+
+@torch.no_grad()
+def similar_items(
+    recoder: Recoder, cols_Q: npt.NDArray[np.int64], k: int, items: npt.NDArray[np.int64] | None
+) -> Found:
+    """Returns the most similar items and how similar they are, ``[Q, K]``, an item itself left out.
+
+    By the cosine of their factors; for a model without them by the score for a user with the item as only interaction.
+
+    Args:
+        recoder: what was trained.
+        cols_Q: the items.
+        k: K.
+        items: ascending: the only ones to choose from; None: all.
+
+    Raises:
+        ConfigError: if items have a single factor, so that all are alike.
+    """
+    num_items = recoder.num_items or 0
+    itself = sparse.csr_matrix(
+        (np.ones(len(cols_Q), np.float32), (np.arange(len(cols_Q)), cols_Q)), shape=(len(cols_Q), num_items)
+    )
+    one_each = UsersInteractions(np.arange(len(cols_Q)), itself)
+    if not recoder.model.is_factorized:
+        return recoder.scorer().best(one_each, k, items=items)
+    factors_ND = recoder.model.item_factors()[0].detach()
+    if factors_ND.shape[1] == 1:
+        raise ConfigError(f"items of a {type(recoder.model).__name__} are not similar to one another: one number each")
+    units_ND = F.normalize(factors_ND.float(), dim=1)
+    choice = torch.arange(num_items) if items is None else torch.from_numpy(items)
+    return _nearest(units_ND, torch.from_numpy(cols_Q).to(units_ND.device), choice.to(units_ND.device), k)
+
+
+@torch.no_grad()
+def similar_users(recoder: Recoder, known: UsersInteractions, rows_Q: npt.NDArray[np.int64], k: int) -> Found:
+    """Returns the most similar users and how similar they are, ``[Q, K]``, a user self left out.
+
+    By the cosine of their factors; for a model without them by that of their interactions.
+
+    Args:
+        recoder: what was trained.
+        known: all users ``[U]``.
+        rows_Q: those that are asked for.
+        k: K.
+
+    Raises:
+        ConfigError: if users have a single factor, so that all are alike.
+    """
+    if not recoder.model.is_factorized:
+        return _nearest_histories(known.interactions_matrix, rows_Q, k)
+    units_UD = torch.cat([F.normalize(block.float(), dim=1) for block in recoder.scorer().user_factors(known)])
+    if units_UD.shape[1] == 1:
+        raise ConfigError(f"users of a {type(recoder.model).__name__} are not similar to one another: one number each")
+    rows = torch.from_numpy(rows_Q).to(units_UD.device)
+    return _nearest(units_UD, rows, torch.arange(len(units_UD), device=units_UD.device), k)
+
+
+def _nearest(units_RD: torch.Tensor, rows_Q: torch.Tensor, choice: torch.Tensor, k: int) -> Found:
+    # one more: a row is its own nearest
+    search = FactorSearch(units_RD[choice], None, k + 1)
+    found = [search.top_k(units_RD[block]) for block in torch.split(rows_Q, search.users_per_block)]
+    places, cosines = (torch.cat(parts) for parts in zip(*found, strict=True))
+    ids = torch.where(places < 0, -1, choice[places.clamp_min(0)])
+    return _without_itself(ids.cpu().numpy(), cosines.cpu().numpy(), rows_Q.cpu().numpy(), k)
+
+
+def _nearest_histories(matrix_UN: sparse.csr_matrix, rows_Q: npt.NDArray[np.int64], k: int) -> Found:
+    lengths_U = np.sqrt(np.asarray(matrix_UN.multiply(matrix_UN).sum(axis=1)).ravel())
+    units_UN = sparse.diags(1 / np.maximum(lengths_U, np.finfo(np.float32).tiny)) @ matrix_UN
+    per_block = max(1, (1 << 23) // matrix_UN.shape[0])
+    found = []
+    for start in range(0, len(rows_Q), per_block):
+        cosines = (units_UN[rows_Q[start : start + per_block]] @ units_UN.T).toarray().astype(np.float32)
+        found.append(top_k(torch.from_numpy(cosines), k + 1))
+    ids, cosines = (torch.cat(parts).numpy() for parts in zip(*found, strict=True))
+    return _without_itself(ids, cosines, rows_Q, k)
+
+
+def _without_itself(
+    ids_QM: npt.NDArray[np.int64], scores_QM: npt.NDArray[np.float32], rows_Q: npt.NDArray[np.int64], k: int
+) -> Found:
+    """Returns the first k of each row that are not the row itself."""
+    is_other_QM = ids_QM != rows_Q[:, None]
+    # stable: the others stay in order, what is left out goes to the end
+    order_QM = np.argsort(~is_other_QM, axis=1, kind="stable")[:, :k]
+    is_kept = np.take_along_axis(is_other_QM, order_QM, axis=1)
+    ids = np.where(is_kept, np.take_along_axis(ids_QM, order_QM, axis=1), -1)
+    return ids, np.where(is_kept, np.take_along_axis(scores_QM, order_QM, axis=1), -np.inf).astype(np.float32)

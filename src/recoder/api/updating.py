@@ -1,0 +1,138 @@
+"""Learning from what came since, and dropping users."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from recoder.api.about import About
+from recoder.data import Interactions, RecommendationDataset
+from recoder.errors import ConfigError, DataTypeError, EmptyDataError, NotInitializedError
+from recoder.losses import make_loss
+from recoder.model import Recoder
+from recoder.recipes import Recipe
+from recoder.training.alternating import AlternatingLeastSquares
+
+__all__ = ["forgotten", "updated"]
+
+_log = logging.getLogger("recoder.api")
+
+_LR_SHARE = 0.3
+"""Of the learning rate that the model was trained with; see docs/experiments.md."""
+
+_STEPS_OF_NEW = 5
+"""Of conjugate gradients, twice."""
+
+_OF_THE_WHOLE_RUN = ("early_stopping", "lr_milestones")
+
+
+def updated(
+    recoder: Recoder,
+    known: Interactions,
+    new: Interactions,
+    about: About,
+    *,
+    has_histories: bool,
+    settings: dict[str, Any],
+) -> tuple[Recoder, Interactions]:
+    """Returns another ``Recoder`` that knows the new interactions too, and all interactions.
+
+    Args:
+        recoder: what was trained; it is not changed.
+        known: what it was trained on.
+        new: what came since.
+        about: how it was trained.
+        has_histories: whether ``known`` holds interactions.
+        settings: arguments of ``Recoder.train`` to use instead.
+
+    Raises:
+        NotInitializedError, DataTypeError, ConfigError and others: as ``FittedModel.partial_fit``.
+    """
+    if not isinstance(new, Interactions):
+        raise DataTypeError(
+            f"partial_fit takes recoder.Interactions, not {type(new).__name__}; make them with Interactions.from_frame"
+        )
+    if not has_histories:
+        raise NotInitializedError(
+            "this model's file holds no histories, and learning from new interactions alone would overwrite what it "
+            "knows; save it with interactions=True, or fit a new model on all interactions"
+        )
+    merged = known.merge(new)
+    dataset = RecommendationDataset(merged.matrix)
+    if recoder.model.is_solved:
+        if settings:
+            raise ConfigError(
+                f"a {type(recoder.model).__name__} is computed, not trained by steps; leave out {', '.join(settings)}"
+            )
+        _log.info("%s: computed anew from all %d interactions", type(recoder.model).__name__, merged.matrix.nnz)
+        made = recoder.untrained(merged.num_items, merged.num_users)
+        made.train(dataset)
+        return made, merged
+    arguments = Recipe(lambda: recoder.model, {}, {}, about.train).but(**settings).train
+    by_least_squares = recoder.optimizer_type == "als" and not settings
+    larger = recoder.extended(dataset, from_similar=not by_least_squares)
+    if by_least_squares:
+        _solve_again(larger, dataset, float(arguments["weight_decay"]), known, new)
+        return larger, merged
+    as_before = Recipe(lambda: larger.model, {}, {}, arguments)
+    half = max(1, as_before.steps_per_epoch(len(dataset)) // 2)
+    step = {"num_epochs": 1, "iters_per_epoch": half, "lr": _LR_SHARE * arguments.get("lr", 1e-3), **settings}
+    step |= {name: None for name in _OF_THE_WHOLE_RUN if name in arguments and name not in settings}
+    as_before.train_with(larger, dataset, **step)
+    return larger, merged
+
+
+def _solve_again(
+    recoder: Recoder, dataset: RecommendationDataset, l2: float, known: Interactions, new: Interactions
+) -> None:
+    """Solves for the new users and items, and goes a step for known ones with new interactions."""
+    assert isinstance(recoder.loss, str)  # alternating least squares take no other
+    loss = make_loss(recoder.loss, recoder.loss_params)
+    recoder.model.learns_by(loss, l2, dataset.interactions_matrix.nnz / len(dataset))
+    factors_ND = recoder.model.item_factors()[0].detach()
+    factors_ND[known.num_items :] = 0  # what was drawn would count in solving for the users
+    sweeps = AlternatingLeastSquares.of(recoder.model, loss, l2, dataset)
+    active = new.drop_empty()
+    users, items = (
+        ids.indices(part.ids, "drop")
+        for ids, part in zip((known.user_ids, known.item_ids), (active.user_ids, active.item_ids), strict=True)
+    )
+    sweeps.solve_again(users, items, steps=1)
+    new_rows = np.arange(known.num_users, len(dataset)), np.arange(known.num_items, dataset.num_items)
+    for _ in range(2):
+        sweeps.solve_again(*new_rows, steps=_STEPS_OF_NEW)
+
+
+def forgotten(
+    recoder: Recoder, known: Interactions, rows: npt.NDArray[np.int64], *, has_histories: bool
+) -> tuple[Recoder, Interactions, str]:
+    """Returns another ``Recoder`` and the interactions without these users, and what trained weights keep.
+
+    Raises:
+        EmptyDataError: if nobody would be left.
+        ConfigError: as ``Recoder.without_users``.
+    """
+    left = np.setdiff1d(np.arange(known.num_users), rows)
+    if not len(left):
+        raise EmptyDataError(
+            f"these are all {known.num_users} users, so nothing would be left; delete the model instead"
+        )
+    others = known.select_users(left)
+    name = type(recoder.model).__name__
+    if recoder.model.is_solved and has_histories:
+        made = recoder.untrained(others.num_items, others.num_users)
+        made.train(RecommendationDataset(others.matrix))
+        said = f"the weights of the {name} were computed anew from the others: they keep nothing of them"
+    else:
+        made = recoder.without_users(rows)
+        said = (
+            f"the weights of the {name} were trained with their interactions too and still reflect them; to be rid of "
+            "that, fit a new model on the interactions that are left"
+        )
+    dropped = "ids, histories and rows of factors" if has_histories else "ids and rows of factors"
+    message = f"dropped {len(rows)} of {known.num_users} users: their {dropped} are gone; {said}"
+    _log.info("%s", message)
+    return made, others, message

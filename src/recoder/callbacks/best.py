@@ -1,0 +1,64 @@
+"""The file of the best epoch."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+from recoder._checks import path_text
+from recoder._files import check_writable, move
+from recoder.errors import ConfigError
+from recoder.metrics import Metric
+from recoder.training.events import Callback, EpochReport, TrainingRun
+from recoder.training.stopping import epoch_value
+
+__all__ = ["BestCheckpoint"]
+
+
+class BestCheckpoint(Callback):
+    """Keeps the file of the best epoch so far, without ending the run.
+
+    Of a run that goes on, the epochs in its history count, as long as the file is there. A new run replaces it.
+
+    Args:
+        prefix: the file is ``{prefix}_best.model``; missing folders are made.
+        metric: one of the ``metrics`` of the training, or its name: the epoch with the highest mean is the best. None:
+            the one with the lowest validation loss.
+
+    Attributes:
+        path: of the file.
+
+    Raises:
+        ConfigError: when training starts, if nothing is validated, or not that metric.
+        FileWriteError: if the file cannot be written; said when training starts where possible.
+    """
+
+    def __init__(self, prefix: str | os.PathLike[str], metric: Metric | str | None = None) -> None:
+        self._prefix = f"{path_text('prefix', prefix)}_best"
+        self._metric = None if metric is None else str(metric)
+        self.path = Path(f"{self._prefix}.model")
+        self._run: TrainingRun | None = None
+        self._best = -math.inf
+
+    def on_train_start(self, run: TrainingRun) -> None:
+        """Looks up the best of the epochs so far."""
+        evaluated = run.arguments["train"].get("metrics") or []
+        if self._metric is None and not run.has_validation:
+            raise ConfigError("BestCheckpoint needs validation users to look at; pass val_dataset")
+        if self._metric is not None and self._metric not in evaluated:
+            raise ConfigError(
+                f"BestCheckpoint looks at {self._metric}, but metrics are {', '.join(evaluated) or 'not given'}; "
+                "add it to metrics, with eval_freq=1"
+            )
+        check_writable(self.path)
+        self._run = run
+        values = [epoch_value(self._metric, record) for record in run.history] if self.path.exists() else []
+        self._best = max((value for value in values if value is not None and math.isfinite(value)), default=-math.inf)
+
+    def on_checkpoint(self, report: EpochReport) -> None:
+        """Saves, where the epoch is better."""
+        value = epoch_value(self._metric, report)
+        if self._run is not None and value is not None and value > self._best:
+            move(self._run.save(self._prefix), self.path)
+            self._best = value

@@ -1,0 +1,132 @@
+"""The same model for more items and users, or for fewer users."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy import sparse
+from torch import Tensor
+
+from recoder.errors import ConfigError
+from recoder.nn.base import FactorizationModel
+from recoder.nn.matrix_factorization import MatrixFactorization
+
+__all__ = ["copy_rows", "copy_without_users", "without_parameters"]
+
+NEIGHBOURS = 10
+"""Known items that a new one starts as the mean of."""
+
+_USER_ROWS = "users.weight"
+_ROWS_AT_ONCE = 1024
+
+
+def without_parameters(model: FactorizationModel) -> FactorizationModel:
+    """Returns a model with the same hyper-parameters; ``init_model`` is to make its parameters."""
+    made = copy.copy(model)  # what the constructor alone knows, such as sparse gradients
+    vars(made).update({name: copy.copy(value) for name, value in vars(model).items() if isinstance(value, dict)})
+    params = model.model_params()
+    if model.is_solved:
+        params.pop("solved", None)
+    made.load_model_params(params)
+    return made
+
+
+@dataclass(frozen=True, eq=False)
+class Newcomers:
+    """New items or users as means of known ones.
+
+    Attributes:
+        num_known: rows that there are.
+        shares: CSR ``[M, num_known]``: of the mean of each new row; rows sum to 1, or to 0 where nobody is near.
+    """
+
+    num_known: int
+    shares: sparse.csr_matrix
+
+    @staticmethod
+    def among(rows: sparse.csr_matrix, num_known: int) -> Newcomers:
+        """Returns those after the first ``num_known`` rows, each the mean of the nearest of these by the cosine."""
+        lengths = np.sqrt(np.asarray(rows.multiply(rows).sum(axis=1), dtype=np.float64)).ravel()
+        units = sparse.diags(1 / np.maximum(lengths, np.finfo(np.float64).tiny)) @ rows
+        known = units[:num_known].T.tocsr()
+        blocks = [
+            _largest_of_rows(units[start : start + _ROWS_AT_ONCE] @ known, NEIGHBOURS)
+            for start in range(num_known, rows.shape[0], _ROWS_AT_ONCE)
+        ]
+        empty = sparse.csr_matrix((0, num_known))
+        return Newcomers(num_known, sparse.vstack([empty, *blocks], format="csr"))
+
+    def of(self, table: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns rows for those that have known ones near, and which these are among the new."""
+        is_placed = np.diff(self.shares.indptr) > 0
+        means = self.shares[is_placed] @ table.detach().cpu().double().flatten(1).numpy()
+        shape = (-1, *table.shape[1:])
+        return torch.from_numpy(means).to(table).view(shape), torch.from_numpy(np.flatnonzero(is_placed))
+
+
+def _largest_of_rows(matrix: sparse.csr_matrix, count: int) -> sparse.csr_matrix:
+    """Returns the largest entries of each row, so many at most, as shares of their sum."""
+    kept_rows, kept_cols, kept = [], [], []
+    for row, (start, stop) in enumerate(itertools.pairwise(matrix.indptr)):
+        data = matrix.data[start:stop]
+        best = np.argsort(-data, kind="stable")[:count]
+        kept_rows.append(np.full(len(best), row))
+        kept_cols.append(matrix.indices[start:stop][best])
+        kept.append(data[best] / data[best].sum() if len(best) else data[best])
+    places = (np.concatenate(kept_rows), np.concatenate(kept_cols))
+    return sparse.csr_matrix((np.concatenate(kept), places), shape=matrix.shape)
+
+
+@torch.no_grad()
+def copy_rows(known: FactorizationModel, larger: FactorizationModel, *newcomers: Newcomers) -> None:
+    """Copies parameters and buffers: whole, or where there are more rows now into the first of them.
+
+    New rows of tables become means of known ones as ``newcomers`` say, biases (of one dimension) stay as they are.
+
+    Raises:
+        ConfigError: if one has another shape otherwise.
+    """
+    targets = larger.state_dict()
+    for name, tensor in known.state_dict().items():
+        target = targets.get(name)
+        if target is None or target.shape[1:] != tensor.shape[1:] or len(target.shape) != len(tensor.shape):
+            raise ConfigError(
+                f"{type(known).__name__} cannot take in new items or users: its {name} of shape {tuple(tensor.shape)} "
+                "grows otherwise than by rows; train a new model"
+            )
+        if tensor.dim() == 0 or target.shape == tensor.shape:
+            target.copy_(tensor)
+        else:
+            target[: len(tensor)] = tensor
+            for new in newcomers:
+                if new.num_known == len(tensor) and tensor.dim() > 1:
+                    means, places = new.of(tensor)
+                    target[len(tensor) + places.to(target.device)] = means
+
+
+@torch.no_grad()
+def copy_without_users(known: FactorizationModel, smaller: FactorizationModel, rows: npt.NDArray[np.int64]) -> None:
+    """Copies parameters and buffers, but the rows of these users.
+
+    Raises:
+        ConfigError: if the model looks users up otherwise than a ``MatrixFactorization``.
+    """
+    if not known.folds_in_users and not isinstance(known, MatrixFactorization):
+        raise ConfigError(
+            f"which parameters of a {type(known).__name__} are those of a user is not known; train it anew"
+        )
+    targets = smaller.state_dict()
+    for name, tensor in known.state_dict().items():
+        is_of_users = isinstance(known, MatrixFactorization) and name == _USER_ROWS
+        targets[name].copy_(_without(tensor, rows) if is_of_users else tensor)
+
+
+def _without(table_UD: Tensor, rows: npt.NDArray[np.int64]) -> Tensor:
+    is_kept_U = torch.ones(len(table_UD), dtype=torch.bool)
+    is_kept_U[torch.from_numpy(rows)] = False
+    return table_UD[is_kept_U.to(table_UD.device)]

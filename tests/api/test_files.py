@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import json
+import struct
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import recoder
+from recoder.errors import ConfigError, FileFormatError, FileWriteError, NotInitializedError, UnsafeFileError
+from recoder.metrics import NDCG
+from recoder.model import Recoder
+from recoder.nn import DynamicAutoencoder, MatrixFactorization
+
+NAMES = ["autoencoder", "als", "ease", "popularity"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_loaded_model_answers_as_the_saved_one(fitted, tmp_path, name):
+    model = fitted[name]
+    bare = recoder.load(model.save(tmp_path / "bare.model"))
+    whole = recoder.load(model.save(tmp_path / "whole.model", interactions=True))
+    question = {"histories": [["m1", "m5"], []], "k": 4, "titles": True}
+    for loaded in (bare, whole):
+        pd.testing.assert_frame_equal(loaded.recommend(**question), model.recommend(**question))
+        assert loaded.about.recipe == name
+        assert loaded.about == model.about
+    pd.testing.assert_frame_equal(whole.recommend(k=3), model.recommend(k=3))
+    assert (bare.has_histories, whole.has_histories) == (False, True)
+    np.testing.assert_array_equal(bare.item_counts, model.item_counts)
+
+
+def test_without_interactions_a_file_names_no_user(fitted, tmp_path):
+    path = fitted["autoencoder"].save(tmp_path / "a.model")
+    content = (tmp_path / "a.model").read_bytes()
+    assert b"u17" not in content
+    assert b"m17" in content
+    assert recoder.load(path).interactions.num_users == 0
+    kept = fitted["autoencoder"].save(tmp_path / "b.model", interactions=True)
+    assert b"u17" in (tmp_path / "b.model").read_bytes()
+    with pytest.raises(NotInitializedError, match="none to keep"):
+        recoder.load(path).save(tmp_path / "c.model", interactions=True)
+    assert recoder.load(kept).interactions.num_users == 60
+
+
+def test_a_model_that_looks_users_up_keeps_their_ids(films, tmp_path):
+    model = recoder.fit(films, MatrixFactorization(4), optimizer_type="adam", loss="logistic", seed=1)
+    loaded = recoder.load(model.save(tmp_path / "a.model"))
+    expected = model.recommend(users=["u3"], k=5, exclude_seen=False)
+    pd.testing.assert_frame_equal(loaded.recommend(users=["u3"], k=5, exclude_seen=False), expected)
+    with pytest.raises(NotInitializedError, match="holds no histories"):
+        loaded.recommend(users=["u3"], k=5)
+
+
+def test_another_process_recommends_the_same_without_the_data(fitted, tmp_path):
+    path = fitted["autoencoder"].save(tmp_path / "a.model")
+    code = f"""
+import recoder
+answer = recoder.load({path!r}).recommend(histories=[["m1", "m7"]], k=4)
+print(answer.to_json())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    expected = fitted["autoencoder"].recommend(histories=[["m1", "m7"]], k=4)
+    answered = pd.DataFrame(json.loads(done.stdout)).reset_index(drop=True)
+    pd.testing.assert_frame_equal(answered, expected, atol=1e-5, check_dtype=False)
+
+
+def test_recipe_metrics_and_history_come_back(films, tmp_path):
+    train, valid, test = films.split("strong", seed=1, num_valid_users=8, num_test_users=9, min_interactions=4)
+    model = recoder.fit(train, valid=valid, metrics=[NDCG(5)], num_epochs=2, seed=4)
+    result = model.evaluate(test, [NDCG(5)])
+    model.about.more = {"note": "for the shop"}
+    loaded = recoder.load(model.save(tmp_path / "a.model"))
+    assert loaded.about.metrics[0]["metrics"]["NDCG@5"]["mean"] == result.mean["NDCG@5"]
+    assert loaded.about.train["num_epochs"] == 2
+    assert loaded.about.more == {"note": "for the shop"}
+    assert [record.metrics for record in loaded.recoder.history] == [record.metrics for record in model.recoder.history]
+    assert loaded.recoder.seed == 4
+
+
+def test_a_model_of_ones_own_class_is_passed_to_load(films, tmp_path):
+    class Mine(DynamicAutoencoder):
+        pass
+
+    model = recoder.fit(films, Mine([8]), optimizer_type="adam", loss="logistic", seed=1)
+    path = model.save(tmp_path / "a.model")
+    with pytest.raises(ConfigError, match="holds a Mine, which is none of the library's; pass model="):
+        recoder.load(path)
+    loaded = recoder.load(path, model=Mine([8]))
+    pd.testing.assert_frame_equal(loaded.recommend(histories=[["m1"]]), model.recommend(histories=[["m1"]]))
+
+
+def test_a_file_of_a_recoder_is_loaded_where_it_holds_ids(films, tmp_path):
+    trained = recoder.fit(films, "ease").recoder
+    with_ids = trained.save_state(tmp_path / "a", interactions=films, histories=True)
+    assert len(recoder.load(with_ids).recommend(users=["u1"], k=2)) == 2
+    without = trained.save_state(tmp_path / "b")
+    with pytest.raises(FileFormatError, match="holds no ids"):
+        recoder.load(without)
+    again = Recoder(type(trained.model)())
+    again.init_from_model_file(recoder.fit(films, "ease").save(tmp_path / "c.model"))
+
+
+def test_foreign_and_damaged_files_are_said(fitted, tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no file"):
+        recoder.load(tmp_path / "none.model")
+    (tmp_path / "text").write_text("hello")
+    with pytest.raises(FileFormatError, match="not a whole model file"):
+        recoder.load(tmp_path / "text")
+    path = tmp_path / "a.model"
+    fitted["ease"].save(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(FileFormatError, match="cut short, damaged"):
+        recoder.load(path)
+    (tmp_path / "pickle").write_bytes(b"\x80\x02cos\nsystem\nX\x02\x00\x00\x00ls\x85R.")
+    with pytest.raises((UnsafeFileError, FileFormatError)):
+        recoder.load(tmp_path / "pickle")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"library": "abacus"},
+        {"library": 3},
+        {"metrics": {}},
+        {"model": {"hidden": 1}},
+        {"model": {"l2": "much"}},
+        {"unheard": 1},
+    ],
+)
+def test_a_changed_description_is_said(fitted, tmp_path, change):
+    path = tmp_path / "a.model"
+    fitted["ease"].save(path)
+    data = path.read_bytes()
+    (size,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8 : 8 + size])
+    described = json.loads(header["__metadata__"]["recoder"])
+    described["about"] |= change
+    header["__metadata__"]["recoder"] = json.dumps(described)
+    changed = json.dumps(header).encode()
+    changed += b" " * (-len(changed) % 8)
+    path.write_bytes(struct.pack("<Q", len(changed)) + changed + data[8 + size :])
+    with pytest.raises(FileFormatError, match="cannot be read"):
+        recoder.load(path)
+
+
+def test_a_file_that_cannot_be_written_leaves_the_old_one(fitted, tmp_path, monkeypatch):
+    path = tmp_path / "a.model"
+    fitted["ease"].save(path)
+    before = path.read_bytes()
+
+    def full(*_args, **_kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("recoder.training.model_file.save_file", full)
+    with pytest.raises(FileWriteError):
+        fitted["als"].save(path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]

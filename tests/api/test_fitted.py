@@ -1,0 +1,426 @@
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+
+import recoder
+from recoder.data import IdMap, UsersInteractions
+from recoder.errors import (
+    ConfigError,
+    DataError,
+    DataTypeError,
+    EmptyDataError,
+    NotInitializedError,
+    ShapeError,
+    UnknownIdError,
+)
+from recoder.metrics import NDCG, Recall
+from recoder.nn import DynamicAutoencoder, MatrixFactorization
+
+PERSONAL = ["autoencoder", "als", "ease"]
+
+
+def number(raw_id: str) -> int:
+    return int(raw_id[1:])
+
+
+@pytest.mark.parametrize("name", PERSONAL)
+def test_users_get_the_items_of_their_own_kind_that_they_lack(fitted, frame, name):
+    answer = fitted[name].recommend(users=["u3", "u10"], k=3)
+    assert list(answer.columns) == ["user_id", "item_id", "score", "rank"]
+    assert answer["user_id"].tolist() == ["u3"] * 3 + ["u10"] * 3
+    assert answer["rank"].tolist() == [1, 2, 3] * 2
+    for user, of_user in answer.groupby("user_id"):
+        seen = set(frame.loc[frame["who"] == user, "what"])
+        assert not seen & set(of_user["item_id"])
+        assert {number(item) % 2 for item in of_user["item_id"]} == {number(user) % 2}
+        assert of_user["score"].is_monotonic_decreasing
+
+
+@pytest.mark.parametrize("name", [*PERSONAL, "popularity"])
+def test_answers_are_those_of_the_recoder(fitted, films, name):
+    model = fitted[name]
+    rows = films.user_ids.indices(["u7", "u8"])
+    lists = model.recoder.recommend(UsersInteractions(rows, films.matrix[rows]), 4)
+    answer = model.recommend(users=["u7", "u8"], k=4)
+    expected = [films.item_ids.raw_ids(items) for items in lists]
+    assert [group["item_id"].tolist() for _, group in answer.groupby("user_id", sort=False)] == expected
+    scores = model.recoder.predict(UsersInteractions(rows, films.matrix[rows])).numpy()
+    at = scores[np.repeat([0, 1], 4), np.concatenate(lists)]
+    np.testing.assert_allclose(answer["score"], at, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", PERSONAL)
+def test_a_history_is_answered_as_the_user_who_has_it(fitted, frame, name):
+    model = fitted[name]
+    history = frame.loc[frame["who"] == "u5", "what"]
+    by_user = model.recommend(users=["u5"], k=5)
+    by_history = model.recommend(histories=[history], k=5)
+    by_name = model.recommend(histories={"new": history.tolist()}, k=5)
+    weighted = model.recommend(histories=[dict.fromkeys(history, 1.0)], k=5)
+    for other in (by_history, by_name, weighted):
+        assert other["item_id"].tolist() == by_user["item_id"].tolist()
+        np.testing.assert_allclose(other["score"], by_user["score"], rtol=1e-5)
+    assert by_history["user_id"].tolist() == [0] * 5
+    assert by_name["user_id"].tolist() == ["new"] * 5
+
+
+def test_histories_may_be_interactions(fitted, films):
+    some = films.select_users(np.arange(3)).drop_empty()
+    answer = fitted["ease"].recommend(histories=some, k=2)
+    expected = fitted["ease"].recommend(users=films.user_ids.raw_ids([0, 1, 2]), k=2)
+    pd.testing.assert_frame_equal(answer, expected)
+
+
+def test_weights_of_a_history_count(fitted):
+    light = fitted["ease"].recommend(histories=[{"m1": 1.0, "m2": 0.1}], k=4)
+    heavy = fitted["ease"].recommend(histories=[{"m1": 0.1, "m2": 1.0}], k=4)
+    assert number(light["item_id"][0]) % 2 == 1
+    assert number(heavy["item_id"][0]) % 2 == 0
+
+
+def test_an_item_that_a_history_names_twice_counts_once(fitted):
+    once = fitted["ease"].recommend(histories=[["m1", "m3"]], k=3)
+    twice = fitted["ease"].recommend(histories=[["m1", "m3", "m1"]], k=3)
+    pd.testing.assert_frame_equal(once, twice)
+
+
+@pytest.mark.parametrize("name", [*PERSONAL, "popularity"])
+def test_candidates_and_exclude_choose_among_the_items(fitted, films, name):
+    model = fitted[name]
+    everything = model.recommend(users=["u0"], k=24, exclude_seen=False)
+    assert len(everything) == 24
+    chosen = model.recommend(users=["u0"], k=24, exclude_seen=False, candidates=["m3", "m0", "m9"], exclude=["m9"])
+    expected = everything[everything["item_id"].isin(["m0", "m3"])].reset_index(drop=True)
+    assert chosen["item_id"].tolist() == expected["item_id"].tolist()
+    np.testing.assert_allclose(chosen["score"], expected["score"], rtol=1e-5, atol=1e-6)
+    seen = set(films.item_ids.raw_ids(films.matrix[films.user_ids.indices(["u0"])[0]].indices))
+    unseen = model.recommend(users=["u0"], k=24, candidates=[*sorted(seen), "m1"])
+    assert unseen["item_id"].tolist() == ["m1"]
+
+
+def test_lists_are_shorter_where_the_catalogue_ends(fitted):
+    answer = fitted["ease"].recommend(users=["u0"], k=1000)
+    assert len(answer) == 24 - 9
+
+
+def test_all_users_are_answered_where_none_is_named(fitted, films):
+    answer = fitted["als"].recommend(k=1)
+    assert answer["user_id"].tolist() == films.user_ids.ids.to_pylist()
+
+
+@pytest.mark.parametrize("name", PERSONAL)
+def test_who_has_no_history_gets_what_is_popular(fitted, films, name):
+    answer = fitted[name].recommend(histories=[[], ["m1"]], k=3)
+    counts = films.matrix.getnnz(axis=0)
+    best = np.argsort(-counts, kind="stable")[:3]
+    nobody = answer[answer["user_id"] == 0]
+    assert nobody["item_id"].tolist() == films.item_ids.raw_ids(best)
+    np.testing.assert_allclose(nobody["score"], counts[best] / 60)
+    restricted = fitted[name].recommend(histories=[[]], k=30, candidates=["m1", "m2"])
+    assert set(restricted["item_id"]) == {"m1", "m2"}
+
+
+def test_titles_stand_beside_the_ids_where_asked_for(fitted):
+    answer = fitted["ease"].recommend(users=["u0"], k=2, titles=True)
+    assert answer["title"].tolist() == ["Title of " + item for item in answer["item_id"]]
+
+
+def test_unknown_ids_are_said_or_dropped(fitted):
+    model = fitted["ease"]
+    with pytest.raises(UnknownIdError, match=r"1 of 2 ids are not among the 60 known .such as 'x'"):
+        model.recommend(users=["u1", "x"])
+    assert set(model.recommend(users=["u1", "x"], unknown="drop")["user_id"]) == {"u1"}
+    with pytest.raises(UnknownIdError, match="not among the 24 known"):
+        model.recommend(histories=[["m1", "y"]])
+    dropped = model.recommend(histories=[["m1", "y"]], unknown="drop", k=3)
+    pd.testing.assert_frame_equal(dropped, model.recommend(histories=[["m1"]], k=3))
+    with pytest.raises(ConfigError, match='must be "error" or "drop"'):
+        model.recommend(histories=[["m1"]], unknown="ignore")
+
+
+def test_wrong_questions_are_said(fitted):
+    model = fitted["ease"]
+    for question, error, words in (
+        ({"users": "u1"}, DataTypeError, "users is a list, not the single 'u1'"),
+        ({"users": []}, EmptyDataError, "no known user"),
+        ({"users": ["x"], "unknown": "drop"}, EmptyDataError, "no known user"),
+        ({"users": ["u1"], "histories": [["m1"]]}, ConfigError, "users or histories, not both"),
+        ({"users": ["u1"], "k": 0}, ConfigError, "k is 0"),
+        ({"histories": ["m1"]}, DataTypeError, r"histories=\[\[item"),
+        ({"histories": []}, EmptyDataError, "histories is empty"),
+        ({"histories": [{"m1": -1.0}]}, DataError, "negative"),
+        ({"histories": [{"m1": float("nan")}]}, DataError, "NaN"),
+        ({"histories": [{"m1": "much"}]}, DataTypeError, "weights of a history are numbers"),
+        ({"users": ["u1"], "candidates": []}, EmptyDataError, "leave no item"),
+        ({"users": ["u1"], "exclude": "m1"}, DataTypeError, "exclude is a list"),
+    ):
+        with pytest.raises(error, match=words):
+            model.recommend(**question)
+
+
+@pytest.mark.parametrize("name", [*PERSONAL, "popularity"])
+def test_scores_are_of_pairs_in_their_order(fitted, films, name):
+    model = fitted[name]
+    users, items = ["u4", "u1", "u4", "u4"], ["m2", "m1", "m5", "m2"]
+    answer = model.score(users, items)
+    assert answer["user_id"].tolist() == users
+    assert answer["item_id"].tolist() == items
+    rows = films.user_ids.indices(users)
+    dense = model.recoder.predict(UsersInteractions(rows, films.matrix[rows])).numpy()
+    np.testing.assert_allclose(
+        answer["score"], dense[np.arange(4), films.item_ids.indices(items)], rtol=1e-5, atol=1e-6
+    )
+    with pytest.raises(ShapeError, match="4 users and 1 items"):
+        model.score(users, ["m1"])
+
+
+@pytest.mark.parametrize("name", PERSONAL)
+def test_similar_items_are_of_the_same_kind(fitted, name):
+    answer = fitted[name].similar_items(["m4", "m7"], k=3, titles=True)
+    assert list(answer.columns) == ["item_id", "similar_item_id", "score", "rank", "title"]
+    assert len(answer) == 6
+    assert (answer["item_id"] != answer["similar_item_id"]).all()
+    same = [number(a) % 2 == number(b) % 2 for a, b in zip(answer["item_id"], answer["similar_item_id"], strict=True)]
+    assert all(same)
+    few = fitted[name].similar_items(["m4"], k=5, candidates=["m4", "m1", "m6"])
+    assert few["similar_item_id"].tolist() == ["m6", "m1"]
+
+
+def test_similar_items_are_by_the_cosine_of_factors(fitted, films):
+    factors = fitted["als"].recoder.model.item_factors()[0].detach().numpy()
+    units = factors / np.linalg.norm(factors, axis=1, keepdims=True)
+    col = films.item_ids.indices(["m4"])[0]
+    cosines = units @ units[col]
+    cosines[col] = -np.inf
+    answer = fitted["als"].similar_items(["m4"], k=23)
+    assert answer["similar_item_id"].tolist() == films.item_ids.raw_ids(np.argsort(-cosines, kind="stable")[:23])
+    np.testing.assert_allclose(answer["score"], np.sort(cosines)[::-1][:23], rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", PERSONAL)
+def test_similar_users_are_of_the_same_kind(fitted, name):
+    answer = fitted[name].similar_users(["u4", "u7"], k=5)
+    assert list(answer.columns) == ["user_id", "similar_user_id", "score", "rank"]
+    assert (answer["user_id"] != answer["similar_user_id"]).all()
+    assert all(
+        number(a) % 2 == number(b) % 2 for a, b in zip(answer["user_id"], answer["similar_user_id"], strict=True)
+    )
+
+
+def test_what_is_the_same_for_all_has_no_neighbours(fitted):
+    with pytest.raises(ConfigError, match="items of a Popularity are not similar"):
+        fitted["popularity"].similar_items(["m1"])
+    with pytest.raises(ConfigError, match="users of a Popularity are not similar"):
+        fitted["popularity"].similar_users(["u1"])
+
+
+@pytest.mark.parametrize("name", PERSONAL)
+def test_explanations_are_scores_with_each_interaction_left_out(fitted, frame, name):
+    model = fitted[name]
+    history = frame.loc[frame["who"] == "u6", "what"].tolist()
+    answer = model.explain(user="u6", item="m2", titles=True)
+    assert sorted(answer["item_id"]) == sorted(history)
+    assert answer["score_drop"].is_monotonic_decreasing
+
+    def score(items: list[str]) -> float:
+        everything = model.recommend(histories=[items], k=24, exclude_seen=False)
+        return float(everything.set_index("item_id")["score"]["m2"])
+
+    for left_out in history:
+        drop = score(history) - score([item for item in history if item != left_out])
+        told = answer.set_index("item_id")["score_drop"][left_out]
+        np.testing.assert_allclose(told, drop, rtol=1e-3, atol=1e-5)
+    same = model.explain(history=history, item="m2")
+    np.testing.assert_allclose(same["score_drop"], answer["score_drop"], rtol=1e-4, atol=1e-6)
+
+
+def test_explain_says_what_it_needs(fitted, films):
+    with pytest.raises(ConfigError, match="either a user or a history"):
+        fitted["ease"].explain(item="m1")
+    with pytest.raises(EmptyDataError, match="no history"):
+        fitted["ease"].explain(history=[], item="m1")
+    with pytest.raises(UnknownIdError, match="not among the 24 known"):
+        fitted["ease"].explain(user="u1", item="y")
+    looked_up = recoder.fit(films, MatrixFactorization(4), optimizer_type="adam", loss="logistic", seed=1)
+    with pytest.raises(ConfigError, match="looks users up"):
+        looked_up.explain(user="u1", item="m1")
+    with pytest.raises(ConfigError, match="fold_in=True"):
+        looked_up.recommend(histories=[["m1"]])
+    assert len(looked_up.recommend(users=["u1"], k=3)) == 3
+
+
+@pytest.mark.parametrize(
+    ("make", "kind"),
+    [
+        (lambda frame: frame, pd.DataFrame),
+        (pl.from_pandas, pl.DataFrame),
+        (lambda frame: pl.from_pandas(frame).lazy(), pl.DataFrame),
+        (lambda frame: pa.Table.from_pandas(frame, preserve_index=False), pa.Table),
+    ],
+    ids=["pandas", "polars", "lazy polars", "pyarrow"],
+)
+def test_answers_come_in_the_library_that_the_data_came_in(frame, make, kind, tmp_path):
+    data = recoder.Interactions.from_frame(make(frame), user="who", item="what")
+    model = recoder.fit(data, "ease")
+    answers = (
+        model.recommend(users=["u1"]),
+        model.score(["u1"], ["m1"]),
+        model.similar_items(["m1"]),
+        model.explain(user="u1", item="m2"),
+        data.to_frame(),
+    )
+    assert {type(answer) for answer in answers} == {kind}
+    again = recoder.load(model.save(tmp_path / "a.model"))
+    assert type(again.recommend(histories=[["m1"]])) is kind
+    assert type(recoder.load(tmp_path / "a.model", library="polars").recommend(histories=[["m1"]])) is pl.DataFrame
+
+
+def test_a_duckdb_relation_is_answered_by_pyarrow_tables(frame):
+    duckdb = pytest.importorskip("duckdb")
+    with duckdb.connect() as connection:
+        data = recoder.Interactions.from_frame(connection.from_df(frame), user="who", item="what")
+    assert isinstance(recoder.fit(data, "ease").recommend(users=["u1"]), pa.Table)
+
+
+def test_ids_may_be_columns_of_a_frame(fitted, frame):
+    users = frame["who"].drop_duplicates().head(3)
+    expected = fitted["ease"].recommend(users=users.tolist(), k=2)
+    for column in (users, pl.Series(users.tolist()), pa.array(users.tolist()), np.array(users.tolist()), iter(users)):
+        pd.testing.assert_frame_equal(fitted["ease"].recommend(users=column, k=2), expected)
+
+
+def test_evaluation_names_the_users_and_is_remembered(films):
+    train, valid, test = films.split("strong", seed=1, num_valid_users=8, num_test_users=9, min_interactions=4)
+    model = recoder.fit(train, "ease", l2=1.0, valid=valid)
+    result = model.evaluate(test, [NDCG(5), Recall(5)])
+    expected = model.recoder.evaluate(test.dataset, 5, [NDCG(5), Recall(5)])
+    np.testing.assert_array_equal(result["NDCG@5"], expected["NDCG@5"])
+    assert result.user_ids == IdMap(test.user_ids.ids.take(pa.array(expected.users)))
+    (kept,) = model.about.metrics
+    assert kept["users"] == len(result.users)
+    assert kept["metrics"]["NDCG@5"] == {"mean": result.mean["NDCG@5"], "stderr": result.stderr["NDCG@5"]}
+    assert [str(metric) for metric in model.evaluate(test)] == ["Recall@20", "Recall@50", "NDCG@100"]
+
+
+def test_evaluation_puts_columns_of_another_order_right(films):
+    train, _, test = films.split("strong", seed=1, num_valid_users=8, num_test_users=9, min_interactions=4)
+    order = np.random.default_rng(0).permutation(train.num_items)
+    model = recoder.fit(train, "ease", l2=1.0)
+    shuffled = recoder.fit(train.select_items(order), "ease", l2=1.0)
+    np.testing.assert_allclose(
+        shuffled.evaluate(test, [NDCG(3)])["NDCG@3"], model.evaluate(test, [NDCG(3)])["NDCG@3"], atol=1e-6
+    )
+
+
+def test_known_users_are_judged_by_interactions_that_came_later(films):
+    train, test = films.split("last", k=2)
+    later = films.select_interactions(
+        np.asarray(~np.isin(films.times, train.times)) if films.times is not None else np.ones(0, bool)
+    )
+    model = recoder.fit(train, "ease", l2=1.0)
+    told = model.evaluate(later, [Recall(5)])
+    expected = model.evaluate(test, [Recall(5)])
+    assert told.user_ids == expected.user_ids
+    np.testing.assert_array_equal(told["Recall@5"], expected["Recall@5"])
+    stranger = recoder.Interactions(later.matrix, IdMap([f"x{n}" for n in range(60)]), later.item_ids)
+    with pytest.raises(UnknownIdError, match="not among the 60 known"):
+        model.evaluate(stranger)
+    with pytest.raises(DataTypeError, match="pass held-out users"):
+        model.evaluate(test.dataset)
+
+
+def test_forgotten_users_are_gone(films):
+    for name in ("autoencoder", "als", "ease"):
+        model = recoder.fit(films, name, seed=3, num_epochs=2) if name != "ease" else recoder.fit(films, name)
+        before = model.recommend(users=["u5"], k=3)
+        said = model.forget(["u1", "u4"])
+        assert "dropped 2 of 60 users" in said
+        with pytest.raises(UnknownIdError):
+            model.recommend(users=["u1"])
+        assert model.interactions.num_users == 58
+        assert model.about.num_users == 58
+        if name == "ease":
+            assert "keep nothing of them" in said
+        else:
+            assert "still reflect them" in said
+            pd.testing.assert_frame_equal(model.recommend(users=["u5"], k=3), before)
+            assert len(model.recoder.history) == 2
+    with pytest.raises(EmptyDataError, match="all 58 users"):
+        model.forget(model.interactions.user_ids.ids)
+
+
+def test_forgetting_drops_the_rows_of_factors(films):
+    model = recoder.fit(films, MatrixFactorization(4), optimizer_type="adam", loss="logistic", seed=1)
+    before = model.recoder.model.users.weight.detach().numpy().copy()
+    row = films.user_ids.indices(["u4"])[0]
+    expected = model.recommend(users=["u9"], k=3)
+    model.forget(["u4"])
+    after = model.recoder.model.users.weight.detach().numpy()
+    np.testing.assert_array_equal(after, np.delete(before, row, axis=0))
+    pd.testing.assert_frame_equal(model.recommend(users=["u9"], k=3), expected)
+
+
+def test_a_model_of_ones_own_is_trained_with_settings_of_all_three(films):
+    model = DynamicAutoencoder([8])
+    fitted_model = recoder.fit(
+        films, model, optimizer_type="adam", loss="logistic", lr=0.01, num_epochs=3, batch_size=20
+    )
+    assert fitted_model.recoder.model is model
+    assert fitted_model.recoder.optimizer_type == "adam"
+    assert len(fitted_model.recoder.history) == 3
+    assert "DynamicAutoencoder" in repr(fitted_model)
+
+
+def test_fit_says_what_is_wrong(films, frame):
+    _train, valid, _ = films.split("strong", seed=1, num_valid_users=8, num_test_users=9, min_interactions=4)
+    for call, error, words in (
+        (lambda: recoder.fit(frame), DataTypeError, "make them first, as in Interactions.from_frame"),
+        (lambda: recoder.fit(films, "easy"), ConfigError, "no recipe 'easy'"),
+        (lambda: recoder.fit(films, 3), DataTypeError, "model is a int; pass the name of a recipe"),
+        (lambda: recoder.fit(films, hidden=[3]), ConfigError, "the recipe has no hidden; it has"),
+        (lambda: recoder.fit(films, "ease", lr=1.0), ConfigError, "the recipe has no lr"),
+        (lambda: recoder.fit(films, valid=valid.dataset), DataTypeError, "pass held-out users"),
+        (lambda: recoder.fit(films.select_items(np.arange(20)), valid=valid), ShapeError, "over other items"),
+        (lambda: recoder.fit(films, metrics=[NDCG(3)]), ConfigError, "valid is None"),
+    ):
+        with pytest.raises(error, match=words):
+            call()
+
+
+def test_validation_is_reported_after_each_epoch(films):
+    train, valid, _ = films.split("strong", seed=1, num_valid_users=8, num_test_users=9, min_interactions=4)
+    model = recoder.fit(train, valid=valid, metrics=[NDCG(5)], num_epochs=3, num_uniform_negatives=0, seed=1)
+    assert [sorted(record.metrics) for record in model.recoder.history] == [["NDCG@5"]] * 3
+
+
+def test_the_same_seed_gives_the_same_model(films):
+    answers = [recoder.fit(films, num_epochs=2, seed=9).recommend(users=["u1"], k=5) for _ in range(2)]
+    pd.testing.assert_frame_equal(*answers)
+    drawn = recoder.fit(films, num_epochs=2)
+    again = recoder.fit(films, num_epochs=2, seed=drawn.recoder.seed)
+    pd.testing.assert_frame_equal(drawn.recommend(k=2), again.recommend(k=2))
+
+
+def test_questions_do_not_change_the_model(fitted, films):
+    model = fitted["autoencoder"]
+    before = copy.deepcopy(model.recoder.model.state_dict())
+    model.recommend(k=3)
+    model.similar_items(["m1"])
+    model.explain(user="u1", item="m2")
+    after = model.recoder.model.state_dict()
+    assert all((before[name] == after[name]).all() for name in before)
+    assert model.interactions is films
+
+
+def test_users_cannot_be_asked_for_where_there_are_no_histories(fitted, tmp_path):
+    for name in PERSONAL:
+        bare = recoder.load(fitted[name].save(tmp_path / name))
+        for question in (bare.recommend, lambda model=bare: model.recommend(users=["u1"])):
+            with pytest.raises(NotInitializedError, match=r"histories=.*interactions=True"):
+                question()

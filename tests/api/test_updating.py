@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import recoder
+from recoder.errors import ConfigError, DataTypeError, NotInitializedError
+from recoder.metrics import NDCG
+
+
+@pytest.fixture(scope="module")
+def parts():
+    """Interactions of eight tastes: training, new users and items, and users to judge by."""
+    rng = np.random.default_rng(0)
+    fits = rng.integers(8, size=900)[:, None] == rng.integers(8, size=240)
+    liked = rng.random(fits.shape) < np.where(fits, 0.4, 0.02)
+    users, items = np.nonzero(liked)
+    frame = pd.DataFrame({"user": users, "item": items})
+    data = recoder.Interactions.from_frame(frame, user="user", item="item")
+    train, valid, _ = data.split("strong", seed=1, num_valid_users=150, num_test_users=1)
+    rows = np.repeat(np.arange(train.num_users), np.diff(train.matrix.indptr))
+    is_new = (rows % 20 == 7) | (train.matrix.indices % 20 == 3)
+    return train.select_interactions(~is_new).drop_empty(), train.select_interactions(is_new).drop_empty(), train, valid
+
+
+SETTINGS = {
+    "autoencoder": {"hidden_layers": [32], "num_uniform_negatives": 0, "num_epochs": 20},
+    "als": {"embedding_size": 16},
+    "ease": {},
+    "multvae": {"hidden_layers": [64, 32]},
+    "elsa": {"embedding_size": 32},
+    "recvae": {"hidden_size": 64, "latent_size": 32},
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_new_users_and_items_are_known_afterwards_and_quality_is_nearly_that_of_training_anew(parts, name):
+    old, new, train, valid = parts
+    model = recoder.fit(old, name, seed=2, **SETTINGS[name])
+    known = model.interactions
+    assert model.partial_fit(new) is model
+    assert model.interactions.num_users == train.num_users
+    assert model.interactions.num_items == train.num_items
+    assert model.interactions.matrix.nnz == train.matrix.nnz
+    assert model.interactions.user_ids.ids[: known.num_users].equals(known.user_ids.ids)
+    added = new.user_ids.ids.to_pylist()[-1]
+    assert len(model.recommend(users=[added], k=5)) == 5
+    whole = recoder.fit(train, name, seed=2, **SETTINGS[name])
+    reached, possible = (m.evaluate(valid, [NDCG(50)]).mean["NDCG@50"] for m in (model, whole))
+    assert reached > 0.95 * possible
+
+
+def test_a_model_that_looks_users_up_learns_about_new_ones(parts):
+    old, new, _, _ = parts
+    model = recoder.fit(old, "als", fold_in=False, embedding_size=16, seed=2)
+    model.partial_fit(new)
+    users = new.user_ids.ids.to_pylist()
+    newest = [user for user in users if user not in old.user_ids][:20]
+    answer = model.recommend(users=newest, k=5)
+    assert set(answer["user_id"]) == set(newest)
+
+
+def test_known_parameters_stay_where_no_step_is_taken(parts):
+    old, new, _, _ = parts
+    model = recoder.fit(old, seed=2, **SETTINGS["autoencoder"])
+    before = model.recoder.model.items.weight.detach().clone()
+    model.partial_fit(new, lr=0.0, weight_decay=0.0)
+    after = model.recoder.model.items.weight.detach()
+    np.testing.assert_array_equal(after[: len(before)], before)
+    assert len(after) > len(before)
+
+
+def test_settings_say_how_long_to_go_on(parts):
+    old, new, _, _ = parts
+    model = recoder.fit(old, seed=2, **SETTINGS["autoencoder"])
+    model.partial_fit(new, num_epochs=3)
+    assert len(model.recoder.history) == 3
+    with pytest.raises(ConfigError, match="the recipe has no epochs"):
+        model.partial_fit(new, epochs=3)
+    closed = recoder.fit(old, "ease")
+    with pytest.raises(ConfigError, match="computed, not trained by steps; leave out num_epochs"):
+        closed.partial_fit(new, num_epochs=3)
+
+
+def test_a_failed_update_leaves_the_model(parts):
+    old, new, _, _ = parts
+    model = recoder.fit(old, seed=2, **SETTINGS["autoencoder"])
+    before = model.recommend(k=3)
+    with pytest.raises(ConfigError):
+        model.partial_fit(new, num_epochs=-1)
+    pd.testing.assert_frame_equal(model.recommend(k=3), before)
+    assert model.interactions is old
+
+
+def test_a_loaded_model_goes_on_where_its_file_has_histories(parts, tmp_path):
+    old, new, train, _ = parts
+    model = recoder.fit(old, seed=2, **SETTINGS["autoencoder"])
+    whole = recoder.load(model.save(tmp_path / "a.model", interactions=True))
+    bare = recoder.load(model.save(tmp_path / "b.model"))
+    pd.testing.assert_frame_equal(whole.partial_fit(new).recommend(k=3), model.partial_fit(new).recommend(k=3))
+    assert whole.interactions.num_users == train.num_users
+    with pytest.raises(NotInitializedError, match="would overwrite what it knows"):
+        bare.partial_fit(new)
+
+
+def test_only_interactions_are_learnt_from(parts):
+    old, _, _, _ = parts
+    model = recoder.fit(old, "ease")
+    with pytest.raises(DataTypeError, match=r"partial_fit takes recoder.Interactions"):
+        model.partial_fit(pd.DataFrame({"user": [1], "item": [1]}))
+    strings = recoder.Interactions.from_frame(pd.DataFrame({"u": ["a"], "i": ["b"]}), user="u", item="i")
+    with pytest.raises(DataTypeError, match="user ids are int64 in one and large_string in the other"):
+        model.partial_fit(strings)

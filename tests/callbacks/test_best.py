@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from recoder.callbacks import BestCheckpoint
+from recoder.errors import ConfigError, FileWriteError
+from recoder.metrics import NDCG
+from recoder.training import Callback, EarlyStopping
+from small_runs import dataset, recoder
+from small_runs import run as run_with
+
+SEED, LR = 7, 0.01  # of a run that is best in the middle
+
+
+def run(made, *callbacks, **changes):
+    return run_with(made, *callbacks, **{"lr": LR, **changes})
+
+
+def new():
+    return recoder(SEED)
+
+
+def loaded(path):
+    made = recoder(seed=99)
+    made.init_from_model_file(path)
+    return made
+
+
+def assert_is_epoch(path, epoch, **changes):
+    """The file is that which a run of so many epochs would have ended with."""
+    made, expected = loaded(path), run(new(), num_epochs=epoch, **changes)
+    assert len(made.history) == epoch
+    for name, tensor in expected.model.state_dict().items():
+        assert torch.equal(made.model.state_dict()[name], tensor), name
+
+
+def best_epoch(made, metric="NDCG@5"):
+    values = [-record.val_loss if metric is None else record.metrics.get(metric, -1) for record in made.history]
+    return int(np.argmax(values)) + 1
+
+
+@pytest.mark.parametrize("metric", [NDCG(5), "NDCG@5", None])
+def test_the_file_is_that_of_the_best_epoch_and_the_only_one(metric, tmp_path):
+    kept = BestCheckpoint(tmp_path / "deep" / "m", metric)
+    made = run(new(), kept, num_epochs=12)
+    best = best_epoch(made, None if metric is None else "NDCG@5")
+    assert 1 < best < 12
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["m_best.model"]
+    assert kept.path == tmp_path / "deep" / "m_best.model"
+    assert_is_epoch(kept.path, best)
+
+
+def test_epochs_that_are_not_evaluated_are_never_the_best(tmp_path):
+    made = run(new(), BestCheckpoint(tmp_path / "m", NDCG(5)), num_epochs=9, eval_freq=4)
+    assert [record.epoch for record in made.history if record.metrics] == [4, 8, 9]
+    assert_is_epoch(tmp_path / "m_best.model", best_epoch(made))
+
+
+def test_it_keeps_the_weights_of_the_epoch_where_early_stopping_gives_others_back(tmp_path):
+    stopping = EarlyStopping(None, patience=2)
+    made = run(new(), BestCheckpoint(tmp_path / "m", NDCG(5)), num_epochs=12, early_stopping=stopping)
+    assert made.history.best_epoch != best_epoch(made)
+    assert_is_epoch(tmp_path / "m_best.model", best_epoch(made))
+
+
+@pytest.mark.parametrize("killed_after", [1, 3, 5, 8, 11])
+def test_a_run_that_goes_on_ends_with_the_same_file(killed_after, tmp_path):
+    class Kill(Callback):
+        def on_checkpoint(self, report):
+            if report.epoch == killed_after:
+                raise KeyboardInterrupt
+
+    undisturbed = run(new(), num_epochs=12)
+    killed = new()
+    with pytest.raises(KeyboardInterrupt):
+        run(killed, BestCheckpoint(tmp_path / "m", NDCG(5)), Kill(), num_epochs=12)
+    resumed = loaded(killed.save_state(tmp_path / "x"))
+    run(resumed, BestCheckpoint(tmp_path / "m", NDCG(5)), num_epochs=12)
+    assert_is_epoch(tmp_path / "m_best.model", best_epoch(undisturbed))
+
+
+def test_a_new_run_replaces_the_file_of_an_earlier_one(tmp_path):
+    run(new(), BestCheckpoint(tmp_path / "m", NDCG(5)), num_epochs=12)
+    run(new(), BestCheckpoint(tmp_path / "m", NDCG(5)), num_epochs=1)
+    assert_is_epoch(tmp_path / "m_best.model", 1)
+
+
+def test_where_the_file_is_gone_the_best_that_comes_is_kept(tmp_path):
+    made = run(new(), num_epochs=11)
+    run(made, BestCheckpoint(tmp_path / "m", NDCG(5)), num_epochs=12)
+    assert_is_epoch(tmp_path / "m_best.model", 12)
+
+
+def test_what_is_not_validated_is_an_error_before_the_first_step(tmp_path):
+    with pytest.raises(ConfigError, match="BestCheckpoint looks at NDCG@7, but metrics are NDCG@5; add it to metrics"):
+        run(new(), BestCheckpoint(tmp_path / "m", NDCG(7)))
+    made = new()
+    with pytest.raises(ConfigError, match="BestCheckpoint needs validation users"):
+        made.train(dataset(), callbacks=[BestCheckpoint(tmp_path / "m")])
+    with pytest.raises(ConfigError, match="metrics are not given"):
+        made.train(dataset(), callbacks=[BestCheckpoint(tmp_path / "m", "NDCG@5")])
+    assert list(tmp_path.iterdir()) == []
+    assert len(made.history) == 0
+
+
+def test_a_file_that_cannot_be_written_is_an_error_before_the_first_step(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    made = new()
+    with pytest.raises(FileWriteError):
+        run(made, BestCheckpoint(tmp_path / "file" / "m", NDCG(5)))
+    assert len(made.history) == 0
