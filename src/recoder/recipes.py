@@ -68,7 +68,7 @@ class Recipe:
         Raises:
             ConfigError: if none of them has an argument of that name, or the model does not use it.
         """
-        known = self._arguments()
+        known = self.arguments()
         unknown = sorted(settings.keys() - known.keys())
         if unknown:
             names = ", ".join(sorted(known)) or "nothing to change"
@@ -77,14 +77,16 @@ class Recipe:
         parts = ({**part, **new} for part, new in zip((self.model, self.recoder, self.train), changed, strict=True))
         return Recipe(self.make_model, *parts)
 
-    def _arguments(self) -> dict[str, int]:
+    def takers(self) -> tuple[Callable[..., Any], ...]:
+        """Returns what takes the arguments: the model's class, and if it takes steps ``Recoder`` and its ``train``."""
+        is_solved = self.make_model(**self.model).is_solved  # has nothing to be told of steps
+        return (self.make_model,) if is_solved else (self.make_model, Recoder, Recoder.train)
+
+    def arguments(self) -> dict[str, int]:
         """Returns the names of all arguments, each with the part that it belongs to."""
-        callables: list[Callable[..., Any]] = [self.make_model]
-        if not self.make_model(**self.model).is_solved:  # others take no steps, and have nothing to be told of them
-            callables += [Recoder, Recoder.train]
         return {
             name: place
-            for place, taker in reversed(list(enumerate(callables)))
+            for place, taker in reversed(list(enumerate(self.takers())))
             for name in inspect.signature(taker).parameters
             if name not in _PASSED_OTHERWISE
         }
@@ -110,9 +112,13 @@ class Recipe:
         Raises:
             ConfigError, DataError and others: as ``Recoder.train``.
         """
-        recoder = Recoder(self.make_model(**self.model), **self.recoder, seed=seed, device=device)
+        recoder = self.new_recoder(seed=seed, device=device)
         self.train_with(recoder, train_dataset, val_dataset, **more)
         return recoder
+
+    def new_recoder(self, *, seed: int | None = None, device: str | torch.device | None = None) -> Recoder:
+        """Returns a ``Recoder`` that has trained nothing yet."""
+        return Recoder(self.make_model(**self.model), **self.recoder, seed=seed, device=device)
 
     def train_with(
         self,
