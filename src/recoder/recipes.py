@@ -68,7 +68,7 @@ class Recipe:
         Raises:
             ConfigError: if none of them has an argument of that name, or the model does not use it.
         """
-        known = self._arguments()
+        known = self.arguments()
         unknown = sorted(settings.keys() - known.keys())
         if unknown:
             names = ", ".join(sorted(known)) or "nothing to change"
@@ -77,14 +77,16 @@ class Recipe:
         parts = ({**part, **new} for part, new in zip((self.model, self.recoder, self.train), changed, strict=True))
         return Recipe(self.make_model, *parts)
 
-    def _arguments(self) -> dict[str, int]:
+    def takers(self) -> tuple[Callable[..., Any], ...]:
+        """Returns what takes the arguments: the model's class, and if it takes steps ``Recoder`` and its ``train``."""
+        is_solved = self.make_model(**self.model).is_solved  # has nothing to be told of steps
+        return (self.make_model,) if is_solved else (self.make_model, Recoder, Recoder.train)
+
+    def arguments(self) -> dict[str, int]:
         """Returns the names of all arguments, each with the part that it belongs to."""
-        callables: list[Callable[..., Any]] = [self.make_model]
-        if not self.make_model(**self.model).is_solved:  # others take no steps, and have nothing to be told of them
-            callables += [Recoder, Recoder.train]
         return {
             name: place
-            for place, taker in reversed(list(enumerate(callables)))
+            for place, taker in reversed(list(enumerate(self.takers())))
             for name in inspect.signature(taker).parameters
             if name not in _PASSED_OTHERWISE
         }
@@ -110,9 +112,13 @@ class Recipe:
         Raises:
             ConfigError, DataError and others: as ``Recoder.train``.
         """
-        recoder = Recoder(self.make_model(**self.model), **self.recoder, seed=seed, device=device)
+        recoder = self.new_recoder(seed=seed, device=device)
         self.train_with(recoder, train_dataset, val_dataset, **more)
         return recoder
+
+    def new_recoder(self, *, seed: int | None = None, device: str | torch.device | None = None) -> Recoder:
+        """Returns a ``Recoder`` that has trained nothing yet."""
+        return Recoder(self.make_model(**self.model), **self.recoder, seed=seed, device=device)
 
     def train_with(
         self,
@@ -130,14 +136,20 @@ class Recipe:
             more: further arguments of ``Recoder.train``.
         """
         arguments = {**self.train, **more}
-        if "batch_size" in arguments and arguments["batch_size"] is None:
-            arguments["batch_size"] = users_of_a_batch(len(train_dataset))
+        if "batch_size" in arguments:
+            arguments["batch_size"] = users_of_a_batch(arguments["batch_size"], len(train_dataset))
         recoder.train(train_dataset, val_dataset, **arguments)
 
     def steps_per_epoch(self, num_users: int) -> int:
         """Returns how many batches so many users make."""
-        batch_size: int | None = self.train.get("batch_size", 64)
-        return math.ceil(num_users / (users_of_a_batch(num_users) if batch_size is None else batch_size))
+        return math.ceil(num_users / users_of_a_batch(self.train.get("batch_size", 64), num_users))
+
+
+def users_of_a_batch(batch_size: int | None, num_users: int) -> int:
+    """Returns the size of a batch that a recipe asks for, where None leaves it to the number of users."""
+    if batch_size is not None:
+        return batch_size
+    return min(max(num_users // _USERS_PER_BATCH, _SMALLEST_BATCH), _LARGEST_BATCH)
 
 
 _BY_STEPS: dict[str, Any] = {"batch_size": None, "lr_schedule": "cosine", "weight_decay": 0.0}
@@ -189,11 +201,6 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
     }
 )
 """By name."""
-
-
-def users_of_a_batch(num_users: int) -> int:
-    """Returns the ``batch_size`` that stands for None in a recipe."""
-    return min(max(num_users // _USERS_PER_BATCH, _SMALLEST_BATCH), _LARGEST_BATCH)
 
 
 def recipe(name: str) -> Recipe:

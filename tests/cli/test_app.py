@@ -4,6 +4,7 @@ import logging
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import typer
@@ -60,6 +61,12 @@ def test_every_option_of_each_command_says_what_it_is_for(names, command):
     for parameter in command.params:
         if parameter.name != "help":
             assert parameter.help, parameter.name
+
+
+def test_the_reference_has_every_command_and_no_other():
+    reference = (Path(__file__).parents[2] / "docs" / "reference" / "cli.md").read_text(encoding="utf8")
+    headings = {line for line in reference.splitlines() if line.startswith("## ")}
+    assert headings == {f"## recoder {' '.join(names)}" for names, _ in commands()}
 
 
 @pytest.mark.parametrize("missing", ["typer", "rich", "tomlkit"])

@@ -60,7 +60,7 @@ def test_a_public_data_set_becomes_one_file(tmp_path):
         "user_id": [1, 2, 2],
         "item_id": [10, 10, 11],
         "weight": [4.5, 3.0, 1.0],
-        "timestamp": [5, 6, 7],
+        "time": [5, 6, 7],
         "title": ["Heat", "Heat", "Big"],
     }
 

@@ -85,9 +85,11 @@ def test_a_separator_can_be_given_and_a_tab_can_be_typed(made):
     assert read_table(resolved(data)).equals(TABLE)
 
 
-def test_what_separates_the_columns_must_be_told_where_nothing_does(made):
-    with pytest.raises(ConfigError, match=r"cannot tell what separates the columns of .*; say it with --separator"):
-        resolved(made("a.txt", b"user-item\n1-2\n"))
+def test_where_nothing_separates_columns_there_is_one(made):
+    data = resolved(replace(made("a.txt", b"item\n1\n2\n"), user="", weight=""), required=["item"])
+    assert read_table(data).to_pydict() == {"item": [1, 2]}
+    with pytest.raises(ConfigError, match=r"Its columns are user-item; if these are no names, .* and --separator"):
+        resolved(made("b.txt", b"user-item\n1-2\n"))
 
 
 def test_ids_can_be_text_with_their_leading_zeros(made):

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from recoder.data import IdMap, Interactions, random_holdout, strong_generalization
+from recoder.data.splits.strong import held_out_groups
 from recoder.errors import ConfigError, EmptyDataError
 
 
@@ -259,3 +260,14 @@ def test_nothing_to_hold_out_is_said():
 def test_a_fraction_is_one_number():
     with pytest.raises(ConfigError, match="it must be between 0 and 1"):
         random_holdout(Interactions.from_matrix(sparse.eye(4, 6, format="csr")), fraction=np.array([0.1, 0.2]), seed=0)
+
+
+def test_one_group_of_users_can_be_held_out_alone():
+    interactions = random_interactions(40, 30, 0.3, seed=1)
+    train, groups, protocol = held_out_groups(interactions, {"test": 5}, seed=3)
+    assert list(groups) == ["test"]
+    held = groups["test"]
+    assert len(held.user_ids) == 5 == protocol["num_test_users"]
+    assert train.num_users == interactions.num_users - 5
+    assert held.item_ids == train.item_ids
+    assert not set(held.user_ids.ids.to_pylist()) & set(train.user_ids.ids.to_pylist())

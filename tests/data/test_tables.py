@@ -12,8 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from recoder.data import IdMap, Interactions
-from recoder.data.tables import _Stream, csv_column_names, parquet_column_names
+from recoder.data import IdMap, Interactions, tables
+from recoder.data.tables import (
+    _Stream,
+    csv_column_names,
+    parquet_column_names,
+    read_csv_file,
+    stream_csv_file,
+    stream_parquet_file,
+)
 from recoder.errors import ConfigError, DataError, DataTypeError, EmptyDataError, FileFormatError
 
 ROWS = [("ann", 11, 4.5, 100, "Blue, or not"), ("bob", 12, 2.0, 50, "Rot und Grün"), ("ann", 12, 1.0, 70, "1984")]
@@ -237,3 +244,34 @@ def test_column_names_are_told_without_reading_the_rows(tmp_path):
     assert parquet_column_names(tmp_path / "a.parquet") == ["who", "song"]
     with pytest.raises(FileFormatError, match="as parquet"):
         parquet_column_names(tmp_path / "a.txt")
+
+
+@pytest.mark.parametrize("separator", [",", "::"])
+def test_a_text_streams_as_it_is_read(tmp_path, separator, monkeypatch):
+    monkeypatch.setattr(tables, "_BLOCK_BYTES", 1000)
+    lines = [f"{row}{separator}name {row % 7}" for row in range(2000)]
+    path = tmp_path / "a.csv.gz"
+    path.write_bytes(gzip.compress("\n".join([f"who{separator}what", *lines]).encode()))
+    form = {"separator": separator, "names": None, "encoding": "utf8", "types": None}
+    streamed = list(stream_csv_file(path, ["what", "who"], **form))
+    assert len(streamed) > 10
+    assert pa.concat_tables(streamed).equals(read_csv_file(path, ["what", "who"], quote='"', **form).combine_chunks())
+
+
+def test_a_stream_whose_later_lines_differ_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "_BLOCK_BYTES", 100)
+    path = tmp_path / "a.csv"
+    path.write_text("isbn\n" + "123\n" * 100 + "12X\n")
+    form = {"separator": ",", "names": None, "encoding": "utf8"}
+    with pytest.raises(FileFormatError, match="where ids are of several forms read them as text"):
+        list(stream_csv_file(path, ["isbn"], types=None, **form))
+    streamed = stream_csv_file(path, ["isbn"], types={"isbn": pa.string()}, **form)
+    assert sum(map(len, streamed)) == 101
+
+
+def test_a_parquet_file_streams_so_many_rows_at_a_time(tmp_path):
+    table = pa.table({"who": range(100), "what": range(100)})
+    parquet.write_table(table, tmp_path / "a.parquet")
+    streamed = list(stream_parquet_file(tmp_path / "a.parquet", ["what"], rows_at_once=30))
+    assert list(map(len, streamed)) == [30, 30, 30, 10]
+    assert pa.concat_tables(streamed).equals(table.select(["what"]))

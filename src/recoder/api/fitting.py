@@ -17,7 +17,7 @@ from recoder.nn import FactorizationModel
 from recoder.recipes import Recipe, recipe
 from recoder.training.model_file import is_json
 
-__all__ = ["fit"]
+__all__ = ["fit", "learn", "untrained"]
 
 
 def fit(
@@ -48,6 +48,31 @@ def fit(
         ShapeError: if ``valid`` is over other items than ``train``.
         DataError, DivergedError, NotEnoughMemoryError and others: as ``Recoder.train``.
     """
+    chosen, fitted = untrained(train, model, seed=seed, device=device, **settings)
+    learn(chosen, fitted, valid, metrics)
+    return fitted
+
+
+def untrained(
+    train: Interactions,
+    model: str | FactorizationModel,
+    *,
+    seed: int | None = None,
+    device: str | torch.device | None = None,
+    **settings: Any,
+) -> tuple[Recipe, FittedModel]:
+    """Returns the recipe that was chosen, and what ``fit`` returns but for the training, which ``learn`` does.
+
+    Args:
+        train: as in ``fit``, like all the others.
+        model: of a recipe or of your own.
+        seed: of what is drawn.
+        device: where to compute.
+        settings: other arguments.
+
+    Raises:
+        ConfigError, DataTypeError: as ``fit``.
+    """
     if not isinstance(train, Interactions):
         raise DataTypeError(
             f"fit takes recoder.Interactions, not {type(train).__name__}; make them first, as in "
@@ -55,20 +80,7 @@ def fit(
         )
     chosen = recipe(model) if isinstance(model, str) else Recipe.of(model)
     chosen = chosen.but(**settings)
-    validation: dict[str, Any] = {}
-    if valid is None and metrics is not None:
-        raise ConfigError("metrics are of validation users, but valid is None; pass some, or leave metrics out")
-    if valid is not None:
-        _check_valid(valid, train)
-        validation = {"metrics": DEFAULT_METRICS if metrics is None else metrics, "eval_freq": 1}
-        validation = {name: value for name, value in validation.items() if name not in settings}
-    recoder = chosen.fit(
-        RecommendationDataset(train.matrix),
-        None if valid is None else valid.dataset,
-        seed=seed,
-        device=device,
-        **validation,
-    )
+    recoder = chosen.new_recoder(seed=seed, device=device)
     about = About(
         recipe=model if isinstance(model, str) else None,
         model=_storable(chosen.model),
@@ -78,7 +90,38 @@ def fit(
         num_users=train.num_users,
         num_interactions=int(train.matrix.nnz),
     )
-    return FittedModel(recoder, train, about)
+    return chosen, FittedModel(recoder, train, about)
+
+
+def learn(
+    chosen: Recipe, fitted: FittedModel, valid: HeldOut | None, metrics: Sequence[Metric] | None, **more: Any
+) -> None:
+    """Trains a model on its interactions, from where it stands.
+
+    Args:
+        chosen: by which recipe.
+        fitted: what ``untrained`` returned.
+        valid: as in ``fit``, like the following.
+        metrics: of validation.
+        more: further arguments of ``Recoder.train``.
+
+    Raises:
+        ConfigError, DataTypeError, ShapeError, DataError, DivergedError, NotEnoughMemoryError and others: as ``fit``.
+    """
+    validation: dict[str, Any] = {}
+    if valid is None and metrics is not None:
+        raise ConfigError("metrics are of validation users, but valid is None; pass some, or leave metrics out")
+    if valid is not None:
+        _check_valid(valid, fitted.interactions)
+        validation = {"metrics": DEFAULT_METRICS if metrics is None else metrics, "eval_freq": 1}
+        validation = {name: value for name, value in validation.items() if name not in chosen.train}
+    chosen.train_with(
+        fitted.recoder,
+        RecommendationDataset(fitted.interactions.matrix),
+        None if valid is None else valid.dataset,
+        **validation,
+        **more,
+    )
 
 
 def _check_valid(valid: HeldOut, train: Interactions) -> None:

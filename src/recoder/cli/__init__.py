@@ -15,6 +15,9 @@ def main() -> None:
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         sys.exit(f'the command line needs {" and ".join(missing)}: pip install "recsys-recoder[cli]"')
-    from recoder.cli.app import app
+    try:
+        from recoder.cli.app import app
 
-    app(prog_name="recoder")
+        app(prog_name="recoder")
+    except KeyboardInterrupt:  # before a command had begun, which would say more
+        sys.exit(130)

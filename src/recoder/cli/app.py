@@ -7,7 +7,19 @@ from typing import Annotated
 import typer
 
 from recoder import __version__
-from recoder.cli.commands import data_convert, data_info, data_split, demo, doctor
+from recoder.cli.commands import (
+    data_convert,
+    data_info,
+    data_split,
+    demo,
+    doctor,
+    evaluate,
+    explain,
+    index,
+    recommend,
+    similar,
+    train,
+)
 from recoder.cli.groups import PlainErrors
 
 __all__ = ["app"]
@@ -47,4 +59,10 @@ app.add_typer(data, name="data", help="Look at interactions, split and convert t
 data.command(epilog=f"Example: {data_info.EXAMPLE}")(data_info.info)
 data.command(epilog=f"Example: {data_split.EXAMPLE}")(data_split.split)
 data.command(epilog=f"Example: {data_convert.EXAMPLE}")(data_convert.convert)
+app.command(epilog=f"Example: {train.EXAMPLE}")(train.train)
+app.command(epilog=f"Example: {evaluate.EXAMPLE}")(evaluate.evaluate)
+app.command(epilog=f"Example: {recommend.EXAMPLE}")(recommend.recommend)
+app.command(epilog=f"Example: {similar.EXAMPLE}")(similar.similar)
+app.command(epilog=f"Example: {explain.EXAMPLE}")(explain.explain)
+app.command(epilog=f"Example: {index.EXAMPLE}")(index.index)
 app.command(epilog=f"Example: {doctor.EXAMPLE}")(doctor.doctor)

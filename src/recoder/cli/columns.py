@@ -30,7 +30,7 @@ ROLES = tuple(COMMON_NAMES)
 
 
 def choose_columns(
-    present: Sequence[str], given: Mapping[str, str | None], where: str
+    present: Sequence[str], given: Mapping[str, str | None], where: str, required: Sequence[str] = ("user", "item")
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Returns the column of each role, and those of them that were found by their names.
 
@@ -38,9 +38,10 @@ def choose_columns(
         present: the file's columns.
         given: for each role a column; the empty string: none; None: look for a common name.
         where: what to call the file in an error.
+        required: roles that must have a column.
 
     Raises:
-        ConfigError: if a column that is given is not there, or none is found for users or items.
+        ConfigError: if a column that is given is not there, or none is found for a role that must have one.
     """
     chosen: dict[str, str] = {}
     for role, column in given.items():
@@ -57,11 +58,11 @@ def choose_columns(
         if given.get(role) is None
         and (match := next((name for name in map(_plain, COMMON_NAMES[role]) if name in free), None)) is not None
     }
-    for role in ("user", "item"):
+    for role in required:
         if role not in chosen and role not in found:
             raise ConfigError(
                 f"{where} has no column that is named like {role}s; say which it is with --{role}. "
-                f"Its columns are {', '.join(present)}; if these are no names, give some with --names"
+                f"Its columns are {', '.join(present)}; if these are no names, give some with --names, and --separator"
             )
     return chosen | found, found
 

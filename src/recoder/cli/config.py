@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, is_dataclass, replace
 from typing import Any, Literal, TypeVar
 
-__all__ = ["Config", "DataConfig", "SplitConfig", "changed"]
+__all__ = ["Config", "DataConfig", "ModelConfig", "OutputConfig", "SplitConfig", "TrainingConfig", "changed"]
 
 T = TypeVar("T")
 
@@ -72,11 +72,63 @@ class SplitConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """What is trained.
+
+    Attributes:
+        recipe: the name of one of ``recoder.recipes``.
+        settings: other arguments than it has, of the model's class, of ``Recoder`` or of ``Recoder.train``.
+    """
+
+    recipe: str = "autoencoder"
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How it is trained, beside its settings.
+
+    Attributes:
+        seed: of everything that is drawn.
+        device: where to compute, as PyTorch calls it.
+        metrics: of validation and test, such as ``NDCG@100``.
+        early_stopping: the metric that says when training is to end, or ``"loss"``. None: it goes on to its end.
+        patience: epochs without a better one before it ends.
+    """
+
+    seed: int = 7
+    device: str = "cpu"
+    metrics: tuple[str, ...] = ("Recall@20", "Recall@50", "NDCG@100")
+    early_stopping: str | None = None
+    patience: int = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputConfig:
+    """What is written.
+
+    Attributes:
+        model: the model file.
+        histories: keep the users' ids and what they interacted with in it.
+        log: a file of the history, ``.csv`` or ``.jsonl``, that grows with each epoch.
+        checkpoint_every: epochs between checkpoints; 0: only where training is interrupted.
+    """
+
+    model: str | None = None
+    histories: bool = False
+    log: str | None = None
+    checkpoint_every: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Config:
     """All of it."""
 
     data: DataConfig = field(default_factory=DataConfig)
     split: SplitConfig = field(default_factory=SplitConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    output: OutputConfig = field(default_factory=OutputConfig)
 
 
 def changed(settings: T, changes: Mapping[str, Any]) -> T:
@@ -84,13 +136,16 @@ def changed(settings: T, changes: Mapping[str, Any]) -> T:
 
     Args:
         settings: a dataclass.
-        changes: by the fields' names, those of a section as a mapping again; None: leave it as it is.
+        changes: by the fields' names, those of a section as a mapping again, whose keys are added where it is not a
+            dataclass; None: leave it as it is.
     """
+
+    def merged(old: Any, new: Any) -> Any:
+        if not isinstance(new, Mapping):
+            return new
+        return changed(old, new) if is_dataclass(old) else {**old, **new}
+
     return replace(
         settings,  # type: ignore[type-var]  # a dataclass
-        **{
-            name: changed(getattr(settings, name), change) if isinstance(change, Mapping) else change
-            for name, change in changes.items()
-            if change is not None
-        },
+        **{name: merged(getattr(settings, name), change) for name, change in changes.items() if change is not None},
     )

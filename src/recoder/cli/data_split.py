@@ -14,7 +14,8 @@ from recoder._files import atomic_write
 from recoder.cli.config import Config
 from recoder.cli.output import say
 from recoder.cli.reading import read_interactions, resolved
-from recoder.cli.splitting import make_split, parts_of
+from recoder.cli.split_tables import tables_of
+from recoder.cli.splitting import make_split
 
 __all__ = ["print_parts", "write_split"]
 
@@ -33,14 +34,14 @@ def write_split(config: Config, out: Path) -> dict[str, Any]:
     interactions = read_interactions(data)
     if data.min_weight > 0:
         interactions = interactions.filter(min_weight=data.min_weight).drop_empty()
-    split = make_split(interactions, config.split)
+    parts = make_split(interactions, config.split)
     rows = {}
-    for name, table in parts_of(split, interactions, data):
+    for name, table in tables_of(parts, interactions, data):
         path = out / f"{name}.parquet"
         with atomic_write(path) as temporary:
             parquet.write_table(table, temporary, compression="zstd")
         rows[name] = len(table)
-    protocol = {**split.protocol, "source": data.path, "min_weight": data.min_weight}
+    protocol = {**parts.protocol, "source": data.path, "min_weight": data.min_weight}
     with atomic_write(out / "protocol.json") as temporary:
         temporary.write_text(json.dumps(protocol, indent=2, ensure_ascii=False) + "\n", encoding="utf8")
     return {"folder": str(out), "rows": rows, "protocol": protocol}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ __all__ = [
     "Item",
     "Json",
     "MinWeight",
+    "Model",
     "Names",
     "Separator",
     "TextIds",
@@ -23,6 +25,7 @@ __all__ = [
     "Title",
     "User",
     "Weight",
+    "completed_settings",
     "data_changes",
     "settings",
 ]
@@ -34,6 +37,7 @@ File = Annotated[
     str | None,
     typer.Argument(metavar="FILE", help="Parquet or text, a row for each interaction; or a public data set's name."),
 ]
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model file, as recoder train wrote it.")]
 User = Annotated[str | None, typer.Option("--user", help="Column of user ids.", rich_help_panel=_COLUMNS)]
 Item = Annotated[str | None, typer.Option("--item", help="Column of item ids.", rich_help_panel=_COLUMNS)]
 Weight = Annotated[
@@ -78,8 +82,17 @@ def settings(config_file: Path | None, **changes: Any) -> Config:
     Raises:
         ConfigError, FileFormatError, FileNotFoundError: as ``read_toml``.
     """
+    return completed_settings(config_file, lambda config: changed(config, changes))
+
+
+def completed_settings(config_file: Path | None, complete: Callable[[Config], Config]) -> Config:
+    """Returns the settings in a file, or where there is none their defaults, changed and checked further.
+
+    Raises:
+        ConfigError, FileFormatError, FileNotFoundError: as ``read_toml``.
+    """
     if config_file is None:
-        return changed(Config(), changes)
+        return complete(Config())
     from recoder.cli.toml_files import read_toml
 
-    return changed(read_toml(config_file, Config), changes)
+    return read_toml(config_file, Config, complete)

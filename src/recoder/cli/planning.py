@@ -96,16 +96,14 @@ def _seconds(chosen: Recipe, plan: MemoryPlan, interactions: sparse.csr_matrix) 
 
 def _of_steps(recoder: Recoder, chosen: Recipe, sample: sparse.csr_matrix, num_users: int) -> float:
     """Returns the time of all steps, from that of some."""
-    batch_size = chosen.train.get("batch_size") or users_of_a_batch(num_users)
-    arguments = {**chosen.train, "batch_size": batch_size}
+    arguments = {**chosen.train, "batch_size": users_of_a_batch(chosen.train["batch_size"], num_users)}
     dataset = RecommendationDataset(sample)
     recoder.train(dataset, **{**arguments, "num_epochs": 1, "iters_per_epoch": 1})
     first = max(recoder.history[-1].seconds, 1e-4)
     num_steps = min(max(int(_TIMED_S / first), 2), _MOST_STEPS)
     recoder.train(dataset, **{**arguments, "num_epochs": 2, "iters_per_epoch": num_steps})
-    steps_per_epoch = -(-num_users // int(batch_size))
     step_s: float = recoder.history[-1].seconds / num_steps
-    return step_s * steps_per_epoch * int(chosen.train["num_epochs"])
+    return step_s * chosen.steps_per_epoch(num_users) * int(chosen.train["num_epochs"])
 
 
 def _of_closed_form(interactions: sparse.csr_matrix, size: int) -> float:

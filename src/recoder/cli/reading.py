@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,12 @@ from recoder.data.tables import (
     parquet_column_names,
     read_csv_file,
     read_parquet_file,
+    stream_csv_file,
+    stream_parquet_file,
 )
 from recoder.errors import ConfigError, FileFormatError
 
-__all__ = ["is_dataset_name", "read_interactions", "read_table", "resolved", "to_train_on"]
+__all__ = ["is_dataset_name", "read_interactions", "read_table", "resolved", "stream_tables", "to_train_on"]
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 _COMPRESSED = (".gz", ".bz2", ".zst", ".lz4")
@@ -35,10 +37,14 @@ def is_dataset_name(path: str) -> bool:
     return path in dataset_names() and not Path(path).exists()
 
 
-def resolved(data: DataConfig) -> DataConfig:
+def resolved(data: DataConfig, required: Sequence[str] = ("user", "item")) -> DataConfig:
     """Returns the same with the separator and the columns that the file's name, first line and columns suggest.
 
     Columns that were found by their names are said.
+
+    Args:
+        data: what is known already.
+        required: roles that must have a column.
 
     Raises:
         ConfigError: if there is no path, a column does not exist or none can be found.
@@ -58,7 +64,7 @@ def resolved(data: DataConfig) -> DataConfig:
     else:
         data = replace(data, separator=_separator(data))
         present = list(data.names or csv_column_names(path, separator=str(data.separator), encoding=data.encoding))
-    chosen, found = choose_columns(present, {role: getattr(data, role) for role in ROLES}, path)
+    chosen, found = choose_columns(present, {role: getattr(data, role) for role in ROLES}, path, required)
     if found:
         tell("columns: " + ", ".join(f"{column!r} as {role}" for role, column in chosen.items()))
     columns: dict[str, Any] = {role: chosen.get(role, "") for role in ROLES}
@@ -76,11 +82,8 @@ def read_table(data: DataConfig) -> pa.Table:
         FileFormatError: if the file is damaged.
     """
     path, columns = str(data.path), list(_named(data).values())
-    ids = [column for column in (data.user, data.item) if column]
     if _is_parquet(path):
-        table = read_parquet_file(path, columns)
-        return _with_text(table, ids) if data.text_ids else table
-    texts = [*(ids if data.text_ids else []), *([data.title] if data.title else [])]
+        return _with_text(read_parquet_file(path, columns), data)
     return read_csv_file(
         path,
         columns,
@@ -88,7 +91,27 @@ def read_table(data: DataConfig) -> pa.Table:
         names=data.names,
         encoding=data.encoding,
         quote='"',
-        types={column: pa.string() for column in texts},
+        types=_types(data),
+    )
+
+
+def stream_tables(data: DataConfig, *, rows_at_once: int) -> Iterator[pa.Table]:
+    """Yields what ``read_table`` returns, in parts that follow one another.
+
+    Args:
+        data: as ``resolved`` returns it.
+        rows_at_once: about how many; a part of a text file may have other numbers.
+
+    Raises:
+        FileFormatError: if the file is damaged.
+    """
+    path, columns = str(data.path), list(_named(data).values())
+    if _is_parquet(path):
+        for table in stream_parquet_file(path, columns, rows_at_once=rows_at_once):
+            yield _with_text(table, data)
+        return
+    yield from stream_csv_file(
+        path, columns, separator=str(data.separator), names=data.names, encoding=data.encoding, types=_types(data)
     )
 
 
@@ -149,14 +172,21 @@ def _separator(data: DataConfig) -> str:
         raise FileFormatError(f"cannot read {path}: {error}; it is damaged") from error
     if b"\0" in first:
         raise FileFormatError(f"{path} is neither Parquet nor text; convert it to one of them")
-    found = next((separator for separator in _LIKELY if separator.encode() in first), None)
-    if found is None:
-        raise ConfigError(f"cannot tell what separates the columns of {path}; say it with --separator")
-    return found
+    # where nothing does there is one column
+    return next((separator for separator in _LIKELY if separator.encode() in first), ",")
 
 
-def _with_text(table: pa.Table, columns: list[str]) -> pa.Table:
-    for column in columns:
+def _ids_as_text(data: DataConfig) -> list[str]:
+    return [column for column in (data.user, data.item) if column] if data.text_ids else []
+
+
+def _types(data: DataConfig) -> dict[str, pa.DataType]:
+    """Returns the types of a text file's columns that are not to be guessed."""
+    return {column: pa.string() for column in [*_ids_as_text(data), *([data.title] if data.title else [])]}
+
+
+def _with_text(table: pa.Table, data: DataConfig) -> pa.Table:
+    for column in _ids_as_text(data):
         place = table.schema.get_field_index(column)
         table = table.set_column(place, column, table.column(place).cast(pa.string()))
     return table

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,12 +19,13 @@ __all__ = ["parse_value", "read_toml", "write_toml"]
 T = TypeVar("T")
 
 
-def read_toml(path: str | os.PathLike[str], kind: type[T]) -> T:
+def read_toml(path: str | os.PathLike[str], kind: type[T], complete: Callable[[T], T] = lambda settings: settings) -> T:
     """Returns the settings in a TOML file.
 
     Args:
         path: the file; a pipe is one too.
         kind: the dataclass of the settings.
+        complete: changes and checks them further.
 
     Raises:
         ConfigError: if a key is not known, or a value not of its type; it names the file, the line and the key.
@@ -44,10 +45,12 @@ def read_toml(path: str | os.PathLike[str], kind: type[T]) -> T:
         line = error.line if isinstance(error, ParseError) else whole + 1
         raise FileFormatError(f"{path}, line {line}: this is no TOML: {error}") from None
     try:
-        return make(kind, values)
+        return complete(make(kind, values))
     except SettingError as error:
-        line = next(start for start, _, part in _statements(text) if _holds(part, error.keys))
-        raise ConfigError(f"{path}, line {line}: {error.keys[-1]}: {error.reason}") from None
+        place = next((start for start, _, part in _statements(text) if _holds(part, error.keys)), None)
+        if place is None:  # an option said it
+            raise
+        raise ConfigError(f"{path}, line {place}: {error.keys[-1]}: {error.reason}") from None
 
 
 def write_toml(settings: Any) -> str:
@@ -66,7 +69,8 @@ def parse_value(text: str) -> Any:
 
 
 def _fill(table: Any, values: Mapping[str, Any]) -> None:
-    for key, value in values.items():
+    # what stands below the head of a section belongs to it, so sections come last
+    for key, value in sorted(values.items(), key=lambda item: isinstance(item[1], Mapping)):
         if isinstance(value, Mapping):
             section = tomlkit.table()
             _fill(section, value)

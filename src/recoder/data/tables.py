@@ -31,6 +31,8 @@ __all__ = [
     "read_csv_file",
     "read_delimited",
     "read_parquet_file",
+    "stream_csv_file",
+    "stream_parquet_file",
 ]
 
 _UNIT_SEPARATOR = b"\x1f"  # ASCII has it for this very purpose
@@ -118,13 +120,7 @@ def read_delimited(
                     encoding=encoding,
                 ),
                 _parse_options(separator, quote),
-                csv.ConvertOptions(
-                    include_columns=list(dict.fromkeys(columns)),
-                    column_types=dict(types or {}),
-                    # an artist may be called "NA" or "null": what is missing is empty
-                    null_values=[""],
-                    strings_can_be_null=True,
-                ),
+                _convert_options(columns, types),
             )
 
     try:
@@ -145,6 +141,57 @@ def read_delimited(
     if not table.num_rows:
         raise EmptyDataError(f"{where} has no rows; there must be at least one interaction")
     return table
+
+
+def stream_csv_file(
+    path: str | os.PathLike[str],
+    columns: Sequence[str],
+    *,
+    separator: str,
+    names: Sequence[str] | None,
+    encoding: str,
+    types: Mapping[str, Any] | None,
+) -> Iterator[pa.Table]:
+    """Yields these columns of a text file, some thousands of rows at a time; otherwise as ``read_csv_file``.
+
+    Args:
+        path: the file; one whose name ends in .gz, .bz2, .zst or .lz4 is decompressed.
+        columns: which to read.
+        separator: what stands between two fields.
+        names: what the columns are called, where the first line does not say so.
+        encoding: of the text.
+        types: Arrow types of columns; those of others follow from the first block, and are to hold for all.
+
+    Raises:
+        EmptyDataError, FileFormatError: as ``read_delimited``.
+    """
+    text = path_text("path", path)
+    present = list(names or csv_column_names(text, separator=separator, encoding=encoding))
+    skip = 0 if names is not None else 1
+    read = csv.ReadOptions(block_size=_BLOCK_BYTES, column_names=present, skip_rows=skip, encoding=encoding)
+    try:
+        with pa.input_stream(text, compression="detect") as stream:
+            source = stream if len(separator) == 1 else _Stream(stream, text, separator, encoding)
+            reader = csv.open_csv(source, read, _parse_options(separator, '"'), _convert_options(columns, types))
+            for batch in reader:
+                table = pa.Table.from_batches([batch])
+                yield _with_separators(table, separator) if len(separator) > 1 else table
+    except pa.ArrowInvalid as error:
+        raise FileFormatError(
+            f"cannot read {text}: {error}; mend that line, or where ids are of several forms read them as text"
+        ) from error
+    except UNREADABLE as error:
+        raise _damaged(text, error) from error
+
+
+def _convert_options(columns: Sequence[str], types: Mapping[str, Any] | None) -> csv.ConvertOptions:
+    return csv.ConvertOptions(
+        include_columns=list(dict.fromkeys(columns)),
+        column_types=dict(types or {}),
+        # an artist may be called "NA" or "null": what is missing is empty
+        null_values=[""],
+        strings_can_be_null=True,
+    )
 
 
 def _with_separators(table: pa.Table, separator: str) -> pa.Table:
@@ -171,6 +218,19 @@ def read_parquet_file(path: str | os.PathLike[str], columns: Sequence[str]) -> p
         if missing:
             raise ConfigError(f"{text} has no column {missing[0]!r}; its columns are {present}")
         return file.read(columns=list(dict.fromkeys(columns)))
+
+
+def stream_parquet_file(
+    path: str | os.PathLike[str], columns: Sequence[str], *, rows_at_once: int
+) -> Iterator[pa.Table]:
+    """Yields these columns of a parquet file, so many rows at a time.
+
+    Raises:
+        FileFormatError, FileNotFoundError: as ``read_parquet_file``.
+    """
+    with _parquet(path_text("path", path)) as file:
+        for batch in file.iter_batches(batch_size=rows_at_once, columns=list(dict.fromkeys(columns))):
+            yield pa.Table.from_batches([batch])
 
 
 def parquet_column_names(path: str | os.PathLike[str]) -> list[str]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import accumulate
+
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
@@ -17,7 +20,7 @@ from recoder.data.splits.random import kept_at_random
 from recoder.data.splits.results import HeldOut, Protocol, StrongSplit, sizes
 from recoder.errors import ConfigError
 
-__all__ = ["strong_generalization"]
+__all__ = ["held_out_groups", "strong_generalization"]
 
 Rows = npt.NDArray[np.int64]
 
@@ -52,36 +55,68 @@ def strong_generalization(
         ConfigError: if an argument is out of range or there are not enough users who can be held out.
         DataTypeError: if ``interactions`` are no ``Interactions``.
     """
+    wanted = {"valid": num_valid_users, "test": num_test_users}
+    train, parts, protocol = held_out_groups(
+        interactions, wanted, fold_in=fold_in, seed=seed, min_interactions=min_interactions
+    )
+    return StrongSplit(train=train, **parts, protocol=protocol)
+
+
+def held_out_groups(
+    interactions: Interactions,
+    num_users: Mapping[str, float],
+    *,
+    fold_in: float = 0.8,
+    seed: int,
+    min_interactions: int = 2,
+) -> tuple[Interactions, dict[str, HeldOut], Protocol]:
+    """Returns training interactions, groups of users to judge by, and how they were made.
+
+    Args:
+        interactions: as in ``strong_generalization``, like the others.
+        num_users: of each group, by its name.
+        fold_in: the part of a held-out user's interactions that is history.
+        seed: of the draw.
+        min_interactions: of a user who can be held out.
+
+    Raises:
+        ConfigError, DataTypeError: as ``strong_generalization``.
+    """
     checked_interactions(interactions)
     fold_in = checked_fraction("fold_in", fold_in)
-    num_valid = number_of_users("num_valid_users", num_valid_users, interactions.num_users)
-    num_test = number_of_users("num_test_users", num_test_users, interactions.num_users)
+    sizes_of = {
+        name: number_of_users(f"num_{name}_users", number, interactions.num_users) for name, number in num_users.items()
+    }
     min_interactions = whole_number("min_interactions", min_interactions, 2)
     seed = whole_number("seed", seed, 0)
 
     held, seen_items = _choose_users(
-        interactions.matrix, num_valid + num_test, min_interactions, derive_seed(seed, "split/users")
+        interactions.matrix, sum(sizes_of.values()), min_interactions, derive_seed(seed, "split/users")
     )
     train_rows = np.setdiff1d(np.arange(interactions.num_users), held)
     train = interactions.select_users(train_rows).select_items(seen_items)
-    rows = {"valid": np.sort(held[:num_valid]), "test": np.sort(held[num_valid:])}
-    parts = {
+    ends = list(accumulate(sizes_of.values()))
+    groups = {
         name: _hold_out(
-            interactions, rows[name], train.item_ids, seen_items, fold_in, derive_seed(seed, f"split/{name}")
+            interactions,
+            np.sort(held[end - sizes_of[name] : end]),
+            train.item_ids,
+            seen_items,
+            fold_in,
+            derive_seed(seed, f"split/{name}"),
         )
-        for name in rows
+        for name, end in zip(sizes_of, ends, strict=True)
     }
     protocol: dict[str, str | int | float | None] = {
         "name": "strong_generalization",
         "seed": seed,
-        "num_valid_users": num_valid,
-        "num_test_users": num_test,
+        **{f"num_{name}_users": number for name, number in sizes_of.items()},
         "fold_in": fold_in,
         "min_interactions": min_interactions,
     }
     kept = int(np.isin(interactions.matrix.indices, seen_items).sum())
     counts = sizes(train, interactions, num_users=interactions.num_users, num_interactions=kept)
-    return StrongSplit(train=train, **parts, protocol=Protocol(protocol | counts))
+    return train, groups, Protocol(protocol | counts)
 
 
 def _choose_users(matrix: sparse.csr_matrix, wanted: int, least: int, seed: int) -> tuple[Rows, Rows]:

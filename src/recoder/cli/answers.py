@@ -1,0 +1,95 @@
+"""Asking a model in ids that were typed, and showing what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+import recoder
+from recoder.api.fitted import FittedModel
+from recoder.cli.config import DataConfig
+from recoder.cli.training import config_in
+from recoder.data import IdMap
+from recoder.errors import ConfigError, NotInitializedError, UnknownIdError
+
+__all__ = ["as_trained", "check_knows_users", "load_model", "print_answers", "typed_ids"]
+
+
+def load_model(path: Path) -> FittedModel:
+    """Returns the model of a file, to answer in Arrow tables.
+
+    Raises:
+        FileFormatError, FileNotFoundError and others: as ``recoder.load``.
+    """
+    return recoder.load(path, library="pyarrow")
+
+
+def as_trained(fitted: FittedModel) -> DataConfig:
+    """Returns what a model's file says of the weights that it learnt from; if nothing, every interaction counts 1."""
+    config = config_in(fitted.about.more)
+    return DataConfig() if config is None else DataConfig(min_weight=config.data.min_weight, binary=config.data.binary)
+
+
+def typed_ids(texts: Sequence[str], ids: IdMap) -> list[Any]:
+    """Returns ids as the model has them: text, or whole numbers.
+
+    Args:
+        texts: as typed.
+        ids: of the model's users or items.
+
+    Raises:
+        UnknownIdError: if one is no whole number where all ids are.
+    """
+    if not pa.types.is_integer(ids.ids.type):
+        return list(texts)
+    for text in texts:
+        if not text.strip().lstrip("-").isdecimal():
+            raise UnknownIdError(f"{text!r} is no id of this model, whose ids are whole numbers")
+    return [int(text) for text in texts]
+
+
+def check_knows_users(path: Path, fitted: FittedModel) -> None:
+    """Checks that a model can be asked for its users by their ids.
+
+    Raises:
+        NotInitializedError: if its file holds no histories.
+    """
+    if not fitted.has_histories:
+        raise NotInitializedError(
+            f"{path} holds no histories of users, so it cannot answer for their ids; give histories, "
+            "or train it with --histories"
+        )
+
+
+def print_answers(
+    console: Console, answers: pa.Table, headings: Mapping[str, str], *, asked: str | None = None
+) -> None:
+    """Prints rows for people.
+
+    Args:
+        console: where to.
+        answers: the rows.
+        headings: of the columns to show, by their names.
+        asked: the column that says what was asked; there is a line between different questions.
+
+    Raises:
+        ConfigError: if there is nothing to show.
+    """
+    if not len(answers):
+        raise ConfigError("there is no answer: no item is left to choose from")
+    shown = [name for name in headings if name in answers.column_names]
+    table = Table(*(headings[name] for name in shown))
+    for name, column in zip(shown, table.columns, strict=True):
+        column.justify = "right" if name in ("score", "score_drop", "rank") else "left"
+    rows = answers.select(shown).to_pylist()
+    for before, row in zip([None, *rows], rows, strict=False):
+        if asked is not None and before is not None and before[asked] != row[asked]:
+            table.add_section()
+        table.add_row(*(Text(f"{cell:.4f}" if isinstance(cell, float) else str(cell)) for cell in row.values()))
+    console.print(table)

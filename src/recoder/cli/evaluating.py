@@ -1,0 +1,105 @@
+"""``recoder evaluate``: how good a model is, on users that are in files or that its own split held out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from recoder.api.fitted import FittedModel
+from recoder.cli.answers import as_trained, check_knows_users, load_model
+from recoder.cli.config import changed
+from recoder.cli.metric_names import named_metrics
+from recoder.cli.output import tell
+from recoder.cli.reading import resolved, to_train_on
+from recoder.cli.splitting import make_split
+from recoder.cli.training import config_in
+from recoder.data import HeldOut, Interactions, RecommendationDataset
+from recoder.errors import ConfigError, EmptyDataError
+
+__all__ = ["evaluate_model"]
+
+
+def evaluate_model(
+    path: Path, *, history: str | None, target: str | None, metrics: list[str], columns: dict[str, Any]
+) -> dict[str, Any]:
+    """Returns the metrics of a model, as JSON values.
+
+    Args:
+        path: of the model.
+        history: a file of what users who are judged by interacted with; None: users in training, whose histories are
+            in the model's file.
+        target: a file of what is to be found; None: of the users that the model's own configuration held out.
+        metrics: their names.
+        columns: of the files, as ``changed`` takes them.
+
+    Raises:
+        ConfigError: if there is a history but no target, or the model's configuration held nobody out.
+        RecoderError, OSError: as reading and evaluating.
+    """
+    chosen = named_metrics(metrics)
+    fitted = load_model(path)
+    test: HeldOut | Interactions
+    if target is None:
+        if history is not None:
+            raise ConfigError("a history alone says not what is to be found; give --target too")
+        test = _own_test(path, fitted)
+    else:
+        wanted = _read(fitted, target, columns)
+        if history is None:
+            check_knows_users(path, fitted)
+            test = _of_known_users(wanted, fitted)
+        else:
+            test = _held_out(_read(fitted, history, columns), wanted, fitted)
+    fitted.evaluate(test, chosen)
+    return {"model": str(path), **fitted.about.metrics[-1]}
+
+
+def _own_test(path: Path, fitted: FittedModel) -> HeldOut:
+    config = config_in(fitted.about.more)
+    test = None if config is None else make_split(to_train_on(config.data), config.split).test
+    if test is None:
+        raise ConfigError(f"{path} was trained without users to test with; give --history and --target, or --target")
+    return test
+
+
+def _read(fitted: FittedModel, file: str, columns: dict[str, Any]) -> Interactions:
+    return to_train_on(resolved(changed(as_trained(fitted), {**columns, "path": file, "time": "", "title": ""})))
+
+
+def _of_known_users(wanted: Interactions, fitted: FittedModel) -> Interactions:
+    is_known = [user in fitted.interactions.user_ids for user in wanted.user_ids.ids.to_pylist()]
+    _say_dropped(len(is_known) - sum(is_known), len(is_known), "users to judge by are not in the model")
+    if not any(is_known):
+        raise EmptyDataError("no user to judge by is in the model; give histories of theirs with --history")
+    return wanted.select_users(np.flatnonzero(is_known))
+
+
+def _held_out(history: Interactions, wanted: Interactions, fitted: FittedModel) -> HeldOut:
+    """Returns the users who have both a history and a target, over the model's items."""
+    users = [user for user in history.user_ids.ids.to_pylist() if user in wanted.user_ids]
+    _say_dropped(wanted.num_users - len(users), wanted.num_users, "users to judge by have no history")
+    if not users:
+        raise EmptyDataError("no user of the history has a target: the files hold different users")
+    parts = [_over_items_of(fitted, part.select_users(part.user_ids.indices(users))) for part in (history, wanted)]
+    user_ids = history.select_users(history.user_ids.indices(users)).user_ids
+    return HeldOut(RecommendationDataset(*parts), user_ids, fitted.item_ids)
+
+
+def _over_items_of(fitted: FittedModel, part: Interactions) -> sparse.csr_matrix:
+    ids = fitted.item_ids
+    is_known = np.fromiter((item in ids for item in part.item_ids.ids.to_pylist()), bool, part.num_items)
+    coo = part.matrix.tocoo()
+    _say_dropped(int((~is_known[coo.col]).sum()), coo.nnz, "interactions are with items that the model does not know")
+    cols = np.full(part.num_items, -1)
+    cols[is_known] = ids.indices([item for item in part.item_ids.ids.to_pylist() if item in ids])
+    kept = is_known[coo.col]
+    entries = (coo.data[kept], (coo.row[kept], cols[coo.col[kept]]))
+    return sparse.csr_matrix(entries, shape=(part.num_users, len(ids)))
+
+
+def _say_dropped(number: int, total: int, why: str) -> None:
+    if number:
+        tell(f"{number:,} of {total:,} {why}; they are left out")

@@ -1,0 +1,166 @@
+"""``recoder train``: from interactions and a configuration to a model file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from recoder._files import check_writable
+from recoder.api.fitted import FittedModel
+from recoder.api.fitting import learn, untrained
+from recoder.callbacks import CSVLog, JSONLinesLog
+from recoder.cli.checkpoints import Checkpoints, checkpoint_path, resume
+from recoder.cli.config import Config
+from recoder.cli.conversion import make
+from recoder.cli.metric_names import named_metrics
+from recoder.cli.output import tell
+from recoder.cli.reading import resolved, to_train_on
+from recoder.cli.recipe_settings import completed
+from recoder.cli.splitting import Parts, make_split
+from recoder.errors import ConfigError
+from recoder.metrics import EvaluationResult
+from recoder.training.events import Callback
+from recoder.training.restore import read_model_file
+from recoder.training.stopping import EarlyStopping
+
+__all__ = ["Interrupted", "config_in", "config_of_file", "effective", "train_model"]
+
+CONFIG_KEY = "config"
+"""Under which a model file keeps the configuration that it was made by."""
+
+
+class Interrupted(Exception):
+    """Training was stopped from the keyboard, and what it had reached is in a file.
+
+    Attributes:
+        checkpoint: the file.
+    """
+
+    def __init__(self, checkpoint: Path, epochs: int, num_epochs: int) -> None:
+        super().__init__(f"stopped after {epochs} of {num_epochs} epochs")
+        self.checkpoint = checkpoint
+
+
+def config_of_file(path: Path) -> Config:
+    """Returns the configuration that a model file, or a checkpoint, was made by.
+
+    Raises:
+        FileFormatError: if it is no model file.
+        ConfigError: if it holds no configuration.
+        FileNotFoundError: if there is no such file.
+    """
+    about = read_model_file(path).about or {}
+    config = config_in(about.get("more", {}))
+    if config is None:
+        raise ConfigError(f"{path} holds no configuration; it was not made by recoder train")
+    return config
+
+
+def config_in(more: Mapping[str, Any]) -> Config | None:
+    """Returns the configuration among what is kept with a model, ``About.more``; None where there is none."""
+    return make(Config, more[CONFIG_KEY]) if CONFIG_KEY in more else None
+
+
+def effective(config: Config) -> Config:
+    """Returns the configuration in full: columns as they were found, settings as the recipe has them.
+
+    Raises:
+        ConfigError, RecoderError, OSError: if the data cannot be read, or a setting is wrong.
+    """
+    config = completed(config)
+    return replace(config, data=resolved(config.data)) if config.data.path else config
+
+
+def train_model(config: Config, *, resume_from: Path | None = None) -> dict[str, Any]:
+    """Trains, tests and saves a model, and returns what came of it, as JSON values.
+
+    Args:
+        config: as ``effective`` returns it.
+        resume_from: a checkpoint to go on from.
+
+    Raises:
+        Interrupted: if it was stopped from the keyboard.
+        RecoderError, OSError: as reading, splitting, training and saving.
+    """
+    if config.output.model is None:
+        raise ConfigError("say where the model is to go: --out movies.model")
+    check_writable(config.output.model)
+    metrics = named_metrics(config.training.metrics)
+    if config.data.weight and config.data.binary and not config.data.min_weight:
+        tell(f"every interaction counts 1, whatever its {config.data.weight!r}; --min-weight and --weights look at it")
+    parts = make_split(to_train_on(config.data), config.split)
+    chosen, fitted = untrained(
+        parts.train,
+        config.model.recipe,
+        seed=config.training.seed,
+        device=config.training.device,
+        **config.model.settings,
+    )
+    fitted.about.more[CONFIG_KEY] = asdict(config)
+    if resume_from is not None:
+        resume(fitted, resume_from)
+    checkpoint = checkpoint_path(config.output.model)
+    more: dict[str, Any] = {}
+    if not fitted.recoder.model.is_solved:
+        more = {
+            "callbacks": [Checkpoints(fitted, checkpoint, config.output.checkpoint_every), *_logs(config.output.log)],
+            "early_stopping": _stopping(config, parts),
+        }
+    try:
+        learn(chosen, fitted, parts.valid, None if parts.valid is None else metrics, **more)
+    except KeyboardInterrupt:
+        if fitted.recoder.model.is_solved:
+            raise  # nothing is there yet
+        fitted.save(checkpoint)
+        raise Interrupted(checkpoint, len(fitted.recoder.history), config.model.settings["num_epochs"]) from None
+    result = None if parts.test is None else fitted.evaluate(parts.test, metrics)
+    fitted.save(config.output.model, interactions=config.output.histories)
+    checkpoint.unlink(missing_ok=True)
+    return _summary(config, parts, fitted, result)
+
+
+def _logs(path: str | None) -> list[Callback]:
+    if path is None:
+        return []
+    logs = {".csv": CSVLog, ".jsonl": JSONLinesLog}
+    if Path(path).suffix not in logs:
+        raise ConfigError(f"the log {path} ends in neither .csv nor .jsonl, which say how it is written")
+    return [logs[Path(path).suffix](path)]
+
+
+def _stopping(config: Config, parts: Parts) -> EarlyStopping | None:
+    name = config.training.early_stopping
+    if name is None:
+        return None
+    if parts.valid is None:
+        raise ConfigError("early stopping looks at validation users, and there are none; hold some out: --valid 0.1")
+    return EarlyStopping(None if name == "loss" else name, patience=config.training.patience)
+
+
+def _summary(config: Config, parts: Parts, fitted: FittedModel, result: EvaluationResult | None) -> dict[str, Any]:
+    history = fitted.recoder.history
+    best = history.best_epoch or len(history)
+    record = history[best - 1]
+    validation = {
+        name: {"mean": mean, "stderr": _number(record.metric_errors[name])} for name, mean in record.metrics.items()
+    }
+    return {
+        "model": config.output.model,
+        "recipe": config.model.recipe,
+        "users": parts.train.num_users,
+        "items": parts.train.num_items,
+        "interactions": int(parts.train.matrix.nnz),
+        "epochs": len(history),
+        "best_epoch": best,
+        "seconds": sum(epoch.seconds for epoch in history),
+        "loss": _number(record.loss),
+        "validation": {"users": len(parts.valid.user_ids), "metrics": validation} if parts.valid is not None else None,
+        "test": None if result is None else fitted.about.metrics[-1],
+    }
+
+
+def _number(value: float) -> float | None:
+    """Returns a number as JSON has it: NaN, of a model that takes no steps, is none."""
+    return value if value == value else None

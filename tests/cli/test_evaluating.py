@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import json
+
+import polars as pl
+import pytest
+
+import recoder
+from cli_support import run
+from recoder.metrics import NDCG, Recall
+
+
+@pytest.fixture(scope="module")
+def parts(ratings, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("parts")
+    run("data", "split", ratings, "--kind", "strong", "--seed", 3, "--valid", 6, "--test", 12, "--out", folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(parts, tmp_path_factory):
+    path = tmp_path_factory.mktemp("trained") / "a.model"
+    run("train", parts / "train.parquet", "--model", "ease", "--set", "l2=1", "--out", path, "--histories")
+    return path
+
+
+@pytest.fixture
+def asked(parts):
+    return ["--history", parts / "test_history.parquet", "--target", parts / "test_target.parquet"]
+
+
+def test_held_out_users_in_files_are_judged_as_in_python(ratings, trained, asked):
+    told = json.loads(run("evaluate", trained, *asked, "--metric", "NDCG@3", "--metric", "Recall@2", "--json").stdout)
+    data = recoder.Interactions.from_parquet(ratings, user="user", item="film").binarize()
+    _, _, test = data.split("strong", seed=3, num_valid_users=6, num_test_users=12)
+    expected = recoder.load(trained).evaluate(test, [NDCG(3), Recall(2)])
+    assert (told["model"], told["users"]) == (str(trained), 12)
+    for metric in expected:
+        found = told["metrics"][str(metric)]
+        assert found["mean"] == pytest.approx(expected.mean[metric])
+        assert found["stderr"] == pytest.approx(expected.stderr[metric])
+
+
+def test_people_see_means_with_standard_errors(trained, asked):
+    shown = run("evaluate", trained, *asked).stdout
+    assert "test, 12 users" in shown
+    assert "│ NDCG@100  │ 0." in shown
+    assert "±" in shown
+
+
+def test_users_in_training_are_judged_by_what_the_file_adds(parts, trained, tmp_path):
+    train = pl.read_parquet(parts / "train.parquet")
+    users = train["user"].unique(maintain_order=True)
+    known = set(train[["user", "film"]].rows())
+    missed = [(user, film) for user in users for film in (0, 1) if (user, film) not in known]
+    later = pl.DataFrame([*missed, ("stranger", 0)], schema=["user", "film"], orient="row")
+    later.write_parquet(tmp_path / "later.parquet")
+    result = run("evaluate", trained, "--target", tmp_path / "later.parquet", "--json")
+    assert json.loads(result.stdout)["users"] == len({user for user, _ in missed})
+    assert "users to judge by are not in the model; they are left out" in result.stderr
+
+
+def test_a_model_is_judged_again_by_its_own_split(ratings, tmp_path):
+    path = tmp_path / "a.model"
+    trained = json.loads(run("train", ratings, "--model", "ease", "--test", 12, "--out", path, "--json").stdout)
+    again = json.loads(run("evaluate", path, "--json").stdout)
+    assert again == {"model": str(path), **trained["test"]}
+    other = json.loads(run("evaluate", path, "--metric", "Precision@4", "--json").stdout)
+    assert list(other["metrics"]) == ["Precision@4"]
+
+
+def test_items_that_the_model_does_not_know_are_left_out_and_said(parts, trained, tmp_path):
+    history = pl.read_parquet(parts / "test_history.parquet")
+    more = history.head(1).with_columns(film=pl.lit(999, dtype=pl.Int64))
+    pl.concat([history, more], how="vertical_relaxed").write_parquet(tmp_path / "history.parquet")
+    asked = ["evaluate", trained, "--target", parts / "test_target.parquet", "--json"]
+    plain = run(*asked, "--history", parts / "test_history.parquet")
+    result = run(*asked, "--history", tmp_path / "history.parquet")
+    assert f"1 of {len(history) + 1} interactions are with items that the model does not know" in result.stderr
+    assert json.loads(result.stdout) == json.loads(plain.stdout)
+
+
+def test_the_weights_that_a_model_learnt_from_are_those_that_it_is_judged_by(asked, models):
+    asked = ["evaluate", models["weighted"], *asked, "--json"]
+    told = [json.loads(run(*asked, *more).stdout) for more in ([], ["--min-weight", 3], ["--min-weight", 0])]
+    assert told[0] == told[1] != told[2]
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "said"),
+    [
+        ("bare", [], "was trained without users to test with; give --history and --target, or --target"),
+        ("bare", ["--history", "a"], "a history alone says not what is to be found; give --target too"),
+        ("bare", ["--target", "RATINGS"], "holds no histories of users, so it cannot answer for their ids"),
+        ("ease", ["--target", "OTHERS"], "no user to judge by is in the model"),
+        ("ease", ["--history", "OTHERS", "--target", "RATINGS"], "the files hold different users"),
+        ("ease", ["--metric", "Foo@3"], "there is no metric 'Foo@3'"),
+    ],
+)
+def test_what_cannot_be_judged_is_said_in_one_line(models, ratings, tmp_path, name, arguments, said):
+    others = tmp_path / "others.csv"
+    others.write_text("user,film\nx,1\n")
+    named = {"RATINGS": ratings, "OTHERS": others}
+    result = run("evaluate", models[name], *(named.get(each, each) for each in arguments), code=2)
+    assert said in result.stderr.splitlines()[-1]

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import pytest
+
+from cli_support import run
+from recoder.cli.config import Config, ModelConfig
+from recoder.cli.conversion import SettingError
+from recoder.cli.metric_names import named_metrics
+from recoder.cli.recipe_settings import completed
+from recoder.errors import ConfigError
+from recoder.metrics import NDCG, AveragePrecision, Recall
+from recoder.recipes import RECIPES
+
+
+def settings(name, **given):
+    return completed(Config(model=ModelConfig(recipe=name, settings=given))).model.settings
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_settings_are_those_of_the_recipe_with_the_changes(name):
+    chosen = RECIPES[name]
+    assert settings(name) == {**chosen.model, **chosen.recoder, **chosen.train}
+    assert settings(name, **settings(name)) == settings(name)
+    assert chosen.but(**settings(name)) == chosen
+
+
+def test_settings_that_the_recipe_leaves_alone_may_be_added():
+    assert settings("autoencoder", lr_milestones=[3], max_grad_norm=1)["lr_milestones"] == [3]
+    assert settings("autoencoder", max_grad_norm=1)["max_grad_norm"] == 1.0
+    assert settings("autoencoder", hidden_layers=(400, 100))["hidden_layers"] == [400, 100]
+
+
+def test_a_setting_of_steps_is_none_of_a_closed_form():
+    with pytest.raises(SettingError, match="the recipe 'ease' has no 'lr'"):
+        settings("ease", lr=0.1)
+
+
+def test_the_help_of_train_names_every_recipe():
+    shown = " ".join(run("train", "--help").output.replace("│", " ").split())
+    *first, last = RECIPES
+    assert f"Recipe: {', '.join(first)} or {last}." in shown
+
+
+def test_metrics_are_known_by_their_names():
+    assert named_metrics(["Recall@20", "NDCG@100", "AP@7"]) == [Recall(20), NDCG(100), AveragePrecision(7)]
+    for name in ("NDCG@0", "NDCG@x", "NDCG@-1", "ndcg@5"):
+        with pytest.raises(ConfigError, match="NDCG@100"):
+            named_metrics([name])

@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pytest
+from polars.testing import assert_frame_equal
+from pyarrow import parquet
+
+import recoder
+from cli_support import run
+from recoder.cli import histories, recommending
+from recoder.cli.config import DataConfig
+from recoder.cli.histories import whole_histories
+from recoder.cli.reading import resolved
+
+
+@pytest.fixture
+def in_small_parts(monkeypatch):
+    """Makes files of some hundred rows too large for memory."""
+    monkeypatch.setattr(histories, "_ROWS_IN_MEMORY", 100)
+    monkeypatch.setattr(histories, "_ROWS_AT_ONCE", 40)
+    monkeypatch.setattr(histories, "_NUM_PARTS", 5)
+    monkeypatch.setattr(recommending, "_USERS_AT_ONCE", 7)
+    monkeypatch.setattr(recommending, "_ROWS_AT_ONCE", 50)
+
+
+def in_python(path, **whom):
+    return pl.from_arrow(recoder.load(path, library="pyarrow").recommend(**whom))
+
+
+@pytest.mark.parametrize("name", ["autoencoder", "als", "ease"])
+def test_users_in_training_get_what_python_gives_them(models, name):
+    asked = ["recommend", models[name], "--for", "u3", "--for", "u0", "--k", 4, "--no-titles", "--json"]
+    assert json.loads(run(*asked).stdout) == in_python(models[name], users=["u3", "u0"], k=4).to_dicts()
+
+
+def test_histories_are_typed_as_ids_between_commas(models):
+    asked = ["recommend", models["bare"], "--history", "2, 4", "--history", "7", "--k", 3]
+    told = json.loads(run(*asked, "--json").stdout)
+    assert told == in_python(models["bare"], histories=[[2, 4], [7]], k=3, titles=True).to_dicts()
+    assert {row["item_id"] % 2 for row in told if row["user_id"] == 0} == {0}
+    shown = run(*asked).stdout
+    assert "┃ user ┃ rank ┃ item ┃ title" in shown
+    assert "├──────┼" in shown  # between the two
+    assert "Film 9" in shown or "Film 1" in shown
+
+
+def test_candidates_exclusions_and_what_is_seen(models, tmp_path):
+    some, none = tmp_path / "some.csv", tmp_path / "none.csv"
+    some.write_text("item\n2\n4\n6\n777\n")
+    none.write_text("item\n6\n")
+    asked = ["recommend", models["bare"], "--history", "2", "--candidates", some, "--json"]
+
+    def items(*more):
+        result = run(*asked, *more)
+        assert "1 of 4 items in" in result.stderr
+        return {row["item_id"] for row in json.loads(result.stdout)}
+
+    assert items() == {4, 6}
+    assert items("--exclude", none) == {4}
+    assert items("--keep-seen") == {2, 4, 6}
+
+
+@pytest.mark.usefixtures("in_small_parts")
+@pytest.mark.parametrize("form", ["parquet", "csv", "dat"])
+@pytest.mark.parametrize("order", ["as they come", "by time"])
+def test_a_file_of_histories_is_worked_through_in_parts(models, frame, tmp_path, form, order):
+    asked = (frame.sort("time") if order == "by time" else frame).select("user", "film")
+    source = tmp_path / f"histories.{form}"
+    if form == "parquet":
+        asked.write_parquet(source)
+    else:
+        asked.write_csv(source, separator=",")
+        if form == "dat":
+            source.write_text(source.read_text().replace(",", "::"))
+    out = tmp_path / "lists.parquet"
+    result = run("recommend", models["bare"], source, "--k", 3, "--out", out)
+    assert result.stdout == f"180 recommendations for 60 users in {out}\n"
+    data = recoder.Interactions.from_frame(asked, user="user", item="film")
+    expected = in_python(models["bare"], histories=data, k=3)
+    found = pl.read_parquet(out)
+    assert found.columns == ["user_id", "item_id", "score", "rank"]
+    assert_frame_equal(found.sort("user_id", "rank"), expected.sort("user_id", "rank"), check_dtypes=False)
+    assert list(tmp_path.glob(".*")) == []
+
+
+@pytest.mark.usefixtures("in_small_parts")
+def test_users_of_a_file_are_asked_for_once_each(models, frame, tmp_path):
+    source, out = tmp_path / "users.csv", tmp_path / "lists.tsv"
+    users = [f"u{user}" for user in range(40)]
+    source.write_text("\n".join(["user", *users, "stranger", *users]) + "\n")
+    result = run("recommend", models["als"], source, "--k", 2, "--out", out, "--json")
+    assert json.loads(result.stdout) == {"file": str(out), "users": 40, "rows": 80}
+    assert "1 ids in" in result.stderr
+    found = pl.read_csv(out, separator="\t")
+    expected = in_python(models["als"], users=users, k=2)
+    assert found["item_id"].to_list() == expected["item_id"].to_list()
+    assert found["user_id"].to_list() == expected["user_id"].to_list()
+
+
+@pytest.mark.usefixtures("in_small_parts")
+def test_without_a_file_all_users_of_the_model_are_asked_for(models, tmp_path):
+    out = tmp_path / "lists.parquet"
+    run("recommend", models["autoencoder"], "--k", 2, "--out", out, "--titles")
+    expected = in_python(models["autoencoder"], k=2, titles=True)
+    assert_frame_equal(pl.read_parquet(out), expected, check_dtypes=False)
+
+
+def test_items_without_a_column_of_items_are_users(models, ratings, tmp_path):
+    out = tmp_path / "lists.parquet"
+    run("recommend", models["als"], ratings, "--item", "", "--k", 1, "--out", out)
+    assert len(pl.read_parquet(out)) == 60
+
+
+def test_histories_weigh_as_in_training(models, ratings, frame, tmp_path):
+    out = tmp_path / "lists.parquet"
+    run("recommend", models["weighted"], ratings, "--k", 24, "--out", out)
+    found = pl.read_parquet(out)
+    light = frame.filter(pl.col("rating") < 3)
+    pairs = set(found.select("user_id", "item_id").rows())
+    known = set(recoder.load(models["weighted"]).item_ids.ids.to_pylist())
+    assert any(film in known for film in light["film"])
+    assert all(pair in pairs for pair in light.select("user", "film").rows() if pair[1] in known)
+
+
+def test_users_without_anything_left_get_what_is_popular(models, tmp_path):
+    source, out = tmp_path / "histories.csv", tmp_path / "lists.csv"
+    source.write_text("user,item,rating\nx,4,1\ny,2,5\nz,999,5\n")
+    result = run("recommend", models["weighted"], source, "--k", 3, "--out", out)
+    assert "1 of 3 interactions are with items that the model does not know" not in result.stderr
+    assert "1 of 2 interactions are with items that the model does not know: left out" in result.stderr
+    found = pl.read_csv(out)
+    lists = {user[0]: rows["item_id"].to_list() for user, rows in found.group_by("user_id", maintain_order=True)}
+    assert list(lists) == ["x", "y", "z"]
+    assert lists["x"] == lists["z"] != lists["y"]
+
+
+def test_parts_hold_all_rows_of_their_users(tmp_path, monkeypatch):
+    monkeypatch.setattr(histories, "_ROWS_IN_MEMORY", 500)
+    monkeypatch.setattr(histories, "_ROWS_AT_ONCE", 100)
+    rng = np.random.default_rng(1)
+    for users in (rng.integers(0, 300, 2000) * 64, np.char.add("user", rng.integers(0, 300, 2000).astype(str))):
+        table = pa.table({"user": users, "item": np.arange(2000)})
+        parquet.write_table(table, tmp_path / "a.parquet")
+        parts = list(whole_histories(resolved(DataConfig(path=str(tmp_path / "a.parquet"))), tmp_path))
+        assert 20 < len(parts) <= 64
+        owners = [set(part["user"].to_pylist()) for part in parts]
+        assert sum(map(len, owners)) == len(set.union(*owners))
+        rows = {(user, item) for part in parts for user, item in zip(*part.to_pydict().values(), strict=True)}
+        assert rows == set(zip(users.tolist(), range(2000), strict=True))
+        assert max(map(len, parts)) < 500
+    assert [path.name for path in tmp_path.iterdir()] == ["a.parquet"]
+
+
+MEMORY = """
+import resource, sys
+import numpy as np, pyarrow as pa
+from pyarrow import parquet
+from typer.testing import CliRunner
+import recoder
+from recoder.cli.app import app
+
+folder, num_users = sys.argv[1], 100_000
+rng = np.random.default_rng(1)
+data = {"user": np.repeat(np.arange(num_users), 30), "item": rng.integers(0, 10_000, num_users * 30)}
+parquet.write_table(pa.table(data), f"{folder}/histories.parquet")
+few = pa.table({name: values[:60_000] for name, values in data.items()})
+known = recoder.Interactions.from_frame(few, user="user", item="item")
+recoder.fit(known, hidden_layers=[50], num_epochs=1, seed=1).save(f"{folder}/a.model")
+out = f"{folder}/lists.parquet"
+result = CliRunner().invoke(
+    app, ["recommend", f"{folder}/a.model", f"{folder}/histories.parquet", "--k", "50", "--out", out]
+)
+assert result.exit_code == 0, result.output
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, parquet.read_metadata(out).num_rows)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ru_maxrss is in KiB on Linux")
+def test_a_hundred_thousand_users_take_less_than_two_gib(tmp_path):
+    done = subprocess.run([sys.executable, "-c", MEMORY, str(tmp_path)], capture_output=True, text=True, check=True)
+    peak, rows = map(int, done.stdout.split())
+    assert peak < 2 << 20
+    assert rows == 100_000 * 50
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "said"),
+    [
+        ("bare", ["--for", "u1"], "holds no histories of users, so it cannot answer for their ids; give histories"),
+        ("bare", ["--out", "a.parquet"], "holds no histories of users"),
+        ("ease", ["--for", "stranger"], "1 of 1 ids are not among the 60 known (such as 'stranger'"),
+        ("ease", ["--history", "2,x"], "'x' is no id of this model, whose ids are whole numbers"),
+        ("ease", ["--history", "999"], "(such as 999"),
+        ("ease", ["--for", "u1", "--history", "1"], "give either users with --for, or histories with --history"),
+        ("ease", ["--for", "u1", "--out", "a.csv"], "--for and --history are answered here; leave FILE and --out out"),
+        ("ease", [], "say to whom: --for ID, --history ID,ID,..., or a FILE and --out for its lists"),
+        ("ease", ["a.parquet"], "say to whom"),
+        ("ease", ["RATINGS", "--out", "a.txt"], "a.txt ends in .txt; files are written as .parquet, .pq, .csv, .tsv"),
+        ("ease", ["RATINGS", "--out", "a.csv", "--user", "who"], "has no column 'who' for --user"),
+        ("als", ["absent.parquet", "--out", "a.csv"], "there is no file absent.parquet"),
+    ],
+)
+def test_what_cannot_be_recommended_is_said_in_one_line(models, ratings, tmp_path, monkeypatch, name, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    result = run("recommend", models[name], *(ratings if each == "RATINGS" else each for each in arguments), code=2)
+    assert said in result.stderr.splitlines()[-1]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupt_leaves_no_half_file(models, ratings, tmp_path, monkeypatch):
+    def interrupted(*arguments, **more):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(recoder.FittedModel, "recommend", interrupted)
+    result = run("recommend", models["ease"], ratings, "--out", tmp_path / "lists.parquet", code=130)
+    assert result.stderr.endswith("recoder: interrupted\n")
+    assert list(tmp_path.iterdir()) == []

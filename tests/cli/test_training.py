@@ -1,0 +1,263 @@
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import polars as pl
+import pytest
+import torch
+
+import recoder
+from cli_support import SMALL, run
+from recoder.cli.checkpoints import Checkpoints
+from recoder.cli.config import Config
+from recoder.cli.toml_files import read_toml
+
+
+def weights(path):
+    return recoder.load(path).recoder.model.state_dict()
+
+
+def same(one, other):
+    one, other = weights(one), weights(other)
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_file_and_the_names_of_its_columns_are_enough(ratings, tmp_path):
+    out = tmp_path / "films.model"
+    result = run("train", ratings, "--user", "user", "--item", "film", "--model", "autoencoder", "--out", out)
+    assert "60 users, 24 items, 540 interactions to train on\nautoencoder: 10 epochs in " in result.stdout
+    assert result.stdout.endswith(f"the model is in {out}\n")
+    assert "every interaction counts 1, whatever its 'rating'" in result.stderr
+    fitted = recoder.load(out)
+    assert fitted.about.recipe == "autoencoder"
+    assert fitted.interactions.titles is not None
+    assert not fitted.has_histories
+    assert not out.with_name("films.model.checkpoint").exists()
+
+
+def test_the_configuration_in_the_file_repeats_the_run(ratings, tmp_path):
+    first, second, other = (tmp_path / f"{name}.model" for name in ("first", "second", "other"))
+    asked = ["train", ratings, *SMALL, "--valid", "6", "--seed", "3", "--min-weight", "2"]
+    run(*asked, "--out", first)
+    toml = tmp_path / "run.toml"
+    toml.write_text(run(*asked, "--out", second, "--print-config").stdout)
+    assert not second.exists()
+    run("train", "--config", toml)
+    assert same(first, second)
+    run("train", "--config", toml, "--seed", "4", "--out", other)  # options override the file
+    assert not same(first, other)
+    kept = recoder.load(first).about.more["config"]
+    assert kept["model"]["settings"]["num_epochs"] == 6
+    assert kept["data"] == recoder.load(second).about.more["config"]["data"]
+
+
+def test_the_configuration_is_printed_in_full_and_is_a_fixed_point(ratings, tmp_path):
+    toml = tmp_path / "run.toml"
+    toml.write_text(run("train", ratings, "--model", "als", "--print-config").stdout)
+    config = read_toml(toml, Config)
+    assert (config.data.user, config.data.item, config.data.title) == ("user", "film", "title")
+    assert config.model.settings["loss_params"] == {"confidence": 20.0}
+    assert config.model.settings["num_epochs"] == 8
+    assert run("train", "--config", toml, "--print-config").stdout == toml.read_text()
+    assert read_toml(toml, Config).training.metrics == ("Recall@20", "Recall@50", "NDCG@100")
+
+
+def test_a_configuration_to_start_from_needs_no_data():
+    printed = run("train", "--print-config").stdout
+    assert "# path = ..." in printed
+    assert 'recipe = "autoencoder"' in printed
+
+
+def test_held_out_users_validate_and_test(ratings, tmp_path):
+    out, log = tmp_path / "films.model", tmp_path / "history.csv"
+    told = json.loads(
+        run(
+            "train", ratings, *SMALL, "--valid", "0.1", "--test", "12", "--metric", "NDCG@5", "--metric", "Recall@3",
+            "--out", out, "--log", log, "--json",
+        ).stdout
+    )  # fmt: skip
+    assert (told["users"], told["validation"]["users"], told["test"]["users"]) == (42, 6, 12)
+    assert list(told["validation"]["metrics"]) == list(told["test"]["metrics"]) == ["NDCG@5", "Recall@3"]
+    assert 0 < told["test"]["metrics"]["NDCG@5"]["mean"] <= 1
+    assert told["epochs"] == told["best_epoch"] == 6
+    history = pl.read_csv(log)
+    assert history["epoch"].to_list() == [1, 2, 3, 4, 5, 6]
+    assert history["NDCG@5"][-1] == pytest.approx(told["validation"]["metrics"]["NDCG@5"]["mean"])
+    assert recoder.load(out).about.metrics == [told["test"]]
+    shown = run("train", ratings, *SMALL, "--valid", "6", "--test", "12", "--out", out).stdout
+    assert "validation, 6 users" in shown
+    assert "test, 12 users" in shown
+
+
+def test_only_validation_or_only_test_can_be_asked_for(ratings, tmp_path):
+    arguments = ["train", ratings, "--model", "ease", "--out", tmp_path / "a.model", "--json"]
+    told = json.loads(run(*arguments, "--valid", "6").stdout)
+    assert (told["users"], told["validation"]["users"], told["test"], told["loss"]) == (54, 6, None, None)
+    told = json.loads(run(*arguments, "--test", "6").stdout)
+    assert (told["users"], told["validation"], told["test"]["users"]) == (54, None, 6)
+
+
+def test_training_may_end_early_and_keeps_the_best_epoch(ratings, tmp_path):
+    out = tmp_path / "a.model"
+    arguments = [
+        "train",
+        ratings,
+        *SMALL,
+        "--epochs",
+        "40",
+        "--set",
+        "lr=0.2",
+        "--valid",
+        "0.2",
+        "--out",
+        out,
+        "--json",
+    ]
+    told = json.loads(run(*arguments, "--early-stopping", "NDCG@100", "--patience", "2").stdout)
+    assert told["best_epoch"] < told["epochs"] < 40
+    result = run(*arguments[:-5], "--out", out, "--early-stopping", "loss", code=2)
+    assert "early stopping looks at validation users, and there are none" in result.stderr
+
+
+def test_weights_count_only_where_they_are_to(ratings, tmp_path):
+    out = tmp_path / "a.model"
+    run("train", ratings, "--model", "ease", "--out", out, "--histories")
+    assert set(recoder.load(out).interactions.matrix.data) == {1}
+    result = run("train", ratings, "--model", "ease", "--weights", "--out", out, "--histories")
+    assert set(recoder.load(out).interactions.matrix.data) == {1, 2, 3, 4, 5}
+    assert "counts 1" not in result.stderr
+
+
+def interrupted_after(epochs, monkeypatch):
+    def on_checkpoint(self, report):
+        if report.epoch == epochs:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Checkpoints, "on_checkpoint", on_checkpoint)
+
+
+def test_an_interrupted_training_goes_on_to_the_same_model(ratings, tmp_path, monkeypatch):
+    whole, out = tmp_path / "whole.model", tmp_path / "stopped.model"
+    asked = ["train", ratings, *SMALL, "--valid", "6"]
+    run(*asked, "--out", whole)
+    with monkeypatch.context() as patch:
+        interrupted_after(2, patch)
+        result = run(*asked, "--out", out, code=130)
+    checkpoint = tmp_path / "stopped.model.checkpoint"
+    said = result.stderr.splitlines()[-1]
+    assert said == f"recoder: stopped after 2 of 6 epochs; go on with: recoder train --resume {checkpoint}"
+    assert not out.exists()
+    run("train", "--resume", checkpoint)
+    assert same(whole, out)
+    assert not checkpoint.exists()
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_a_checkpoint(ratings, tmp_path):
+    arguments = ["train", ratings, "--epochs", "100000", "--out", tmp_path / "a.model", "--checkpoint-every", "1"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "recoder", *map(str, arguments)], stderr=subprocess.PIPE, text=True
+    )
+    checkpoint = tmp_path / "a.model.checkpoint"
+    deadline = time.monotonic() + 60
+    while not checkpoint.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"epochs; go on with: recoder train --resume {checkpoint}" in said
+    assert "Traceback" not in said
+    assert recoder.load(checkpoint).recoder.history
+
+
+def test_checkpoints_are_written_while_training_and_more_epochs_can_follow(ratings, tmp_path, monkeypatch):
+    out = tmp_path / "a.model"
+    saved = []
+    monkeypatch.setattr(
+        recoder.FittedModel, "save", lambda self, path, **more: saved.append((str(path), len(self.recoder.history)))
+    )
+    run("train", ratings, *SMALL, "--checkpoint-every", "2", "--out", out)
+    assert saved == [(f"{out}.checkpoint", 2), (f"{out}.checkpoint", 4), (str(out), 6)]
+
+
+def test_a_model_can_be_trained_further(ratings, tmp_path):
+    out = tmp_path / "a.model"
+    run("train", ratings, *SMALL, "--set", "lr_schedule=constant", "--out", out)
+    further = tmp_path / "further.model"
+    run("train", "--resume", out, "--epochs", "8", "--out", further)
+    whole = tmp_path / "whole.model"
+    run("train", ratings, *SMALL, "--set", "lr_schedule=constant", "--epochs", "8", "--out", whole)
+    assert same(further, whole)
+
+
+def test_a_checkpoint_of_other_data_is_refused(ratings, frame, tmp_path):
+    data, out = tmp_path / "data.parquet", tmp_path / "a.model"
+    frame.write_parquet(data)
+    run("train", data, *SMALL, "--out", out)
+    frame.filter(pl.col("film") != 3).write_parquet(data)
+    result = run("train", "--resume", out, code=2)
+    assert "was trained on 24 items and 60 users, and these are 23 items and 60 users" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--model", "eaze"], "model.recipe: there is no recipe 'eaze'; did you mean 'ease'?"),
+        (["--set", "lrr=1"], "model.settings.lrr: the recipe 'autoencoder' has no 'lrr'; did you mean 'lr'?"),
+        (["--set", "lr=fast"], "model.settings.lr: 'fast' is text, not a number"),
+        (["--set", "lr"], "--set takes KEY=VALUE, such as lr=0.003, not 'lr'"),
+        (["--set", "metrics=[]"], "model.settings.metrics: say training.metrics"),
+        (["--set", "num_epochs=0"], "num_epochs is 0; it must be a whole number of at least 1"),
+        (["--metric", "NDGC@10"], "there is no metric 'NDGC@10'; did you mean 'NDCG'?, as in NDCG@100"),
+        (["--metric", "NDCG"], "the metric 'NDCG' needs a number of recommendations, as in NDCG@100"),
+        (["--log", "a.txt"], "the log a.txt ends in neither .csv nor .jsonl"),
+        (["--valid", "100"], "users are to be held out"),
+        (["--device", "gpu"], "device is 'gpu'"),
+        (["--user", "who"], "has no column 'who' for --user; its columns are user, film, rating, time, title"),
+        (["--min-weight", "9"], "no interaction has a weight of 9.0 or more; the largest is 5"),
+    ],
+)
+def test_what_cannot_be_trained_is_said_in_one_line(ratings, tmp_path, arguments, said):
+    result = run("train", ratings, "--out", tmp_path / "a.model", *arguments, code=2)
+    assert said in result.stderr.splitlines()[-1]
+    assert result.stdout == ""
+    assert not (tmp_path / "a.model").exists()
+
+
+def test_without_a_place_for_the_model_nothing_is_trained(ratings):
+    assert "say where the model is to go: --out" in run("train", ratings, code=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[model]\nrecipe = 'eaze'\n", "run.toml, line 2: recipe: there is no recipe 'eaze'"),
+        ("[model.settings]\n\nlrr = 1\n", "run.toml, line 3: lrr: the recipe 'autoencoder' has no 'lrr'"),
+        ("[model]\nsettings = {lr = 'x'}\n", "run.toml, line 2: lr: 'x' is text, not a number"),
+        ("[training]\nsede = 3\n", "run.toml, line 2: sede: [training] has no key 'sede'; did you mean 'seed'?"),
+        ("[split]\nkind = 'last'\n", "--valid and --test hold out whole users, and the configuration splits by 'last'"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_the_line_of_its_file(ratings, tmp_path, text, said):
+    toml = tmp_path / "run.toml"
+    toml.write_text(text)
+    result = run("train", ratings, "--config", toml, "--out", tmp_path / "a", "--valid", "6", code=2)
+    assert said in result.stderr
+
+
+def test_a_file_of_another_kind_cannot_be_gone_on_from(ratings, models, tmp_path):
+    assert "is not a whole model file" in run("train", "--resume", ratings, code=2).stderr
+    assert "there is no file" in run("train", "--resume", tmp_path / "absent", code=2).stderr
+    toml = tmp_path / "run.toml"
+    toml.write_text("")
+    result = run("train", "--resume", models["ease"], "--config", toml, code=2)
+    assert "--resume goes on as the checkpoint was configured; leave --config out" in result.stderr
+    recoder.fit(recoder.Interactions.from_parquet(ratings, user="user", item="film"), "ease").save(tmp_path / "p")
+    assert (
+        "holds no configuration; it was not made by recoder train"
+        in run("train", "--resume", tmp_path / "p", code=2).stderr
+    )
