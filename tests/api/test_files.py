@@ -161,3 +161,20 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(fitted, tmp_path, monk
         fitted["als"].save(path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_to_ship_has_no_state_of_the_optimizer(films, tmp_path):
+    model = recoder.fit(films, num_epochs=2, seed=1)
+    model.save(tmp_path / "shipped.model")
+    model.save(tmp_path / "checkpoint.model", training_state=True)
+    sizes = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
+    assert sizes["checkpoint.model"] > 2.5 * sizes["shipped.model"]
+    states = {}
+    for name in sizes:
+        loaded = recoder.load(tmp_path / name)
+        pd.testing.assert_frame_equal(
+            loaded.recommend(histories=[["m1"]], k=3), model.recommend(histories=[["m1"]], k=3)
+        )
+        states[name] = loaded.recoder.file_content().optimizer
+    assert states["shipped.model"] == {}
+    assert states["checkpoint.model"].keys() == model.recoder.file_content().optimizer.keys()

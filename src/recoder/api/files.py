@@ -42,7 +42,7 @@ _NEEDED: Mapping[str, Mapping[str, Any]] = {"MatrixFactorization": {"embedding_s
 """Arguments that a constructor cannot do without; a file brings the true ones."""
 
 
-def save(fitted: FittedModel, path: str | os.PathLike[str], *, interactions: bool) -> str:
+def save(fitted: FittedModel, path: str | os.PathLike[str], *, interactions: bool, training_state: bool) -> str:
     """Writes a file and returns its path; see ``FittedModel.save``."""
     path = path_text("path", path)
     check_writable(path)
@@ -57,6 +57,8 @@ def save(fitted: FittedModel, path: str | os.PathLike[str], *, interactions: boo
         kept = Interactions(nobody, IdMap([]), kept.item_ids, kept.titles)
     content = fitted.recoder.file_content(interactions=kept, histories=interactions)
     check_json("about.more", fitted.about.more)
+    if not training_state:
+        content.optimizer = {}
     content.about = fitted.about.to_json()
     content.item_counts = torch.from_numpy(fitted.item_counts)
     write_model_file(path, content, version=__version__)

@@ -307,7 +307,7 @@ class FittedModel:
             self._recount()
         return said
 
-    def save(self, path: str | os.PathLike[str], *, interactions: bool = False) -> str:
+    def save(self, path: str | os.PathLike[str], *, interactions: bool = False, training_state: bool = False) -> str:
         """Writes all that answers need to one file, and returns its path.
 
         The file holds parameters, ids and titles of items, the recipe and the metrics. ``recoder.load`` needs no more.
@@ -317,12 +317,14 @@ class FittedModel:
             interactions: keep the users' ids and histories too, so that ``users=`` can be answered and ``partial_fit``
                 works after loading. Think of privacy before you pass such a file on. Without them a model that looks
                 users up keeps their ids alone.
+            training_state: keep what the optimizer remembers too, so that a training that was interrupted goes on
+                exactly; with Adam the file is three times as large.
 
         Raises:
             NotInitializedError: if there are no histories to keep.
             ConfigError, DivergedError, FileWriteError: as ``Recoder.save_state``.
         """
-        return files.save(self, path, interactions=interactions)
+        return files.save(self, path, interactions=interactions, training_state=training_state)
 
     @property
     def item_counts(self) -> npt.NDArray[np.int64]:

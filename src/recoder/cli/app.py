@@ -17,8 +17,10 @@ from recoder.cli.commands import (
     explain,
     index,
     recommend,
+    report,
     similar,
     train,
+    tune,
 )
 from recoder.cli.groups import PlainErrors
 
@@ -65,4 +67,6 @@ app.command(epilog=f"Example: {recommend.EXAMPLE}")(recommend.recommend)
 app.command(epilog=f"Example: {similar.EXAMPLE}")(similar.similar)
 app.command(epilog=f"Example: {explain.EXAMPLE}")(explain.explain)
 app.command(epilog=f"Example: {index.EXAMPLE}")(index.index)
+app.command(epilog=f"Example: {tune.EXAMPLE}")(tune.tune)
+app.command(epilog=f"Example: {report.EXAMPLE}")(report.report)
 app.command(epilog=f"Example: {doctor.EXAMPLE}")(doctor.doctor)

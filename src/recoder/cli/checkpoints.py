@@ -33,7 +33,7 @@ class Checkpoints(Callback):
     def on_checkpoint(self, report: EpochReport) -> None:
         """Saves it, if it is the epoch's turn and others follow."""
         if self._every and report.epoch % self._every == 0 and not report.is_last:
-            self._fitted.save(self._path)
+            self._fitted.save(self._path, training_state=True)
 
 
 def resume(fitted: FittedModel, path: Path) -> None:

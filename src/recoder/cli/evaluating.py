@@ -19,7 +19,7 @@ from recoder.cli.training import config_in
 from recoder.data import HeldOut, Interactions, RecommendationDataset
 from recoder.errors import ConfigError, EmptyDataError
 
-__all__ = ["evaluate_model"]
+__all__ = ["evaluate_model", "model_and_users"]
 
 
 def evaluate_model(
@@ -29,32 +29,46 @@ def evaluate_model(
 
     Args:
         path: of the model.
+        history: as in ``model_and_users``, like the following.
+        target: a file.
+        metrics: their names.
+        columns: of the files.
+
+    Raises:
+        ConfigError, RecoderError, OSError: as ``model_and_users``, and as evaluating.
+    """
+    chosen = named_metrics(metrics)
+    fitted, test = model_and_users(path, history=history, target=target, columns=columns)
+    fitted.evaluate(test, chosen)
+    return {"model": str(path), **fitted.about.metrics[-1]}
+
+
+def model_and_users(
+    path: Path, *, history: str | None, target: str | None, columns: dict[str, Any]
+) -> tuple[FittedModel, HeldOut | Interactions]:
+    """Returns a model, and users to judge it by.
+
+    Args:
+        path: of the model.
         history: a file of what users who are judged by interacted with; None: users in training, whose histories are
             in the model's file.
         target: a file of what is to be found; None: of the users that the model's own configuration held out.
-        metrics: their names.
         columns: of the files, as ``changed`` takes them.
 
     Raises:
         ConfigError: if there is a history but no target, or the model's configuration held nobody out.
-        RecoderError, OSError: as reading and evaluating.
+        RecoderError, OSError: as reading.
     """
-    chosen = named_metrics(metrics)
     fitted = load_model(path)
-    test: HeldOut | Interactions
     if target is None:
         if history is not None:
             raise ConfigError("a history alone says not what is to be found; give --target too")
-        test = _own_test(path, fitted)
-    else:
-        wanted = _read(fitted, target, columns)
-        if history is None:
-            check_knows_users(path, fitted)
-            test = _of_known_users(wanted, fitted)
-        else:
-            test = _held_out(_read(fitted, history, columns), wanted, fitted)
-    fitted.evaluate(test, chosen)
-    return {"model": str(path), **fitted.about.metrics[-1]}
+        return fitted, _own_test(path, fitted)
+    wanted = _read(fitted, target, columns)
+    if history is None:
+        check_knows_users(path, fitted)
+        return fitted, _of_known_users(wanted, fitted)
+    return fitted, _held_out(_read(fitted, history, columns), wanted, fitted)
 
 
 def _own_test(path: Path, fitted: FittedModel) -> HeldOut:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from recoder.cli.config import Config, changed
+from recoder.errors import ConfigError
 
 __all__ = [
     "ConfigFile",
@@ -25,6 +26,7 @@ __all__ = [
     "Title",
     "User",
     "Weight",
+    "assigned",
     "completed_settings",
     "data_changes",
     "settings",
@@ -96,3 +98,28 @@ def completed_settings(config_file: Path | None, complete: Callable[[Config], Co
     from recoder.cli.toml_files import read_toml
 
     return read_toml(config_file, Config, complete)
+
+
+def assigned(assignments: Sequence[str], **more: Any) -> dict[str, Any]:
+    """Returns the settings that ``key=value`` texts give, those of a section (``loss_params.confidence``) in a dict.
+
+    Args:
+        assignments: the texts; a value is written as in TOML.
+        more: settings that have an option of their own; None: not given.
+
+    Raises:
+        ConfigError: if one is no such text.
+    """
+    from recoder.cli.toml_files import parse_value
+
+    given: dict[str, Any] = {name: value for name, value in more.items() if value is not None}
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        if not equals:
+            raise ConfigError(f"--set takes KEY=VALUE, such as lr=0.003, not {assignment!r}")
+        *sections, last = key.strip().split(".")
+        place = given
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[last] = parse_value(value.strip())
+    return given

@@ -113,7 +113,7 @@ def train_model(config: Config, *, resume_from: Path | None = None) -> dict[str,
     except KeyboardInterrupt:
         if fitted.recoder.model.is_solved:
             raise  # nothing is there yet
-        fitted.save(checkpoint)
+        fitted.save(checkpoint, training_state=True)
         raise Interrupted(checkpoint, len(fitted.recoder.history), config.model.settings["num_epochs"]) from None
     result = None if parts.test is None else fitted.evaluate(parts.test, metrics)
     fitted.save(config.output.model, interactions=config.output.histories)

@@ -10,7 +10,7 @@ import typer
 from recoder.cli import options
 from recoder.cli.config import Config, TrainingConfig, changed
 from recoder.cli.groups import INTERRUPTED
-from recoder.cli.options import completed_settings, data_changes
+from recoder.cli.options import assigned, completed_settings, data_changes
 from recoder.cli.output import console, print_json, tell
 from recoder.errors import ConfigError
 
@@ -140,7 +140,7 @@ def train(
             separator=separator, names=names, encoding=encoding, min_weight=min_weight,
             binary=None if weights is None else not weights,
         ),
-        "model": {"recipe": model, "settings": _settings(set_ or [], epochs)},
+        "model": {"recipe": model, "settings": assigned(set_ or [], num_epochs=epochs)},
         "training": {
             "seed": seed, "device": device, "early_stopping": early_stopping, "patience": patience,
             "metrics": None if metric is None else tuple(metric),
@@ -174,23 +174,6 @@ def train(
         print_json(done)
     else:
         print_training(console(), done)
-
-
-def _settings(assignments: list[str], epochs: int | None) -> dict[str, Any]:
-    """Returns the settings that ``key=value`` texts give, those of a section (``loss_params.confidence``) in a dict."""
-    from recoder.cli.toml_files import parse_value
-
-    given: dict[str, Any] = {} if epochs is None else {"num_epochs": epochs}
-    for assignment in assignments:
-        key, equals, value = assignment.partition("=")
-        if not equals:
-            raise ConfigError(f"--set takes KEY=VALUE, such as lr=0.003, not {assignment!r}")
-        *sections, last = key.strip().split(".")
-        place = given
-        for section in sections:
-            place = place.setdefault(section, {})
-        place[last] = parse_value(value.strip())
-    return given
 
 
 def _held_out(config: Config, valid: float | None, test: float | None) -> Config:

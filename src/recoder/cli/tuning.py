@@ -1,0 +1,115 @@
+"""``recoder tune``: the best settings of a recipe, and the model that they made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from recoder._files import check_writable
+from recoder.api.fitting import untrained
+from recoder.cli.config import Config
+from recoder.cli.metric_names import named_metrics
+from recoder.cli.output import say
+from recoder.cli.reading import resolved, to_train_on
+from recoder.cli.recipe_settings import completed
+from recoder.cli.splitting import make_split
+from recoder.cli.train_report import print_metrics
+from recoder.cli.training import CONFIG_KEY
+from recoder.errors import ConfigError
+from recoder.tuning import tune
+
+__all__ = ["print_tuning", "tune_model"]
+
+
+def tune_model(config: Config, *, trials: int, minutes: float | None, study: Path | None) -> dict[str, Any]:
+    """Tunes a recipe, saves the best model, and returns what came of it, as JSON values.
+
+    Args:
+        config: what is to be trained; its settings are not tuned.
+        trials: how many in total.
+        minutes: after which no trial is started.
+        study: the file of the study; None: beside the model.
+
+    Raises:
+        RecoderError, OSError: as reading, splitting and ``recoder.tuning.tune``.
+    """
+    out = config.output.model
+    if out is None:
+        raise ConfigError("say where the best model is to go: --out movies.model")
+    check_writable(out)
+    completed(config)  # says what is wrong with the settings
+    config = replace(config, data=resolved(config.data))
+    parts = make_split(to_train_on(config.data), config.split)
+    if parts.valid is None:
+        raise ConfigError("tuning needs users to choose by; hold some out: --valid 0.1")
+    (metric,) = named_metrics(config.training.metrics)
+    file = Path(f"{out}.sqlite") if study is None else study
+    found = tune(
+        parts.train,
+        parts.valid,
+        config.model.recipe,
+        num_trials=trials,
+        timeout_s=None if minutes is None else 60 * minutes,
+        metric=metric,
+        study=file,
+        seed=config.training.seed,
+        device=config.training.device,
+        **config.model.settings,
+    )
+    settings = {**config.model.settings, **found.best_settings}
+    _, fitted = untrained(parts.train, config.model.recipe, device=config.training.device, **settings)
+    fitted.recoder = found.recoder
+    best = completed(replace(config, model=replace(config.model, settings=settings)))
+    fitted.about.more[CONFIG_KEY] = asdict(best)
+    if parts.test is not None:
+        fitted.evaluate(parts.test, [metric])
+    fitted.save(out, interactions=config.output.histories)
+    return {
+        "model": out,
+        "study": str(file),
+        "recipe": config.model.recipe,
+        "metric": found.metric,
+        "best_trial": found.best.number,
+        "best_settings": dict(found.best_settings),
+        "trials": [
+            {
+                "trial": trial.number, "state": trial.state, found.metric: trial.value, "seconds": trial.seconds,
+                "settings": dict(trial.settings), "error": trial.error,
+            }
+            for trial in found.trials
+        ],
+        "test": fitted.about.metrics[-1] if parts.test is not None else None,
+    }  # fmt: skip
+
+
+def print_tuning(console: Console, done: Mapping[str, Any]) -> None:
+    """Prints what ``tune_model`` returned."""
+    metric = done["metric"]
+    names = list(done["trials"][0]["settings"])
+    table = Table("trial", "state", metric, *names, "seconds")
+    for trial in done["trials"]:
+        value = "" if trial[metric] is None else f"{trial[metric]:.4f}"
+        settings = [_short(trial["settings"][name]) for name in names]
+        is_best = trial["trial"] == done["best_trial"]
+        table.add_row(
+            str(trial["trial"]),
+            trial["state"],
+            value,
+            *settings,
+            f"{trial['seconds']:.1f}",
+            style="bold" if is_best else None,
+        )
+    console.print(table)
+    if done["test"] is not None:
+        print_metrics(console, {"test": done["test"]})
+    say(console, f"the best is trial {done['best_trial']}; its model is in {done['model']}")
+    say(console, f"the study is in {done['study']}: the same command with more --trials goes on from there")
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
