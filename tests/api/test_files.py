@@ -8,8 +8,10 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 
 import recoder
+from recoder.data import UsersInteractions
 from recoder.errors import ConfigError, FileFormatError, FileWriteError, NotInitializedError, UnsafeFileError
 from recoder.metrics import NDCG
 from recoder.model import Recoder
@@ -178,3 +180,12 @@ def test_a_file_to_ship_has_no_state_of_the_optimizer(films, tmp_path):
         states[name] = loaded.recoder.file_content().optimizer
     assert states["shipped.model"] == {}
     assert states["checkpoint.model"].keys() == model.recoder.file_content().optimizer.keys()
+
+
+def test_without_counts_nothing_is_called_popular(films, tmp_path):
+    trained = recoder.fit(films, num_epochs=2, seed=1).recoder
+    loaded = recoder.load(trained.save_state(tmp_path / "a", interactions=films))
+    scores = loaded.recommend(histories=[[]], k=24)["score"].to_pylist()
+    assert len(set(scores)) > 1
+    expected = np.sort(trained.predict(UsersInteractions([0], sparse.csr_matrix((1, 24), dtype=np.float32))).numpy()[0])
+    np.testing.assert_allclose(scores, expected[::-1], rtol=1e-5)

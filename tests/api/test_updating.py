@@ -112,3 +112,14 @@ def test_only_interactions_are_learnt_from(parts):
     strings = recoder.Interactions.from_frame(pd.DataFrame({"u": ["a"], "i": ["b"]}), user="u", item="i")
     with pytest.raises(DataTypeError, match="user ids are int64 in one and large_string in the other"):
         model.partial_fit(strings)
+
+
+@pytest.mark.parametrize("name", ["autoencoder", "als", "ease"])
+def test_new_interactions_of_known_users_and_items_are_enough(parts, name):
+    old, _, _, _ = parts
+    model = recoder.fit(old, name, seed=2, **SETTINGS[name])
+    user, item = old.user_ids.ids[0].as_py(), old.item_ids.ids[7].as_py()
+    more = recoder.Interactions.from_frame(pd.DataFrame({"u": [user], "i": [item]}), user="u", item="i")
+    model.partial_fit(more)
+    assert (model.interactions.num_users, model.interactions.num_items) == (old.num_users, old.num_items)
+    assert item not in model.recommend(users=[user], k=200)["item_id"].tolist()

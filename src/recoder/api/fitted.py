@@ -363,7 +363,7 @@ class FittedModel:
     ) -> None:
         """Overwrites the lists of users without a history."""
         is_empty_B = np.diff(users.interactions_matrix.indptr) == 0
-        if not is_empty_B.any():
+        if not is_empty_B.any() or not self._item_counts.any():  # a file of a Recoder holds no counts
             return
         choice = np.arange(len(self.item_ids)) if items is None else items
         order = np.argsort(-self._item_counts[choice], kind="stable")[: ids_BK.shape[1]]
