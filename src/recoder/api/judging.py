@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from recoder.api.asking import from_histories
 from recoder.data import HeldOut, IdMap, Interactions, RecommendationDataset
 from recoder.errors import DataTypeError, EmptyDataError, NotInitializedError
 from recoder.metrics import NDCG, Metric, Recall
@@ -52,11 +53,9 @@ def aligned(test: HeldOut | Interactions, known: Interactions, *, has_histories:
 
 def _of_known_users(test: Interactions, known: Interactions) -> HeldOut:
     rows = known.user_ids.indices(test.user_ids.ids)
-    is_known = np.fromiter((item in known.item_ids for item in test.item_ids.ids.to_pylist()), bool, test.num_items)
-    if not is_known.any():
+    target = from_histories(test, known.item_ids, unknown="drop").users.interactions_matrix
+    if not target.nnz:
         raise EmptyDataError("no item of test is known to the model, so nothing could be found")
-    cols = np.flatnonzero(is_known)
-    target = _moved(test.matrix[:, cols], known.item_ids.indices(test.item_ids.ids.take(cols)), known.num_items)
     history = known.matrix[rows]
     return HeldOut(RecommendationDataset(history, target), IdMap(known.user_ids.ids.take(rows)), known.item_ids)
 

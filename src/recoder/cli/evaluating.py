@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from recoder.api.asking import from_histories
 from recoder.api.fitted import FittedModel
 from recoder.cli.answers import as_trained, check_knows_users, load_model
 from recoder.cli.config import changed
@@ -103,15 +104,10 @@ def _held_out(history: Interactions, wanted: Interactions, fitted: FittedModel) 
 
 
 def _over_items_of(fitted: FittedModel, part: Interactions) -> sparse.csr_matrix:
-    ids = fitted.item_ids
-    is_known = np.fromiter((item in ids for item in part.item_ids.ids.to_pylist()), bool, part.num_items)
-    coo = part.matrix.tocoo()
-    _say_dropped(int((~is_known[coo.col]).sum()), coo.nnz, "interactions are with items that the model does not know")
-    cols = np.full(part.num_items, -1)
-    cols[is_known] = ids.indices([item for item in part.item_ids.ids.to_pylist() if item in ids])
-    kept = is_known[coo.col]
-    entries = (coo.data[kept], (coo.row[kept], cols[coo.col[kept]]))
-    return sparse.csr_matrix(entries, shape=(part.num_users, len(ids)))
+    known = from_histories(part, fitted.item_ids, unknown="drop").users.interactions_matrix
+    number = part.matrix.nnz - known.nnz
+    _say_dropped(number, part.matrix.nnz, "interactions are with items that the model does not know")
+    return known
 
 
 def _say_dropped(number: int, total: int, why: str) -> None:
