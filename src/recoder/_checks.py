@@ -9,7 +9,7 @@ from typing import Any
 
 from recoder.errors import ConfigError
 
-__all__ = ["non_negative", "path_text", "whole_number"]
+__all__ = ["check_unknown", "non_negative", "path_text", "whole_number"]
 
 
 def whole_number(name: str, value: Any, limit: int) -> int:
@@ -41,6 +41,16 @@ def non_negative(name: str, value: Any) -> float:
     if not math.isfinite(rate) or rate < 0:
         raise ConfigError(f"{name} is {value!r}; it must be a finite number of at least 0")
     return rate
+
+
+def check_unknown(value: Any) -> None:
+    """Checks what to do with ids that are not known.
+
+    Raises:
+        ConfigError: if it is neither ``"error"`` nor ``"drop"``.
+    """
+    if value not in ("error", "drop"):
+        raise ConfigError(f'unknown is {value!r}; it must be "error" or "drop"')
 
 
 def path_text(name: str, value: Any) -> str:

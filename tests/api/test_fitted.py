@@ -7,9 +7,10 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from scipy import sparse
 
 import recoder
-from recoder.data import IdMap, UsersInteractions
+from recoder.data import HeldOut, IdMap, Interactions, RecommendationDataset, UsersInteractions
 from recoder.errors import (
     ConfigError,
     DataError,
@@ -88,6 +89,8 @@ def test_an_item_that_a_history_names_twice_counts_once(fitted):
     once = fitted["ease"].recommend(histories=[["m1", "m3"]], k=3)
     twice = fitted["ease"].recommend(histories=[["m1", "m3", "m1"]], k=3)
     pd.testing.assert_frame_equal(once, twice)
+    beside_weights = fitted["ease"].recommend(histories=[["m1", "m3", "m1"], {"m2": 2.0}], k=3)
+    pd.testing.assert_frame_equal(beside_weights[beside_weights["user_id"] == 0], once)
 
 
 @pytest.mark.parametrize("name", [*PERSONAL, "popularity"])
@@ -133,7 +136,7 @@ def test_titles_stand_beside_the_ids_where_asked_for(fitted):
 
 def test_unknown_ids_are_said_or_dropped(fitted):
     model = fitted["ease"]
-    with pytest.raises(UnknownIdError, match=r"1 of 2 ids are not among the 60 known .such as 'x'"):
+    with pytest.raises(UnknownIdError, match=r"1 of 2 users .* among the 60 known .such as 'x', a known one is 'u0"):
         model.recommend(users=["u1", "x"])
     assert set(model.recommend(users=["u1", "x"], unknown="drop")["user_id"]) == {"u1"}
     with pytest.raises(UnknownIdError, match="not among the 24 known"):
@@ -154,8 +157,17 @@ def test_wrong_questions_are_said(fitted):
         ({"users": ["u1"], "k": 0}, ConfigError, "k is 0"),
         ({"histories": ["m1"]}, DataTypeError, r"histories=\[\[item"),
         ({"histories": []}, EmptyDataError, "histories is empty"),
-        ({"histories": [{"m1": -1.0}]}, DataError, "negative"),
-        ({"histories": [{"m1": float("nan")}]}, DataError, "NaN"),
+        ({"histories": [["m2"], {"m3": 1, "m1": -1.0}]}, DataError, "history of 1 gives 'm1' the weight -1.0"),
+        ({"histories": {"new": {"m1": float("nan")}}}, DataError, "history of 'new' gives 'm1' the weight nan"),
+        ({"histories": [{"m1": 1e300}]}, DataError, "the weight 1e.300; a weight is a finite number"),
+        ({"histories": [{"m1": [1.0]}]}, DataTypeError, "weights of a history are numbers"),
+        ({"users": [["u1", "u2"]]}, DataTypeError, r"among the users stands \['u1', 'u2'\].* flat list"),
+        ({"users": np.array([["u1"]])}, DataTypeError, r"among the users stands \['u1'\]"),
+        ({"users": [("u1", ["u2"])]}, DataTypeError, r"among the users stands \('u1', \['u2'\]\)"),
+        ({"histories": [[["m1"]]]}, DataTypeError, r"among the items stands \['m1'\].* a known one is 'm"),
+        ({"histories": [[["m1"]]], "unknown": "drop"}, DataTypeError, r"among the items stands \['m1'\]"),
+        ({"unknown": "ignore"}, ConfigError, "unknown is 'ignore'"),
+        ({"exclude": ["y"]}, UnknownIdError, "1 of 1 items of exclude are not among the 24 known"),
         ({"histories": [{"m1": "much"}]}, DataTypeError, "weights of a history are numbers"),
         ({"users": ["u1"], "candidates": []}, EmptyDataError, "leave no item"),
         ({"users": ["u1"], "exclude": "m1"}, DataTypeError, "exclude is a list"),
@@ -178,6 +190,8 @@ def test_scores_are_of_pairs_in_their_order(fitted, films, name):
     )
     with pytest.raises(ShapeError, match="4 users and 1 items"):
         model.score(users, ["m1"])
+    with pytest.raises(UnknownIdError, match=r"1 of 1 items are not .* a known one is 'm\d+'\); pass only known ones$"):
+        model.score(["u1"], ["y"])
 
 
 @pytest.mark.parametrize("name", PERSONAL)
@@ -245,8 +259,12 @@ def test_explain_says_what_it_needs(fitted, films):
         fitted["ease"].explain(item="m1")
     with pytest.raises(EmptyDataError, match="no history"):
         fitted["ease"].explain(history=[], item="m1")
-    with pytest.raises(UnknownIdError, match="not among the 24 known"):
+    with pytest.raises(UnknownIdError, match=r"1 of 1 items are not among the 24 known .*; pass only known ones"):
         fitted["ease"].explain(user="u1", item="y")
+    with pytest.raises(DataTypeError, match=r"among the users stands \['u1'\]"):
+        fitted["ease"].explain(user=["u1"], item="m1")
+    with pytest.raises(DataTypeError, match=r"among the items stands \['m1'\]"):
+        fitted["ease"].explain(user="u1", item=["m1"])
     looked_up = recoder.fit(films, MatrixFactorization(4), optimizer_type="adam", loss="logistic", seed=1)
     with pytest.raises(ConfigError, match="looks users up"):
         looked_up.explain(user="u1", item="m1")
@@ -316,6 +334,46 @@ def test_evaluation_puts_columns_of_another_order_right(films):
     np.testing.assert_allclose(
         shuffled.evaluate(test, [NDCG(3)])["NDCG@3"], model.evaluate(test, [NDCG(3)])["NDCG@3"], atol=1e-6
     )
+
+
+def test_unknown_items_of_test_users_are_an_error_or_dropped(films):
+    train, _, test = films.split("strong", seed=1, num_valid_users=8, num_test_users=9, min_interactions=4)
+    lacking = train.select_items(np.arange(1, train.num_items))
+    model = recoder.fit(lacking, "ease", l2=1.0)
+    with pytest.raises(UnknownIdError, match=r'1 of 22 items of test users are not .* pass unknown="drop"'):
+        model.evaluate(test, [NDCG(3)])
+    told = model.evaluate(test, [NDCG(3)], unknown="drop")
+    history, target = test.dataset.interactions_matrix[:, 1:], test.dataset.target_interactions_matrix[:, 1:]
+    cut = HeldOut(RecommendationDataset(history, target), test.user_ids, lacking.item_ids)
+    expected = model.evaluate(cut, [NDCG(3)])
+    assert told.user_ids == expected.user_ids
+    np.testing.assert_array_equal(told["NDCG@3"], expected["NDCG@3"])
+    unused = test.item_ids.ids[:1].to_pylist()[0]
+    assert unused not in model.item_ids
+    nobody_has_it = HeldOut(
+        RecommendationDataset(*(sparse.hstack([sparse.csr_matrix((9, 1)), part]) for part in (history, target))),
+        test.user_ids,
+        test.item_ids,
+    )
+    np.testing.assert_array_equal(model.evaluate(nobody_has_it, [NDCG(3)])["NDCG@3"], expected["NDCG@3"])
+
+
+def test_unknown_test_users_are_an_error_or_dropped(films):
+    train, test = films.split("last", k=2)
+    model = recoder.fit(train.select_users(np.arange(50)), "ease", l2=1.0)
+    later = Interactions(test.dataset.target_interactions_matrix, test.user_ids, test.item_ids)
+    with pytest.raises(UnknownIdError, match="10 of 60 test users are not among the 50 known"):
+        model.evaluate(later)
+    told = model.evaluate(later, [NDCG(3)], unknown="drop")
+    expected = model.evaluate(later.select_users(np.arange(50)), [NDCG(3)])
+    np.testing.assert_array_equal(told["NDCG@3"], expected["NDCG@3"])
+    assert told.user_ids == expected.user_ids
+    with pytest.raises(EmptyDataError, match="no user of test is known"):
+        model.evaluate(later.select_users(np.arange(50, 60)), unknown="drop")
+    with pytest.raises(ConfigError, match="unknown is 'ignore'"):
+        model.evaluate(later, unknown="ignore")
+    with pytest.raises(DataTypeError, match=r"metrics is NDCG@3; pass a list of metrics"):
+        model.evaluate(later, NDCG(3))
 
 
 def test_known_users_are_judged_by_interactions_that_came_later(films):

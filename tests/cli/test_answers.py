@@ -71,7 +71,7 @@ def test_titles_may_look_like_markup(tmp_path):
     ("arguments", "said"),
     [
         (["similar", "ease", "x"], "'x' is no id of this model, whose ids are whole numbers"),
-        (["similar", "ease", "999"], "1 of 1 ids are not among the 24 known"),
+        (["similar", "ease", "999"], "1 of 1 items are not among the 24 known"),
         (["similar", "bare", "u1", "--users"], "holds no histories of users"),
         (["explain", "ease", "4"], "say to whom the item is recommended: either --for ID or --history ID,ID,..."),
         (["explain", "ease", "4", "--for", "u1", "--history", "2"], "either --for ID or --history"),

@@ -195,7 +195,7 @@ def test_a_hundred_thousand_users_take_less_than_two_gib(tmp_path):
     [
         ("bare", ["--for", "u1"], "holds no histories of users, so it cannot answer for their ids; give histories"),
         ("bare", ["--out", "a.parquet"], "holds no histories of users"),
-        ("ease", ["--for", "stranger"], "1 of 1 ids are not among the 60 known (such as 'stranger'"),
+        ("ease", ["--for", "stranger"], "1 of 1 users are not among the 60 known (such as 'stranger'"),
         ("ease", ["--history", "2,x"], "'x' is no id of this model, whose ids are whole numbers"),
         ("ease", ["--history", "999"], "(such as 999"),
         ("ease", ["--for", "u1", "--history", "1"], "give either users with --for, or histories with --history"),

@@ -103,8 +103,14 @@ def test_look_up_takes_any_list(query):
 
 
 def test_unknown_ids_are_counted_and_named():
-    with pytest.raises(UnknownIdError, match=r"4 of 5 ids are not among the 2 known \(such as 'x', 'y', 'z'\)"):
+    with pytest.raises(UnknownIdError, match=r"4 of 5 .* 2 known \(such as 'x', 'y', 'z', a known one is 'a'\)"):
         IdMap(["a", "b"]).indices(["a", "x", "y", "z", "w"])
+
+
+@pytest.mark.parametrize("unknown", ["error", "drop"])
+def test_what_cannot_be_an_id_is_said(unknown):
+    with pytest.raises(DataTypeError, match=r"among the ids stands \['b'\], which is no id: .* known one is 'a'"):
+        IdMap(["a", "b"]).indices(["a", ["b"]], unknown)
 
 
 def test_unknown_ids_are_dropped_on_request():

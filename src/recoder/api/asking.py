@@ -5,7 +5,7 @@ Sizes: B users, N items of the catalogue.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +15,25 @@ import pyarrow as pa
 from scipy import sparse
 
 from recoder.data import IdMap, Interactions, UsersInteractions
-from recoder.errors import ConfigError, DataTypeError, EmptyDataError, NotInitializedError
+from recoder.errors import DataError, DataTypeError, EmptyDataError, NotInitializedError
 
-__all__ = ["Asked", "History", "chosen_items", "from_histories", "known_rows", "of_known_users", "raw_list"]
+__all__ = [
+    "Asked",
+    "History",
+    "chosen_items",
+    "from_histories",
+    "known_places",
+    "known_rows",
+    "of_known_users",
+    "places_of",
+    "raw_list",
+]
 
 History = Iterable[Any] | Mapping[Any, float]
 """Item ids, each once; or item ids and their weights."""
+
+_KINDS = {"exclude": "items of exclude"}
+"""What arguments hold whose name does not say so."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +50,7 @@ class Asked:
 
 
 def of_known_users(
-    users: Any, known: Interactions, has_histories: bool, *, needs_histories: bool, unknown: str
+    users: Any, known: Interactions, has_histories: bool, *, needs_histories: bool, unknown: str | None
 ) -> Asked:
     """Returns users of the training data.
 
@@ -46,11 +59,11 @@ def of_known_users(
         known: ids, and histories if there are any.
         has_histories: whether there are.
         needs_histories: whether the question cannot be answered without.
-        unknown: ``"error"`` or ``"drop"`` ids that are not known.
+        unknown: as in ``known_places``.
 
     Raises:
         NotInitializedError: if histories are needed and not there.
-        UnknownIdError: if an id is not known and ``unknown`` is ``"error"``.
+        UnknownIdError, ConfigError, DataTypeError: as ``known_places``.
         EmptyDataError: if there is no user.
     """
     if needs_histories and not has_histories:
@@ -58,26 +71,26 @@ def of_known_users(
             "this model's file holds no histories of its users, so users= cannot be answered; pass "
             "histories=[[item, ...], ...], or save it with interactions=True"
         )
-    rows = np.arange(known.num_users) if users is None else known.user_ids.indices(raw_list("users", users), unknown)
+    rows = np.arange(known.num_users) if users is None else known_places(known.user_ids, users, "users", unknown)
     if not len(rows):
         raise EmptyDataError("there is no known user to answer for; pass at least one")
     ids = known.user_ids.ids.take(pa.array(rows))
     return Asked(ids, UsersInteractions(rows, known.matrix[rows]))
 
 
-def from_histories(histories: Any, item_ids: IdMap, *, unknown: str) -> Asked:
+def from_histories(histories: Any, item_ids: IdMap, *, unknown: str | None) -> Asked:
     """Returns users who are described by what they interacted with.
 
     Args:
         histories: a list of histories, whose users are called 0, 1, ...; a mapping from user id to history; or
             ``Interactions``.
         item_ids: of the catalogue.
-        unknown: ``"error"`` or ``"drop"`` items that are not in it.
+        unknown: as in ``known_places``.
 
     Raises:
         DataTypeError: if they are something else.
-        DataError: if a weight is negative or not finite.
-        UnknownIdError: if an item is not known and ``unknown`` is ``"error"``.
+        DataError: if a weight is negative or not finite as float32.
+        UnknownIdError, ConfigError: as ``known_places``.
         EmptyDataError: if there is no history.
     """
     if isinstance(histories, Interactions):
@@ -91,7 +104,7 @@ def from_histories(histories: Any, item_ids: IdMap, *, unknown: str) -> Asked:
         raise EmptyDataError("histories is empty; pass at least one history")
     items: list[Any] = []
     weights: list[Any] = []
-    lengths = []
+    lengths, counts_once = [], []
     for history in listed:
         if isinstance(history, str | bytes) or not isinstance(history, Iterable):
             raise DataTypeError(
@@ -102,44 +115,47 @@ def from_histories(histories: Any, item_ids: IdMap, *, unknown: str) -> Asked:
         items += own
         weights += list(history.values()) if isinstance(history, Mapping) else [1.0] * len(own)
         lengths.append(len(own))
+        counts_once.append(not isinstance(history, Mapping))
     rows_Z = np.repeat(np.arange(len(listed)), lengths)
-    cols_Z = _cols(items, item_ids, unknown)
+    cols_Z = places_of(item_ids, items, "items", unknown)
+    values_Z = _checked_weights(weights)
+    is_wrong_Z = ~np.isfinite(values_Z) | (values_Z < 0)
+    if is_wrong_Z.any():
+        first = int(is_wrong_Z.argmax())
+        raise DataError(
+            f"the history of {user_ids[int(rows_Z[first])].as_py()!r} gives {items[first]!r} the weight "
+            f"{weights[first]!r}; a weight is a finite number and not negative: leave the item out"
+        )
+    matrix = _summed(rows_Z, cols_Z, values_Z, (len(listed), len(item_ids)))
+    matrix.data[np.repeat(counts_once, np.diff(matrix.indptr))] = 1  # an item that a list names twice
+    return Asked(user_ids, UsersInteractions(np.arange(len(listed)), matrix))
+
+
+def _checked_weights(weights: list[Any]) -> npt.NDArray[np.float32]:
     try:
-        values_Z = np.asarray(weights, dtype=np.float32)
+        with np.errstate(over="ignore"):  # a large float64 becomes infinite, which is refused
+            values = np.asarray(weights, dtype=np.float32)
+        if values.ndim != 1:
+            raise ValueError("one is a list")
     except (TypeError, ValueError) as error:
         raise DataTypeError(f"weights of a history are numbers ({error})") from error
-    return Asked(user_ids, _users(rows_Z, cols_Z, values_Z, (len(listed), len(item_ids))))
+    return values
 
 
-def _from_interactions(histories: Interactions, item_ids: IdMap, *, unknown: str) -> Asked:
+def _from_interactions(histories: Interactions, item_ids: IdMap, *, unknown: str | None) -> Asked:
     coo = histories.matrix.tocoo()
-    cols_M = _cols(histories.item_ids.ids.to_pylist(), item_ids, unknown)
-    shape = (histories.num_users, len(item_ids))
-    return Asked(histories.user_ids.ids, _users(coo.row, cols_M[coo.col], coo.data, shape))
+    cols_M = places_of(item_ids, histories.item_ids.ids, "items", unknown)
+    matrix = _summed(coo.row, cols_M[coo.col], coo.data, (histories.num_users, len(item_ids)))
+    return Asked(histories.user_ids.ids, UsersInteractions(np.arange(histories.num_users), matrix))
 
 
-def _cols(items: Sequence[Any], item_ids: IdMap, unknown: str) -> npt.NDArray[np.int64]:
-    """Returns the columns of these items, -1 where one is not known and that is allowed."""
-    if unknown == "error":
-        return item_ids.indices(items)
-    if unknown != "drop":
-        raise ConfigError(f'unknown is {unknown!r}; it must be "error" or "drop"')
-    is_known = np.fromiter((item in item_ids for item in items), bool, len(items))
-    cols = np.full(len(items), -1, dtype=np.int64)
-    cols[is_known] = item_ids.indices(items, unknown="drop")
-    return cols
-
-
-def _users(
+def _summed(
     rows_Z: npt.NDArray[Any], cols_Z: npt.NDArray[np.int64], values_Z: npt.NDArray[Any], shape: tuple[int, int]
-) -> UsersInteractions:
+) -> sparse.csr_matrix:
+    """Returns the matrix of these entries, without those of column -1."""
     is_known_Z = cols_Z >= 0
     entries = (values_Z[is_known_Z], (rows_Z[is_known_Z], cols_Z[is_known_Z]))
-    counted = sparse.coo_matrix(entries, shape=shape).tocsr()
-    is_plain = bool((values_Z == 1).all())
-    if is_plain:
-        counted.data[:] = 1  # an item that a history names twice
-    return UsersInteractions(np.arange(shape[0]), counted)
+    return sparse.coo_matrix(entries, shape=shape).tocsr()
 
 
 def chosen_items(item_ids: IdMap, *, candidates: Any, exclude: Any, unknown: str) -> npt.NDArray[np.int64] | None:
@@ -149,19 +165,19 @@ def chosen_items(item_ids: IdMap, *, candidates: Any, exclude: Any, unknown: str
         item_ids: of the catalogue.
         candidates: ids of the only items to choose from; None: all.
         exclude: ids of items to leave out; None: none.
-        unknown: ``"error"`` or ``"drop"`` ids that are not known.
+        unknown: as in ``known_places``.
 
     Raises:
-        UnknownIdError: if an id is not known and ``unknown`` is ``"error"``.
+        UnknownIdError, ConfigError, DataTypeError: as ``known_places``.
         EmptyDataError: if no item is left.
     """
     if candidates is None and exclude is None:
         return None
     allowed = np.arange(len(item_ids))
     if candidates is not None:
-        allowed = np.unique(item_ids.indices(raw_list("candidates", candidates), unknown))
+        allowed = np.unique(known_places(item_ids, candidates, "candidates", unknown))
     if exclude is not None:
-        allowed = np.setdiff1d(allowed, item_ids.indices(raw_list("exclude", exclude), unknown))
+        allowed = np.setdiff1d(allowed, known_places(item_ids, exclude, "exclude", unknown))
     if not len(allowed):
         raise EmptyDataError("candidates and exclude leave no item to recommend; allow at least one")
     return allowed
@@ -181,14 +197,39 @@ def raw_list(name: str, ids: Any) -> list[Any]:
     return list(to_list() if to_list is not None else ids)
 
 
-def known_rows(ids: IdMap, asked: Any, name: str, unknown: str) -> npt.NDArray[np.int64]:
-    """Returns the places of ids.
+def known_places(ids: IdMap, asked: Any, name: str, unknown: str | None) -> npt.NDArray[np.int64]:
+    """Returns the places of the ids that are known.
+
+    Args:
+        ids: those that are.
+        asked: a list of ids.
+        name: of the argument that it is.
+        unknown: ``"error"`` or ``"drop"`` others; None: an error, where the question has no argument ``unknown``.
 
     Raises:
-        UnknownIdError: if one is not known and ``unknown`` is ``"error"``.
+        UnknownIdError: if one is not known and ``unknown`` is not ``"drop"``.
+        ConfigError: if ``unknown`` is something else.
+        DataTypeError: if ``asked`` is a single id, or holds something that cannot be one.
+    """
+    places = places_of(ids, raw_list(name, asked), _KINDS.get(name, name), unknown)
+    return places[places >= 0]
+
+
+def known_rows(ids: IdMap, asked: Any, name: str, unknown: str | None) -> npt.NDArray[np.int64]:
+    """Returns what ``known_places`` does.
+
+    Raises:
+        UnknownIdError, ConfigError, DataTypeError: as ``known_places``.
         EmptyDataError: if none is left.
     """
-    rows = ids.indices(raw_list(name, asked), unknown)
+    rows = known_places(ids, asked, name, unknown)
     if not len(rows):
         raise EmptyDataError(f"{name} holds nothing that is known; pass at least one id")
     return rows
+
+
+def places_of(ids: IdMap, asked: Any, kind: str, unknown: str | None) -> npt.NDArray[np.int64]:
+    """Returns the place of each id, -1 where it is not known and is dropped; ``unknown`` as in ``known_places``."""
+    if unknown is None:
+        return ids.places(asked, kind=kind, next_step="pass only known ones")
+    return ids.places(asked, unknown, kind=kind)

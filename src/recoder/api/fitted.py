@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from recoder._checks import whole_number
+from recoder._checks import check_unknown, whole_number
 from recoder.api import files
 from recoder.api.about import About
 from recoder.api.asking import Asked, chosen_items, from_histories, known_rows, of_known_users, raw_list
@@ -25,6 +25,7 @@ from recoder.data import HeldOut, IdMap, Interactions, UsersInteractions
 from recoder.data.native_frames import make_frame
 from recoder.errors import ConfigError, ShapeError
 from recoder.metrics import EvaluationResult, Metric, RecommenderEvaluator
+from recoder.metrics.judging import distinct_metrics
 from recoder.model import Recoder
 from recoder.nn import Popularity
 from recoder.recommender.inference import InferenceRecommender
@@ -108,6 +109,7 @@ class FittedModel:
             UnknownIdError, EmptyDataError, DataTypeError: for ids that are not known, no ids, or other things.
         """
         k = whole_number("k", k, 1)
+        check_unknown(unknown)  # there may be no id to look up
         asked = self._asked(
             users, histories, unknown, needs_histories=exclude_seen or self.recoder.model.folds_in_users
         )
@@ -133,9 +135,9 @@ class FittedModel:
             raise ShapeError(f"there are {len(listed)} users and {len(of_items)} items; pass one item for each user")
         needs_histories = self.recoder.model.folds_in_users
         asked = of_known_users(
-            listed, self.interactions, self.has_histories, needs_histories=needs_histories, unknown="error"
+            listed, self.interactions, self.has_histories, needs_histories=needs_histories, unknown=None
         )
-        cols_P = known_rows(self.item_ids, of_items, "items", "error")
+        cols_P = known_rows(self.item_ids, of_items, "items", None)
         distinct, rows_P = np.unique(asked.users.users, return_inverse=True)
         scores_P = self._pair_scores(UsersInteractions(distinct, self.interactions.matrix[distinct]), rows_P, cols_P)
         columns = {"user_id": asked.user_ids, "item_id": self.item_ids.ids.take(pa.array(cols_P)), "score": scores_P}
@@ -215,8 +217,8 @@ class FittedModel:
                 "train one with fold_in=True, or an autoencoder"
             )
         users, histories = (None if user is None else [user]), (None if history is None else [history])
-        asked = self._asked(users, histories, "error", needs_histories=True)
-        (col,) = self.item_ids.indices([item])
+        asked = self._asked(users, histories, None, needs_histories=True)
+        (col,) = known_rows(self.item_ids, [item], "items", None)
         cols_H, drops_H = score_drops(self.recoder, asked.users, int(col))
         columns = {"item_id": self.item_ids.ids.take(pa.array(cols_H)), "score_drop": drops_H}
         if titles:
@@ -224,7 +226,12 @@ class FittedModel:
         return make_frame({**columns, "rank": np.arange(1, len(cols_H) + 1)}, self.about.library)
 
     def evaluate(
-        self, test: HeldOut | Interactions, metrics: Sequence[Metric] | None = None, *, k: int | None = None
+        self,
+        test: HeldOut | Interactions,
+        metrics: Sequence[Metric] | None = None,
+        *,
+        k: int | None = None,
+        unknown: str = "error",
     ) -> EvaluationResult:
         """Returns each metric's value for each user, whose means with standard errors are shown as a table.
 
@@ -233,16 +240,20 @@ class FittedModel:
                 found from the histories that are known.
             metrics: None: ``Recall(20)``, ``Recall(50)`` and ``NDCG(100)``.
             k: items to recommend to each user. None: as many as the metrics look at.
+            unknown: what to do with items that held-out users interacted with, and with users of interactions, that
+                are not known: ``"error"``, or ``"drop"`` them. Items of interactions that are not known are never
+                looked for.
 
         Raises:
             ConfigError: if a metric looks beyond ``k``.
-            DataTypeError: if ``test`` is something else.
+            DataTypeError: if ``test`` or a metric is something else.
             EmptyDataError: if no user has a target that is in the catalogue.
-            UnknownIdError: if users or items of the test's histories are not known.
+            UnknownIdError: if users or items are not known and ``unknown`` is ``"error"``.
         """
-        chosen = DEFAULT_METRICS if metrics is None else tuple(metrics)
+        check_unknown(unknown)
+        chosen = DEFAULT_METRICS if metrics is None else distinct_metrics(metrics)
         length = max((getattr(metric, "k", 1) for metric in chosen), default=1) if k is None else k
-        judged = aligned(test, self.interactions, has_histories=self.has_histories)
+        judged = aligned(test, self.interactions, has_histories=self.has_histories, unknown=unknown)
         recommender = InferenceRecommender(self.recoder, whole_number("k", length, 1))
         result = RecommenderEvaluator(recommender, chosen).evaluate(judged.dataset)
         named = result.with_user_ids(IdMap(judged.user_ids.ids.take(pa.array(result.users))))
@@ -340,7 +351,7 @@ class FittedModel:
             f"{histories} histories)"
         )
 
-    def _asked(self, users: Any, histories: Any, unknown: str, *, needs_histories: bool) -> Asked:
+    def _asked(self, users: Any, histories: Any, unknown: str | None, *, needs_histories: bool) -> Asked:
         if histories is None:
             return of_known_users(
                 users, self.interactions, self.has_histories, needs_histories=needs_histories, unknown=unknown

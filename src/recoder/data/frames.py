@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from narwhals.typing import IntoFrame
 from scipy import sparse
 
+from recoder._checks import check_unknown
 from recoder.data.matrices import canonical_csr
 from recoder.data.raw_ids import Codes, RawId, number_ids, numbers_of
 from recoder.errors import ConfigError, DataError, DataTypeError, EmptyDataError, UnknownIdError
@@ -76,8 +77,7 @@ def dataframe_to_csr_matrix(
         DataTypeError: if it is no data frame, or a column holds neither ids nor values.
         UnknownIdError: if ids are missing from a given map and ``unknown`` is ``"error"``.
     """
-    if unknown not in ("error", "drop"):
-        raise ConfigError(f'unknown is {unknown!r}; it must be "error" or "drop"')
+    check_unknown(unknown)
     columns = read_columns(dataframe, [user_col, item_col, inter_col])
     values = read_weights(columns[inter_col], inter_col)
     items: Numbers

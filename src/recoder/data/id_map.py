@@ -11,10 +11,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recoder._checks import check_unknown
 from recoder.data.raw_ids import RawId, numbers_of, plain_ids
 from recoder.data.texts import pack_texts, unpack_arrow
 from recoder.errors import (
-    ConfigError,
     DataError,
     DataTypeError,
     FileFormatError,
@@ -23,6 +23,8 @@ from recoder.errors import (
 )
 
 __all__ = ["IdMap"]
+
+_NEXT_STEP = 'leave them out or pass unknown="drop"'
 
 
 class IdMap:
@@ -68,24 +70,48 @@ class IdMap:
         Raises:
             UnknownIdError: if the map does not hold all of them and ``unknown`` is ``"error"``.
             ConfigError: if ``unknown`` is neither.
-            DataTypeError: if ``raw_ids`` is a single id.
+            DataTypeError: if ``raw_ids`` is a single id, or holds something that cannot be one, such as a list.
         """
-        if unknown not in ("error", "drop"):
-            raise ConfigError(f'unknown is {unknown!r}; it must be "error" or "drop"')
+        places = self.places(raw_ids, unknown)
+        return places[places >= 0]
+
+    def places(
+        self, raw_ids: Iterable[RawId], unknown: str = "error", *, kind: str = "ids", next_step: str = _NEXT_STEP
+    ) -> npt.NDArray[np.int64]:
+        """Returns what ``indices`` does, but -1 where an id is dropped: int64, one for each id.
+
+        Args:
+            raw_ids: as in ``indices``, like the following.
+            unknown: ``"error"`` or ``"drop"``.
+            kind: what to call the ids in an error.
+            next_step: what to do about those that are not known.
+
+        Raises:
+            UnknownIdError, ConfigError, DataTypeError: as ``indices``.
+        """
+        check_unknown(unknown)
         if isinstance(raw_ids, str) or not isinstance(raw_ids, Iterable):
             raise DataTypeError(f"pass a list of ids, not the single {raw_ids!r}")
         if isinstance(raw_ids, pa.Array | pa.ChunkedArray | np.ndarray):
             raw_ids = raw_ids.tolist()  # Python's own objects: Arrow's scalars hash otherwise, numpy's slowly
         listed = list(raw_ids)
-        found = np.fromiter((self._index.get(raw_id, -1) for raw_id in listed), np.int64, len(listed))
-        absent = np.flatnonzero(found < 0)
+        example = f", a known one is {self.ids[0].as_py()!r}" if len(self) else ""
+        try:
+            places = np.fromiter((self._index.get(raw_id, -1) for raw_id in listed), np.int64, len(listed))
+        except TypeError as error:
+            wrong = next(raw_id for raw_id in listed if not isinstance(raw_id, int | str | np.integer))
+            raise DataTypeError(
+                f"among the {kind} stands {wrong!r}, which is no id: an id is a whole number or a string{example}; "
+                "pass a flat list of ids"
+            ) from error
+        absent = np.flatnonzero(places < 0)
         if len(absent) and unknown == "error":
             few = ", ".join(repr(listed[i]) for i in absent[:3])
             raise UnknownIdError(
-                f"{len(absent)} of {len(listed)} ids are not among the {len(self)} known (such as {few}); "
-                'leave them out or pass unknown="drop"'
+                f"{len(absent)} of {len(listed)} {kind} are not among the {len(self)} known "
+                f"(such as {few}{example}); {next_step}"
             )
-        return found[found >= 0]
+        return places
 
     def raw_ids(self, indices: npt.ArrayLike) -> list[Any]:
         """Returns the raw ids, str or int, at these indices.

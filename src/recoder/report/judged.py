@@ -92,7 +92,7 @@ class Judged:
         Raises:
             DataTypeError, EmptyDataError, NotInitializedError, UnknownIdError: as ``FittedModel.evaluate``.
         """
-        held_out = aligned(test, model.interactions, has_histories=model.has_histories)
+        held_out = aligned(test, model.interactions, has_histories=model.has_histories, unknown=None)
         metrics: list[Metric] = [*ACCURACY, Coverage(LIST_LENGTH), Gini(LIST_LENGTH)]
         if model.item_counts.any():
             metrics += [Novelty(LIST_LENGTH, model.item_counts), AveragePopularity(LIST_LENGTH, model.item_counts)]
