@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -132,6 +133,7 @@ class Recoder:
         self._optimizer_state: OptimizerState = {}
         self._last_config: dict[str, Any] | None = None
         self._is_initialized = False
+        self._complete: Callable[[ModelFile], None] | None = None
 
     @property
     def optimizer_type(self) -> str:
@@ -460,7 +462,7 @@ class Recoder:
                 "are of no use and are not saved; load the last checkpoint, or train a new model with a lower lr"
             )
         params = self._storable_params()
-        return ModelFile(
+        content = ModelFile(
             model_class=type(self.model).__name__,
             model_params=params,
             num_items=num_items,
@@ -479,6 +481,22 @@ class Recoder:
             interactions=self.interactions if interactions is None else interactions,
             with_histories=histories,
         )
+        if self._complete is not None and interactions is None and not histories:
+            self._complete(content)
+        return content
+
+    @contextlib.contextmanager
+    def files_with(self, complete: Callable[[ModelFile], None]) -> Iterator[None]:
+        """Lets files that are written within the block, such as checkpoints, hold what a program knows beside this.
+
+        Args:
+            complete: is handed the content of a file that is to be written without ``interactions``, and adds to it.
+        """
+        self._complete = complete
+        try:
+            yield
+        finally:
+            self._complete = None
 
     def init_from_model_file(self, model_file: str | os.PathLike[str]) -> None:
         """Takes over a model and the state of its training from a file of this version or of recoder 0.4.0.

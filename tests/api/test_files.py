@@ -11,11 +11,13 @@ import pytest
 from scipy import sparse
 
 import recoder
-from recoder.data import UsersInteractions
+from recoder.callbacks import BestCheckpoint
+from recoder.data import RecommendationDataset, UsersInteractions
 from recoder.errors import ConfigError, FileFormatError, FileWriteError, NotInitializedError, UnsafeFileError
 from recoder.metrics import NDCG
 from recoder.model import Recoder
 from recoder.nn import DynamicAutoencoder, MatrixFactorization
+from recoder.recipes import recipe
 
 NAMES = ["autoencoder", "als", "ease", "popularity"]
 
@@ -104,6 +106,55 @@ def test_a_file_of_a_recoder_is_loaded_where_it_holds_ids(films, tmp_path):
         recoder.load(without)
     again = Recoder(type(trained.model)())
     again.init_from_model_file(recoder.fit(films, "ease").save(tmp_path / "c.model"))
+
+
+@pytest.mark.parametrize("name", ["autoencoder", "als", "looked up"])
+def test_a_checkpoint_of_fit_is_loaded_without_histories(films, tmp_path, name):
+    train, valid, _ = films.split("strong", seed=1, num_valid_users=8, num_test_users=9, min_interactions=4)
+    best = BestCheckpoint(tmp_path / "films", NDCG(5))
+    settings = {"num_epochs": 2, "model_checkpoint_prefix": tmp_path / "films"}
+    if name == "looked up":
+        chosen, metrics = MatrixFactorization(4), {"loss": "logistic", "optimizer_type": "adam"}
+    else:
+        chosen, metrics = name, {"valid": valid, "metrics": [NDCG(5)], "callbacks": [best]}
+    model = recoder.fit(train, chosen, seed=4, **settings, **metrics)
+    loaded = recoder.load(tmp_path / "films_epoch_2.model")
+    assert loaded.about == model.about
+    assert loaded.interactions.titles == train.titles
+    assert not loaded.has_histories
+    np.testing.assert_array_equal(loaded.item_counts, model.item_counts)
+    if name == "looked up":
+        assert loaded.interactions.user_ids == train.user_ids
+        question = {"users": train.user_ids.raw_ids([1]), "exclude_seen": False}
+    else:
+        assert loaded.interactions.num_users == 0
+        assert len(recoder.load(best.path).recommend(histories=[["m1"]], k=3)) == 3
+        question = {"histories": [["m1", "m5"], []]}
+    pd.testing.assert_frame_equal(loaded.recommend(**question), model.recommend(**question))
+    with pytest.raises(FileFormatError, match="holds no ids"):
+        recoder.load(model.recoder.save_state(tmp_path / "afterwards"))
+
+
+def test_training_goes_on_from_a_checkpoint_of_fit_bit_for_bit(films, tmp_path):
+    settings = {"num_epochs": 4, "seed": 4, "hidden_layers": [16]}
+    whole = recoder.fit(films, model_checkpoint_prefix=tmp_path / "a", checkpoint_freq=2, **settings)
+    resumed = Recoder(DynamicAutoencoder(), optimizer_type="adam", loss="logistic")
+    resumed.init_from_model_file(tmp_path / "a_epoch_2.model")
+    recipe("autoencoder").but(num_epochs=4).train_with(resumed, RecommendationDataset(films.matrix))
+    assert len(resumed.history) == 4
+    expected = whole.recoder.model.state_dict()
+    assert all(bool((weight == expected[name]).all()) for name, weight in resumed.model.state_dict().items())
+
+
+def test_a_checkpoint_of_partial_fit_holds_the_new_users_and_items(films, tmp_path):
+    old = films.select_users(np.arange(40)).select_items(np.arange(20)).drop_empty()
+    model = recoder.fit(old, num_epochs=2, seed=4)
+    model.partial_fit(films, model_checkpoint_prefix=tmp_path / "a")
+    loaded = recoder.load(tmp_path / "a_epoch_1.model")
+    assert loaded.about == model.about
+    assert loaded.about.num_users == 60
+    assert loaded.item_ids == model.item_ids
+    np.testing.assert_array_equal(loaded.item_counts, model.item_counts)
 
 
 def test_foreign_and_damaged_files_are_said(fitted, tmp_path):

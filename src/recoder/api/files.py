@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from scipy import sparse
 
@@ -33,7 +34,7 @@ from recoder.training.restore import read_model_file
 if TYPE_CHECKING:
     from recoder.api.fitted import FittedModel
 
-__all__ = ["load", "save"]
+__all__ = ["completing", "load", "save"]
 
 _MAKERS: Mapping[str, Callable[..., FactorizationModel]] = {
     made.__name__: made for made in (EASE, ELSA, DynamicAutoencoder, MatrixFactorization, MultVAE, Popularity, RecVAE)
@@ -50,19 +51,43 @@ def save(fitted: FittedModel, path: str | os.PathLike[str], *, interactions: boo
         raise NotInitializedError(
             "interactions=True, but this model was loaded from a file without histories: there are none to keep"
         )
-    kept = fitted.interactions
-    if not interactions and fitted.recoder.model.folds_in_users:
+    complete = completing(fitted.recoder, fitted.interactions, fitted.about, fitted.item_counts)
+    content = fitted.recoder.file_content(interactions=fitted.interactions, histories=interactions)
+    complete(content)
+    if interactions:
+        content.interactions = fitted.interactions
+    if not training_state:
+        content.optimizer = {}
+    write_model_file(path, content, version=__version__)
+    return path
+
+
+def completing(
+    recoder: Recoder, interactions: Interactions, about: About, item_counts: npt.NDArray[np.int64]
+) -> Callable[[ModelFile], None]:
+    """Returns what adds to the content of a file all that ``load`` needs to answer, without histories.
+
+    Args:
+        recoder: what is trained.
+        interactions: what it learns from.
+        about: what is known of it.
+        item_counts: int64 ``[N]``: users of each item.
+
+    Raises:
+        ConfigError: if ``about.more`` cannot be stored.
+    """
+    check_json("about.more", about.more)
+    kept = interactions
+    if recoder.model.folds_in_users:
         # without a history nobody can be looked up
         nobody = sparse.csr_matrix(np.zeros((0, kept.num_items), np.float32))
         kept = Interactions(nobody, IdMap([]), kept.item_ids, kept.titles)
-    content = fitted.recoder.file_content(interactions=kept, histories=interactions)
-    check_json("about.more", fitted.about.more)
-    if not training_state:
-        content.optimizer = {}
-    content.about = fitted.about.to_json()
-    content.item_counts = torch.from_numpy(fitted.item_counts)
-    write_model_file(path, content, version=__version__)
-    return path
+
+    def complete(content: ModelFile) -> None:
+        content.interactions, content.about = kept, about.to_json()
+        content.item_counts = torch.from_numpy(item_counts)
+
+    return complete
 
 
 def load(
@@ -73,7 +98,9 @@ def load(
     device: str | torch.device | None = None,
     library: str | None = None,
 ) -> FittedModel:
-    """Returns the model of a file that ``FittedModel.save`` wrote, or ``Recoder.save_state`` with interactions.
+    """Returns the model of a file that ``FittedModel.save``, or ``Recoder.save_state`` with interactions, wrote.
+
+    Checkpoints that are written while ``fit`` or ``partial_fit`` trains are such files too, without histories.
 
     Args:
         path: the file.

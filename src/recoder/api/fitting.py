@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from recoder.api.about import About
+from recoder.api.files import completing
 from recoder.api.fitted import FittedModel
 from recoder.api.judging import DEFAULT_METRICS
 from recoder.data import HeldOut, Interactions, RecommendationDataset
@@ -115,13 +116,15 @@ def learn(
         _check_valid(valid, fitted.interactions)
         validation = {"metrics": DEFAULT_METRICS if metrics is None else metrics, "eval_freq": 1}
         validation = {name: value for name, value in validation.items() if name not in chosen.train}
-    chosen.train_with(
-        fitted.recoder,
-        RecommendationDataset(fitted.interactions.matrix),
-        None if valid is None else valid.dataset,
-        **validation,
-        **more,
-    )
+    complete = completing(fitted.recoder, fitted.interactions, fitted.about, fitted.item_counts)
+    with fitted.recoder.files_with(complete):
+        chosen.train_with(
+            fitted.recoder,
+            RecommendationDataset(fitted.interactions.matrix),
+            None if valid is None else valid.dataset,
+            **validation,
+            **more,
+        )
 
 
 def _check_valid(valid: HeldOut, train: Interactions) -> None:

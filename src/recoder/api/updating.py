@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from recoder.api.about import About
+from recoder.api.files import completing
 from recoder.data import Interactions, RecommendationDataset
 from recoder.errors import ConfigError, DataTypeError, EmptyDataError, NotInitializedError
 from recoder.losses import make_loss
@@ -81,7 +83,10 @@ def updated(
     half = max(1, as_before.steps_per_epoch(len(dataset)) // 2)
     step = {"num_epochs": 1, "iters_per_epoch": half, "lr": _LR_SHARE * arguments.get("lr", 1e-3), **settings}
     step |= {name: None for name in _OF_THE_WHOLE_RUN if name in arguments and name not in settings}
-    as_before.train_with(larger, dataset, **step)
+    now = replace(about, num_users=merged.num_users, num_interactions=int(merged.matrix.nnz))
+    counts = merged.matrix.getnnz(axis=0).astype(np.int64)
+    with larger.files_with(completing(larger, merged, now, counts)):
+        as_before.train_with(larger, dataset, **step)
     return larger, merged
 
 
