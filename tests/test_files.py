@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from recoder._files import append, atomic_write, move
+from recoder._files import append, atomic_write, check_writable, move
 from recoder.errors import FileWriteError
 
 
@@ -97,8 +97,11 @@ def test_a_path_below_a_file_is_refused(tmp_path):
 
 def test_a_folder_is_not_written_over(tmp_path):
     (tmp_path / "model.bin").mkdir()
-    with pytest.raises(FileWriteError, match="is a folder"), atomic_write(tmp_path / "model.bin"):
-        pytest.fail("a folder stands there")
+    for path in (tmp_path / "model.bin", "", "."):
+        with pytest.raises(FileWriteError, match=r"it is a folder; .* pass the path of a file"), atomic_write(path):
+            pytest.fail("a folder stands there")
+        with pytest.raises(FileWriteError, match="it is a folder"):
+            check_writable(path)
     assert names_in(tmp_path) == ["model.bin"]
 
 
@@ -160,7 +163,7 @@ def test_appending_adds_at_the_end_and_a_failure_leaves_the_file_as_it_was(tmp_p
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(FileWriteError, match="No space left on device; nothing was changed there"):
+    with pytest.raises(FileWriteError, match="No space left on device; what it held it still holds"):
         append(path, b"three\n")
     assert path.read_bytes() == b"one\ntwo\n"
     with pytest.raises(FileWriteError, match="cannot write"):

@@ -5,13 +5,21 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 from recoder.errors import FileWriteError
 
-__all__ = ["append", "atomic_write", "check_writable", "move"]
+__all__ = ["append", "as_os_error", "atomic_write", "check_writable", "move", "write_errors"]
+
+_NEXT_STEPS = {
+    errno.ENOSPC: "free some space, or choose another folder",
+    errno.EDQUOT: "free some space, or choose another folder",
+    errno.EFBIG: "choose a folder that takes larger files",
+    errno.EISDIR: "pass the path of a file",
+}
 
 
 @contextlib.contextmanager
@@ -25,23 +33,15 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         FileWriteError: if the folder or the file cannot be written, for example because the disk is full.
     """
     target = Path(path)
-    try:
-        if target.is_dir():
-            raise IsADirectoryError(f"{target} is a folder")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-        temporary.touch(exist_ok=False)
-    except OSError as error:
-        raise _write_error(target, error) from error
-    try:
-        yield temporary
-        _sync(temporary)
-        temporary.replace(target)
-        _sync(target.parent)
-    except OSError as error:
-        raise _write_error(target, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with write_errors(target):
+        temporary = _made_beside(target)
+        try:
+            yield temporary
+            _sync(temporary)
+            temporary.replace(target)
+            _sync(target.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def append(path: str | os.PathLike[str], data: bytes) -> None:
@@ -50,20 +50,16 @@ def append(path: str | os.PathLike[str], data: bytes) -> None:
     Raises:
         FileWriteError: if it fails.
     """
-    target = Path(path)
-    try:
-        # unbuffered, so that closing has nothing left to write
-        with target.open("ab", buffering=0) as stream:
-            size = stream.tell()
-            try:
-                if stream.write(data) != len(data):
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                os.fsync(stream.fileno())
-            except OSError:
-                stream.truncate(size)
-                raise
-    except OSError as error:
-        raise _write_error(target, error) from error
+    # unbuffered, so that closing has nothing left to write
+    with write_errors(path, kept="what it held it still holds"), Path(path).open("ab", buffering=0) as stream:
+        size = stream.tell()
+        try:
+            if stream.write(data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(stream.fileno())
+        except OSError:
+            stream.truncate(size)
+            raise
 
 
 def move(path: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
@@ -72,11 +68,9 @@ def move(path: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
     Raises:
         FileWriteError: if that fails.
     """
-    try:
+    with write_errors(target):
         Path(path).replace(target)
         _sync(Path(target).parent)
-    except OSError as error:
-        raise _write_error(Path(target), error) from error
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
@@ -85,23 +79,43 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     Raises:
         FileWriteError: if it could not.
     """
-    target = Path(path)
-    probe = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    with write_errors(path):
+        _made_beside(Path(path)).unlink()
+
+
+@contextlib.contextmanager
+def write_errors(path: str | os.PathLike[str], *, kept: str = "nothing was changed there") -> Iterator[None]:
+    """Turns an ``OSError`` of the block into a ``FileWriteError``.
+
+    Args:
+        path: of the file or folder that is written in the block.
+        kept: what stands there now.
+    """
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        probe.touch(exist_ok=False)
-        probe.unlink()
+        yield
+    except FileWriteError:
+        raise
     except OSError as error:
-        raise _write_error(target, error) from error
+        reason = error.strerror or str(error)
+        next_step = _NEXT_STEPS.get(error.errno or 0, "choose a folder that you may write to")
+        message = f"cannot write {Path(path)}: {reason}; {kept}. To go on, {next_step}"
+        raise (FileWriteError(error.errno, message) if error.errno else FileWriteError(message)) from error
 
 
-def _write_error(target: Path, error: OSError) -> FileWriteError:
-    reason = error.strerror or str(error)
-    message = (
-        f"cannot write {target}: {reason}; nothing was changed there. "
-        "Free some space, or choose a folder that you may write to"
-    )
-    return FileWriteError(error.errno or 0, message)
+def as_os_error(error: Exception) -> OSError:
+    """Returns the error of the operating system that a library of Rust, such as safetensors, tells of in words."""
+    number = re.search(r"\(os error (\d+)\)", str(error))
+    return OSError(int(number[1]), os.strerror(int(number[1]))) if number else OSError(str(error))
+
+
+def _made_beside(target: Path) -> Path:
+    """Makes an empty file of another name beside it, and the folder, and returns its path."""
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "it is a folder")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    made = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    made.touch(exist_ok=False)
+    return made
 
 
 def _sync(path: Path) -> None:

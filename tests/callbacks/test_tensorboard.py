@@ -53,6 +53,16 @@ def test_epochs_that_are_trained_again_take_the_place_of_the_first_ones(tmp_path
     assert curve(tmp_path / "tb", "lr") == [(1, 0.05), (2, 0.05), (3, 0.02)]
 
 
+def test_a_disk_that_becomes_full_ends_the_run_with_an_error_that_names_the_folder(tmp_path, monkeypatch):
+    def fail(self):
+        raise OSError(28, "No space left on device")
+
+    made = recoder()
+    monkeypatch.setattr("tensorboard.summary.writer.record_writer.RecordWriter.flush", fail)
+    with pytest.raises(FileWriteError, match=r"cannot write .*tb: No space left on device; .* free some space"):
+        run(made, TensorBoardLog(tmp_path / "tb"))
+
+
 def test_a_folder_that_cannot_be_made_is_an_error_before_the_first_step(tmp_path):
     (tmp_path / "file").write_text("in the way")
     made = recoder()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
 
 from recoder._checks import path_text
-from recoder._files import check_writable
+from recoder._files import check_writable, write_errors
 from recoder._optional import imported
 from recoder.callbacks.values import flat, scalars
 from recoder.training.events import Callback, EpochReport, TrainingRun
@@ -26,7 +27,7 @@ class TensorBoardLog(Callback):
 
     Raises:
         MissingDependencyError: if ``tensorboard`` is not installed (extra ``tensorboard``).
-        FileWriteError: when training starts, if the folder cannot be written to.
+        FileWriteError: if the folder cannot be written to; said when training starts where possible.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -37,6 +38,10 @@ class TensorBoardLog(Callback):
 
     def on_train_start(self, run: TrainingRun) -> None:
         """Opens a file of events, and writes the arguments."""
+        with self._write_errors():
+            self._start(run)
+
+    def _start(self, run: TrainingRun) -> None:
         check_writable(Path(self._folder) / "events")
         next_epoch = run.history[-1].epoch + 1 if run.history else 1
         self._writer = self._tensorboard.SummaryWriter(self._folder, purge_step=next_epoch)
@@ -52,15 +57,20 @@ class TensorBoardLog(Callback):
 
     def on_checkpoint(self, report: EpochReport) -> None:
         """Writes the epoch's numbers."""
-        for name, value in scalars(report).items():
-            self._writer.add_scalar(name, value, report.epoch)
-        self._writer.flush()
+        with self._write_errors():
+            for name, value in scalars(report).items():
+                self._writer.add_scalar(name, value, report.epoch)
+            self._writer.flush()
 
     def on_train_end(self, error: BaseException | None) -> None:
         """Closes the file."""
         if self._writer is None:
             return
-        if error is None:
-            self._writer.file_writer.add_summary(self._session_end)
-        self._writer.close()
-        self._writer = None
+        writer, self._writer = self._writer, None
+        with self._write_errors():
+            if error is None:
+                writer.file_writer.add_summary(self._session_end)
+            writer.close()
+
+    def _write_errors(self) -> contextlib.AbstractContextManager[None]:
+        return write_errors(self._folder, kept="the epochs before stay there")

@@ -21,7 +21,7 @@ import numpy.typing as npt
 import safetensors
 from safetensors.numpy import save_file
 
-from recoder._files import atomic_write
+from recoder._files import as_os_error, atomic_write
 from recoder.embedding.backend import StoredBackend
 from recoder.embedding.base import Floats
 from recoder.embedding.ids import EmbeddingIds
@@ -105,7 +105,7 @@ def _write_state(path: Path, tensors: dict[str, npt.NDArray[Any]], description: 
         try:
             save_file(tensors, temporary, metadata={_METADATA_KEY: json.dumps(description)})
         except safetensors.SafetensorError as error:
-            raise OSError(str(error)) from error  # what atomic_write turns into a FileWriteError
+            raise as_os_error(error) from error  # what atomic_write turns into a FileWriteError
 
 
 def _description(file: Any) -> dict[str, Any]:

@@ -21,9 +21,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from recoder._files import atomic_write
+from recoder._files import as_os_error, atomic_write
 from recoder.data.interactions import Interactions
-from recoder.errors import ConfigError, FileFormatError, FileWriteError
+from recoder.errors import ConfigError, FileFormatError
 from recoder.training.file_sections import pack_interactions, unpack_interactions
 from recoder.training.optimizers import OptimizerState
 
@@ -137,11 +137,7 @@ def write_model_file(path: str | os.PathLike[str], content: ModelFile, *, versio
                 metadata={_METADATA_KEY: json.dumps(metadata, allow_nan=False)},
             )
         except SafetensorError as error:
-            # how the writer reports that the disk is full
-            raise FileWriteError(
-                0,
-                f"cannot write {path}: {error}; nothing was changed there. Free some space or choose another folder",
-            ) from error
+            raise as_os_error(error) from error  # how the writer reports that the disk is full
 
 
 def read_safetensors(path: str | os.PathLike[str]) -> ModelFile:
