@@ -37,6 +37,36 @@ def test_from_frame_keeps_ids_weights_and_first_titles(make):
     assert (films.num_users, films.num_items) == (3, 3)
 
 
+@pytest.mark.parametrize(
+    ("frame", "columns"),
+    [
+        (pd.DataFrame(FILMS), {"user": None, "item": "film"}),
+        (pd.DataFrame({0: [1, 2], 1: [3, 4]}), {"user": 0, "item": 1}),
+        (pd.DataFrame(FILMS), {"user": "user", "item": "film", "weight": 3}),
+    ],
+)
+def test_columns_are_named_by_strings(frame, columns, tmp_path):
+    wrong = next(name for name in columns.values() if not isinstance(name, str))
+    with pytest.raises(ConfigError, match=rf"a column is named {wrong}, which is no string; .* frame.rename"):
+        Interactions.from_frame(frame, **columns)
+    (tmp_path / "a.csv").write_text("user,film\n1,2\n")
+    with pytest.raises(ConfigError, match=f"a column is named {wrong}"):
+        Interactions.from_csv(tmp_path / "a.csv", **columns)
+
+
+def test_text_that_is_not_unicode_is_said():
+    half = pd.Series(["\ud800", "b"], dtype=object)
+    frame = pd.DataFrame({"u": ["a", "b"], "i": [1, 2]})
+    with pytest.raises(DataTypeError, match="column 'u' holds text that is not Unicode"):
+        Interactions.from_frame(frame.assign(u=half), user="u", item="i")
+    with pytest.raises(DataTypeError, match="column 't' holds text that is not Unicode"):
+        Interactions.from_frame(frame.assign(t=half), user="u", item="i", title="t")
+    with pytest.raises(DataTypeError, match="the list of ids holds text that is not Unicode"):
+        IdMap(["\ud800"])
+    with pytest.raises(DataTypeError, match="titles hold text that is not Unicode"):
+        Interactions.from_matrix(sparse.eye(2, format="csr"), titles=["\ud800", "b"])
+
+
 def test_rows_without_a_weight_count_one_however_often_they_stand_there(caplog):
     frame = pd.DataFrame({"u": ["a", "a", "a", "b"], "i": [1, 1, 2, 2]})
     with caplog.at_level(logging.INFO, "recoder.data"):

@@ -6,7 +6,7 @@ Columns become Arrow arrays, without a copy where their memory allows it, and no
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -25,6 +25,7 @@ from recoder.errors import ConfigError, DataError, DataTypeError, EmptyDataError
 
 __all__ = [
     "Numbers",
+    "check_names",
     "count_once",
     "csr_from_pairs",
     "dataframe_to_csr_matrix",
@@ -105,10 +106,11 @@ def read_columns(dataframe: IntoFrame, names: list[str], *, may_miss: str | None
 
     Raises:
         DataTypeError: if it is no data frame, or a column mixes types.
-        ConfigError: if a column does not exist.
+        ConfigError: if a column does not exist, or is not named by a string.
         EmptyDataError: if there are no rows.
         DataError: if values are missing.
     """
+    check_names(names)
     try:
         frame = nw.from_native(dataframe)
         present = frame.collect_schema().names()
@@ -133,6 +135,20 @@ def read_columns(dataframe: IntoFrame, names: list[str], *, may_miss: str | None
     return columns
 
 
+def check_names(names: Iterable[Any]) -> None:
+    """Checks the names of columns.
+
+    Raises:
+        ConfigError: if one is no string.
+    """
+    for name in names:
+        if not isinstance(name, str):
+            raise ConfigError(
+                f"a column is named {name!r}, which is no string; pass the column's name, and give those of a frame "
+                "that has numbers instead names first: frame.rename(columns=str)"
+            )
+
+
 def _check_complete(array: pa.ChunkedArray, name: str) -> None:
     missing = array.null_count
     if pa.types.is_floating(array.type):
@@ -150,7 +166,9 @@ def _arrow(column: nw.Series[Any], name: str) -> pa.ChunkedArray:
         if library.is_pyarrow() or (library.is_polars() and column.dtype == nw.String):
             return pa.chunked_array(column)  # as it is: to_arrow joins the chunks of pyarrow, converts polars' strings
         array = column.to_arrow()
-    except (pa.ArrowException, OverflowError, UnicodeError) as error:
+    except UnicodeError as error:
+        raise DataTypeError(f"column {name!r} holds text that is not Unicode ({error}); repair it") from error
+    except (pa.ArrowException, OverflowError) as error:
         raise DataTypeError(f"column {name!r} does not hold values of one type ({error}); cast it to one") from error
     return array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array])
 

@@ -195,7 +195,9 @@ def _arrow(raw_ids: Any) -> pa.Array:
             return pa.array([], pa.int64())
         try:
             raw_ids = pa.array(listed)
-        except (pa.ArrowException, OverflowError, UnicodeError) as error:
+        except UnicodeError as error:
+            raise DataTypeError(f"the list of ids holds text that is not Unicode ({error}); repair it") from error
+        except (pa.ArrowException, OverflowError) as error:
             raise DataTypeError(
                 f"ids are all whole numbers of 64 bits or all strings ({error}); turn them into strings"
             ) from error

@@ -15,7 +15,7 @@ from narwhals.typing import IntoFrame
 from scipy import sparse
 
 from recoder._checks import non_negative, whole_number
-from recoder.data.frames import count_once, number_columns, read_columns, read_weights, sum_pairs
+from recoder.data.frames import check_names, count_once, number_columns, read_columns, read_weights, sum_pairs
 from recoder.data.id_map import IdMap
 from recoder.data.matrices import canonical_csr, keep_entries
 from recoder.data.merging import merged
@@ -439,8 +439,10 @@ class Interactions:
         return interactions_html(self)
 
 
-def _named(*columns: str | None) -> list[str]:
-    return [name for name in columns if name is not None]
+def _named(user: str, item: str, *others: str | None) -> list[str]:
+    names = [user, item, *(name for name in others if name is not None)]
+    check_names(names)
+    return names
 
 
 def _positions(name: str, positions: npt.ArrayLike, size: int, of: str) -> npt.NDArray[np.int64]:

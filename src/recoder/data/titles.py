@@ -21,7 +21,7 @@ def checked_titles(titles: Iterable[str]) -> tuple[str, ...]:
     """Returns the titles as a tuple.
 
     Raises:
-        DataTypeError: if they are not all strings.
+        DataTypeError: if they are not all strings, or one is not Unicode.
     """
     if not isinstance(titles, Iterable):
         raise DataTypeError(f"titles are a list of strings; {titles!r} is not")
@@ -29,6 +29,10 @@ def checked_titles(titles: Iterable[str]) -> tuple[str, ...]:
     wrong = next((title for title in listed if not isinstance(title, str)), None)
     if wrong is not None or isinstance(titles, str):
         raise DataTypeError(f"titles are a list of strings; {wrong if wrong is not None else titles!r} is not")
+    try:
+        pa.array(listed, pa.large_string())
+    except UnicodeError as error:
+        raise DataTypeError(f"titles hold text that is not Unicode ({error}); repair it") from error
     return listed
 
 
