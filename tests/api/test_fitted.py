@@ -227,6 +227,28 @@ def test_similar_users_are_of_the_same_kind(fitted, name):
     )
 
 
+@pytest.mark.parametrize("name", [*PERSONAL, "popularity"])
+def test_a_training_user_without_a_history_is_answered_the_same_by_every_question(frame, name):
+    cold = pd.DataFrame({"who": ["cold", "cool"], "what": ["m1", "m2"], "stars": 0.0})
+    films = recoder.Interactions.from_frame(pd.concat([frame, cold]), user="who", item="what", weight="stars")
+    settings = {"autoencoder": {"num_epochs": 2}, "als": {"embedding_size": 8}}.get(name, {})
+    model = recoder.fit(films.binarize(), name, seed=3, **settings)
+    recommended = model.recommend(["cold"], k=24).set_index("item_id")["score"]
+    items = recommended.index.tolist()
+    assert len(items) == 24
+    scored = model.score(["cold", "u1"] * 24, np.repeat(items, 2).tolist())
+    np.testing.assert_array_equal(scored["score"][::2], recommended)
+    of_others = model.score(["u1"] * 24, items)["score"]
+    np.testing.assert_allclose(scored["score"][1::2], of_others, rtol=1e-6)
+    with pytest.raises(EmptyDataError, match="no history"):
+        model.explain(user="cold", item="m1")
+    if name in PERSONAL:
+        similar = model.similar_users(["cold", "u4"], k=100)
+        assert set(similar["user_id"]) == {"u4"}
+        assert set(similar["similar_user_id"]) == {f"u{user}" for user in range(60)} - {"u4"}
+        assert len(similar) == 59
+
+
 def test_what_is_the_same_for_all_has_no_neighbours(fitted):
     with pytest.raises(ConfigError, match="items of a Popularity are not similar"):
         fitted["popularity"].similar_items(["m1"])

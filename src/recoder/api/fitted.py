@@ -115,12 +115,14 @@ class FittedModel:
         )
         items = chosen_items(self.item_ids, candidates=candidates, exclude=exclude, unknown=unknown)
         ids_BK, scores_BK = self.recoder.scorer().best(asked.users, k, exclude_seen=exclude_seen, items=items)
-        if self.recoder.model.folds_in_users and not isinstance(self.recoder.model, Popularity):
+        if self._knows_popularity:
             self._fill_from_popularity(asked.users, items, ids_BK, scores_BK)
         return self._ranking("user_id", asked.user_ids, "item_id", ids_BK, scores_BK, of_items=True, titles=titles)
 
     def score(self, users: Any, items: Any) -> Any:
         """Returns the scores of pairs: a data frame ``user_id, item_id, score``, in the order of the lists.
+
+        They are those of ``recommend``: for users without any history, too.
 
         Args:
             users: ids of users in training, ``[P]``.
@@ -139,7 +141,11 @@ class FittedModel:
         )
         cols_P = known_rows(self.item_ids, of_items, "items", None)
         distinct, rows_P = np.unique(asked.users.users, return_inverse=True)
-        scores_P = self._pair_scores(UsersInteractions(distinct, self.interactions.matrix[distinct]), rows_P, cols_P)
+        histories = self.interactions.matrix[distinct]
+        scores_P = self._pair_scores(UsersInteractions(distinct, histories), rows_P, cols_P)
+        if self._knows_popularity:
+            is_empty_P = (np.diff(histories.indptr) == 0)[rows_P]
+            scores_P[is_empty_P] = self._popularity(cols_P[is_empty_P])
         columns = {"user_id": asked.user_ids, "item_id": self.item_ids.ids.take(pa.array(cols_P)), "score": scores_P}
         return make_frame(columns, self.about.library)
 
@@ -173,6 +179,8 @@ class FittedModel:
         """Returns the training users most similar to each: a data frame ``user_id, similar_user_id, score, rank``.
 
         The score is the cosine of the users' factors; for a model without them, such as EASE, of their histories.
+        Users without any history, whom a model that folds users in knows nothing about, have no similar ones and are
+        similar to nobody.
 
         Args:
             users: ids.
@@ -195,7 +203,8 @@ class FittedModel:
         """Returns which items of a user's history speak for an item: ``item_id, score_drop, rank``, strongest first.
 
         ``score_drop`` is by how much the item's score falls when the one interaction is left out of the history and
-        all others stay; below 0 where it speaks against the item.
+        all others stay; below 0 where it speaks against the item. What the only interaction of a history adds is
+        counted from the model's own score for nothing, not from the popularity that ``recommend`` then answers by.
 
         Args:
             user: id of a user in training.
@@ -374,12 +383,23 @@ class FittedModel:
     ) -> None:
         """Overwrites the lists of users without a history."""
         is_empty_B = np.diff(users.interactions_matrix.indptr) == 0
-        if not is_empty_B.any() or not self._item_counts.any():  # a file of a Recoder holds no counts
+        if not is_empty_B.any():
             return
         choice = np.arange(len(self.item_ids)) if items is None else items
         order = np.argsort(-self._item_counts[choice], kind="stable")[: ids_BK.shape[1]]
         ids_BK[is_empty_B] = choice[order]
-        scores_BK[is_empty_B] = self._item_counts[choice[order]] / max(1, self.about.num_users)
+        scores_BK[is_empty_B] = self._popularity(choice[order])
+
+    @property
+    def _knows_popularity(self) -> bool:
+        """Whether users without a history are answered by what is popular; a file of a ``Recoder`` holds no counts."""
+        model = self.recoder.model
+        return model.folds_in_users and not isinstance(model, Popularity) and bool(self._item_counts.any())
+
+    def _popularity(self, cols: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """Returns the share of training users who have these items."""
+        shares: npt.NDArray[np.float64] = self._item_counts[cols] / max(1, self.about.num_users)
+        return shares
 
     def _pair_scores(
         self, users: UsersInteractions, rows_P: npt.NDArray[np.int64], cols_P: npt.NDArray[np.int64]

@@ -58,7 +58,8 @@ def similar_items(
 def similar_users(recoder: Recoder, known: UsersInteractions, rows_Q: npt.NDArray[np.int64], k: int) -> Found:
     """Returns the most similar users and how similar they are, ``[Q, K]``, a user self left out.
 
-    By the cosine of their factors; for a model without them by that of their interactions.
+    By the cosine of their factors; for a model without them by that of their interactions. A model that folds users in
+    knows nothing of those without interactions: they find nobody and nobody finds them.
 
     Args:
         recoder: what was trained.
@@ -69,13 +70,23 @@ def similar_users(recoder: Recoder, known: UsersInteractions, rows_Q: npt.NDArra
     Raises:
         ConfigError: if users have a single factor, so that all are alike.
     """
+    has_history_U = np.diff(known.interactions_matrix.indptr) > 0
+    is_known_U = has_history_U if recoder.model.folds_in_users else np.ones(len(known), bool)
+    ids_QK, scores_QK = _similar_among(np.flatnonzero(is_known_U), recoder, known, rows_Q, k)
+    ids_QK[~is_known_U[rows_Q]] = -1
+    return ids_QK, scores_QK
+
+
+def _similar_among(
+    choice: npt.NDArray[np.int64], recoder: Recoder, known: UsersInteractions, rows_Q: npt.NDArray[np.int64], k: int
+) -> Found:
     if not recoder.model.is_factorized:
-        return _nearest_histories(known.interactions_matrix, rows_Q, k)
+        return _nearest_histories(known.interactions_matrix, rows_Q, choice, k)
     units_UD = torch.cat([F.normalize(block.float(), dim=1) for block in recoder.scorer().user_factors(known)])
     if units_UD.shape[1] == 1:
         raise ConfigError(f"users of a {type(recoder.model).__name__} are not similar to one another: one number each")
-    rows = torch.from_numpy(rows_Q).to(units_UD.device)
-    return _nearest(units_UD, rows, torch.arange(len(units_UD), device=units_UD.device), k)
+    rows, among = (torch.from_numpy(ids).to(units_UD.device) for ids in (rows_Q, choice))
+    return _nearest(units_UD, rows, among, k)
 
 
 def _nearest(units_RD: torch.Tensor, rows_Q: torch.Tensor, choice: torch.Tensor, k: int) -> Found:
@@ -87,16 +98,19 @@ def _nearest(units_RD: torch.Tensor, rows_Q: torch.Tensor, choice: torch.Tensor,
     return _without_itself(ids.cpu().numpy(), cosines.cpu().numpy(), rows_Q.cpu().numpy(), k)
 
 
-def _nearest_histories(matrix_UN: sparse.csr_matrix, rows_Q: npt.NDArray[np.int64], k: int) -> Found:
+def _nearest_histories(
+    matrix_UN: sparse.csr_matrix, rows_Q: npt.NDArray[np.int64], choice: npt.NDArray[np.int64], k: int
+) -> Found:
     lengths_U = np.sqrt(np.asarray(matrix_UN.multiply(matrix_UN).sum(axis=1)).ravel())
     units_UN = sparse.diags(1 / np.maximum(lengths_U, np.finfo(np.float32).tiny)) @ matrix_UN
+    choice_units = units_UN[choice].T
     per_block = max(1, (1 << 23) // matrix_UN.shape[0])
     found = []
     for start in range(0, len(rows_Q), per_block):
-        cosines = (units_UN[rows_Q[start : start + per_block]] @ units_UN.T).toarray().astype(np.float32)
+        cosines = (units_UN[rows_Q[start : start + per_block]] @ choice_units).toarray().astype(np.float32)
         found.append(top_k(torch.from_numpy(cosines), k + 1))
-    ids, cosines = (torch.cat(parts).numpy() for parts in zip(*found, strict=True))
-    return _without_itself(ids, cosines, rows_Q, k)
+    places, cosines = (torch.cat(parts).numpy() for parts in zip(*found, strict=True))
+    return _without_itself(np.where(places < 0, -1, choice[places]), cosines, rows_Q, k)
 
 
 def _without_itself(
