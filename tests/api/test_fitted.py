@@ -435,6 +435,18 @@ def test_forgotten_users_are_gone(films):
         model.forget(model.interactions.user_ids.ids)
 
 
+def test_nobody_is_forgotten_where_a_file_names_no_users(fitted, films, tmp_path):
+    few = recoder.fit(films.select_users(np.arange(9)), "ease")
+    for model, words in (
+        (fitted["autoencoder"], r"names no users, .* DynamicAutoencoder reflects them: .*interactions=True"),
+        (fitted["ease"], "the EASE reflects them"),
+        (few, "the EASE still holds their interactions"),
+    ):
+        loaded = recoder.load(model.save(tmp_path / "a.model"))
+        with pytest.raises(NotInitializedError, match=words):
+            loaded.forget(["u1"])
+
+
 def test_forgetting_drops_the_rows_of_factors(films):
     model = recoder.fit(films, MatrixFactorization(4), optimizer_type="adam", loss="logistic", seed=1)
     before = model.recoder.model.users.weight.detach().numpy().copy()

@@ -20,7 +20,7 @@ from recoder.api.asking import Asked, chosen_items, from_histories, known_rows, 
 from recoder.api.explaining import score_drops
 from recoder.api.judging import DEFAULT_METRICS, aligned
 from recoder.api.neighbours import similar_items, similar_users
-from recoder.api.updating import forgotten, updated
+from recoder.api.updating import check_names_users, forgotten, updated
 from recoder.data import HeldOut, IdMap, Interactions, UsersInteractions
 from recoder.data.native_frames import make_frame
 from recoder.errors import ConfigError, ShapeError
@@ -316,9 +316,11 @@ class FittedModel:
 
         Raises:
             EmptyDataError: if nobody would be left.
+            NotInitializedError: if the model's file names no users.
             ConfigError: if the model looks users up in another way than a ``MatrixFactorization``.
             UnknownIdError, DataTypeError: as ``recommend``.
         """
+        check_names_users(self.recoder, self.interactions)
         rows = np.unique(known_rows(self.interactions.user_ids, users, "users", unknown))
         self.recoder, self.interactions, said = forgotten(
             self.recoder, self.interactions, rows, has_histories=self.has_histories

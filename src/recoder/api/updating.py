@@ -15,10 +15,11 @@ from recoder.data import Interactions, RecommendationDataset
 from recoder.errors import ConfigError, DataTypeError, EmptyDataError, NotInitializedError
 from recoder.losses import make_loss
 from recoder.model import Recoder
+from recoder.nn import EASE
 from recoder.recipes import Recipe
 from recoder.training.alternating import AlternatingLeastSquares
 
-__all__ = ["forgotten", "updated"]
+__all__ = ["check_names_users", "forgotten", "updated"]
 
 _log = logging.getLogger("recoder.api")
 
@@ -109,6 +110,23 @@ def _solve_again(
     new_rows = np.arange(known.num_users, len(dataset)), np.arange(known.num_items, dataset.num_items)
     for _ in range(2):
         sweeps.solve_again(*new_rows, steps=_STEPS_OF_NEW)
+
+
+def check_names_users(recoder: Recoder, known: Interactions) -> None:
+    """Checks that there are users to look up.
+
+    Raises:
+        NotInitializedError: if there are none.
+    """
+    if known.num_users:
+        return
+    keeps_interactions = isinstance(recoder.model, EASE) and recoder.model.keeps_interactions
+    held = "still holds their interactions, of which its solution is made" if keeps_interactions else "reflects them"
+    raise NotInitializedError(
+        f"this model's file names no users, so none can be dropped from it; the {type(recoder.model).__name__} {held}: "
+        "forget them in a model that was saved with interactions=True, or fit a new one on the interactions that are "
+        "left"
+    )
 
 
 def forgotten(

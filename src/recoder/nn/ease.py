@@ -68,6 +68,11 @@ class EASE(FactorizationModel):
         size = min(num_users, num_items)
         return 4 * size**2 + (1 << 28)  # and what products are made in
 
+    @property
+    def keeps_interactions(self) -> bool:
+        """Whether the solution, and so the model's file, holds the interactions that it was computed from."""
+        return isinstance(self.solution, _UserWeights)
+
     def init_model(self, num_items: int | None = None, num_users: int | None = None) -> None:
         """Sets all scores of ``num_items`` items to zero; ``num_users`` is not used."""
         if num_items is None or num_items < 1:
