@@ -26,7 +26,14 @@ from recoder.errors import ConfigError, FileFormatError, FileWriteError
 from recoder.model import Recoder
 from recoder.nn import DynamicAutoencoder, MatrixFactorization
 from recoder.training import model_file
-from recoder.training.model_file import FORMAT_VERSION, ModelFile, check_json, read_safetensors, write_model_file
+from recoder.training.model_file import (
+    FORMAT_VERSION,
+    ModelFile,
+    check_json,
+    crc32_of,
+    read_safetensors,
+    write_model_file,
+)
 
 USERS, ITEMS = 12, 9
 
@@ -63,8 +70,9 @@ def metadata_of(path: Path) -> dict[str, Any]:
 def rewrite(path: Path, metadata: Callable[[dict[str, Any]], Any], tensors: Callable[[dict[str, Tensor]], Any]) -> None:
     """Changes a file's description and tensors in place."""
     described, held = metadata_of(path), load_file(path)
-    metadata(described)
     tensors(held)
+    described["crc32"] = crc32_of(held)
+    metadata(described)
     save_file(held, path, metadata={"recoder": json.dumps(described)})
 
 
@@ -301,6 +309,7 @@ def test_a_description_that_is_not_json_of_ours_is_refused(text: str, tmp_path: 
         ("train", [3, []]),
         ("history", [None, {}]),
         ("aliases", [None, []]),
+        ("crc32", [None, "1", 1.0, True]),
     ],
 )
 def test_a_description_of_the_wrong_kind_is_refused(key: str, values: list[Any], tmp_path: Path) -> None:
@@ -312,6 +321,17 @@ def test_a_description_of_the_wrong_kind_is_refused(key: str, values: list[Any],
     rewrite(write(path), lambda described: described.pop(key), unchanged)
     with pytest.raises(FileFormatError, match=r"the description in .* damaged"):
         read_safetensors(path)
+
+
+def test_a_flipped_bit_anywhere_in_the_numbers_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.model")
+    whole = path.read_bytes()
+    start = 8 + int.from_bytes(whole[:8], "little")
+    assert len(whole) - start == 4 * (6 + 3 + 1 + 6)
+    for place in range(start, len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(FileFormatError, match=r"the numbers in .*x\.model are not those .* damaged"):
+            read_safetensors(path)
 
 
 @pytest.mark.parametrize("target", ["nowhere", 3, None, ["model/a.weight"]])

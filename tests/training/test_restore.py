@@ -21,6 +21,7 @@ from recoder.errors import ConfigError, FileFormatError, RecoderError, ShapeErro
 from recoder.losses import MSELoss, MultinomialNLLLoss
 from recoder.model import Recoder
 from recoder.nn import DynamicAutoencoder, FactorizationModel, MatrixFactorization, Popularity
+from recoder.training.model_file import crc32_of
 
 USERS, ITEMS = 12, 9
 
@@ -54,10 +55,11 @@ def rewrite(
     with safe_open(path, framework="pt") as file:
         described = json.loads(file.metadata()["recoder"])
     held = load_file(path)
-    if metadata is not None:
-        metadata(described)
     if tensors is not None:
         tensors(held)
+        described["crc32"] = crc32_of(held)
+    if metadata is not None:
+        metadata(described)
     save_file(held, path, metadata={"recoder": json.dumps(described)})
     return path
 
