@@ -491,6 +491,12 @@ def test_validation_is_reported_after_each_epoch(films):
     assert [sorted(record.metrics) for record in model.recoder.history] == [["NDCG@5"]] * 3
 
 
+def test_a_history_tells_of_a_learning_rate_only_where_there_are_steps(fitted):
+    told = {name for name, model in fitted.items() if "lr" in repr(model.recoder.history)}
+    assert told == {"autoencoder"}
+    assert fitted["ease"].recoder.history[0].lr == 0
+
+
 def test_the_same_seed_gives_the_same_model(films):
     answers = [recoder.fit(films, num_epochs=2, seed=9).recommend(users=["u1"], k=5) for _ in range(2)]
     pd.testing.assert_frame_equal(*answers)

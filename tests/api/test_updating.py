@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
 
 import recoder
-from recoder.errors import ConfigError, DataTypeError, NotInitializedError
+from recoder.errors import ConfigError, DataError, DataTypeError, NotInitializedError
 from recoder.metrics import NDCG
 
 
@@ -81,6 +83,15 @@ def test_settings_say_how_long_to_go_on(parts):
     closed = recoder.fit(old, "ease")
     with pytest.raises(ConfigError, match="computed, not trained by steps; leave out num_epochs"):
         closed.partial_fit(new, num_epochs=3)
+
+
+@pytest.mark.filterwarnings("error")
+def test_weights_that_the_loss_is_not_defined_for_are_the_only_thing_said(parts):
+    old, new, _, _ = parts
+    model = recoder.fit(old, seed=2, **{**SETTINGS["autoencoder"], "num_epochs": 1})
+    heavy = dataclasses.replace(new, matrix=new.matrix * 2000)
+    with pytest.raises(DataError, match=r"the logistic loss needs interactions in \[0, 1\]"):
+        model.partial_fit(heavy)
 
 
 def test_a_failed_update_leaves_the_model(parts):

@@ -55,6 +55,7 @@ def test_epoch_reads_as_a_line():
         "epoch 2, loss 70.2500, val_loss 75.0000, NDCG@10 0.2500 ± 0.0100, Recall@5 0.5000 ± 0.0200, lr 0.1, 2.0 s"
     )
     assert str(EpochRecord(4, loss=1.0, lr=1e-4, seconds=0.0)) == "epoch 4, loss 1.0000, lr 0.0001, 0.0 s"
+    assert str(EpochRecord(4, loss=1.0, lr=0.0, seconds=0.0)) == "epoch 4, loss 1.0000, 0.0 s"
     without_error = {"metrics": {"Coverage@9": 0.25}, "metric_errors": {"Coverage@9": math.nan}}
     assert str(EpochRecord(5, loss=1.0, lr=0.1, seconds=0.0, **without_error)) == (
         "epoch 5, loss 1.0000, Coverage@9 0.2500, lr 0.1, 0.0 s"

@@ -25,7 +25,7 @@ class EpochRecord:
     Attributes:
         epoch: its number, from 1.
         loss: training loss, mean per user.
-        lr: learning rate of its last step.
+        lr: learning rate of its last step; 0 for a model that is not learnt by steps.
         seconds: duration of the training steps.
         val_loss: loss on the validation data over the whole catalogue, mean per user; None without such data.
         metrics: name of a metric to its mean over the validation users; empty where it was not evaluated.
@@ -52,7 +52,9 @@ class EpochRecord:
             parts.append(f"val_loss {self.val_loss:.4f}")
         for name, mean in self.metrics.items():
             parts.append(f"{name} {mean:.4f} {margin_text(self.error_of(name))}".rstrip())
-        return ", ".join([*parts, f"lr {self.lr:.3g}", f"{self.seconds:.1f} s"])
+        if self.lr:
+            parts.append(f"lr {self.lr:.3g}")
+        return ", ".join([*parts, f"{self.seconds:.1f} s"])
 
 
 class History(Sequence[EpochRecord]):

@@ -48,7 +48,7 @@ def _cells(record: EpochRecord, metrics: list[str], *, has_validation: bool) -> 
         "" if math.isnan(record.loss) else f"{record.loss:.4f}",
         *([val_loss] if has_validation else []),
         *(_with_error(record, name) for name in metrics),
-        f"{record.lr:.3g}",
+        f"{record.lr:.3g}" if record.lr else "",
         f"{record.seconds:.1f}",
     ]
 

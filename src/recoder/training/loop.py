@@ -129,7 +129,7 @@ def solve(
             model.solve(dataset.interactions_matrix)
         seconds = time.perf_counter() - started
         relay.step_end()
-        report = EpochReport(config.num_epochs, is_last=True, loss=math.nan, lr=config.lr, seconds=seconds)
+        report = EpochReport(config.num_epochs, is_last=True, loss=math.nan, lr=0.0, seconds=seconds)
         _end_epoch(report, progress, relay)
 
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from recoder.data.datasets import RecommendationDataset
 from recoder.errors import ConfigError
-from recoder.losses import LogisticLoss, MSELoss, MultinomialNLLLoss
+from recoder.losses import LogisticLoss, MSELoss, MultinomialNLLLoss, check_targets
 from recoder.nn.base import FactorizationModel
 
 __all__ = ["popularity_biases", "set_popularity_biases"]
@@ -56,6 +56,7 @@ def set_popularity_biases(model: FactorizationModel, loss: nn.Module, dataset: R
 
     Raises:
         ConfigError: if the model has no such parameter, or for a loss that is not the library's.
+        DataError: if the loss is not defined for these interactions.
     """
     bias_N = model.item_factors()[1] if model.is_factorized else None
     if not isinstance(bias_N, nn.Parameter):
@@ -65,4 +66,5 @@ def set_popularity_biases(model: FactorizationModel, loss: nn.Module, dataset: R
         )
     target = dataset.target_interactions_matrix
     target = dataset.interactions_matrix if target is None else target
+    check_targets(loss, target.data)
     bias_N.copy_(torch.from_numpy(popularity_biases(loss, target)))
