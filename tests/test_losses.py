@@ -189,12 +189,12 @@ def test_module_that_returns_more_or_less_than_one_number_is_an_error(returned):
 
 @pytest.mark.parametrize("loss", [LogisticLoss("sum"), nn.BCEWithLogitsLoss(reduction="sum")])
 def test_logistic_targets_above_1_are_an_error_that_says_what_to_do(loss):
-    check_targets(loss, np.array([0.5, 1], np.float32))
-    check_targets(loss, np.array([], np.float32))
-    with pytest.raises(DataError, match=r"largest is 5; binarise .*confidence"):
-        check_targets(loss, np.array([1, 5], np.float32))
+    check_targets(loss, np.array([0.5, 1], np.float32), "train_dataset")
+    check_targets(loss, np.array([], np.float32), "train_dataset")
+    with pytest.raises(DataError, match=r"largest of train_dataset is 5; .*binarize.*confidence"):
+        check_targets(loss, np.array([1, 5], np.float32), "train_dataset")
 
 
 @pytest.mark.parametrize("loss", [MSELoss(reduction="sum"), MultinomialNLLLoss("sum"), nn.MSELoss(reduction="sum")])
 def test_other_losses_take_targets_above_1(loss):
-    check_targets(loss, np.array([1, 5], np.float32))
+    check_targets(loss, np.array([1, 5], np.float32), "train_dataset")

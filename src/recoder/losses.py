@@ -156,16 +156,17 @@ def dense_form(loss: nn.Module) -> SparseLoss:
     return compute
 
 
-def check_targets(loss: nn.Module, values: npt.NDArray[np.float32]) -> None:
-    """Checks once, before training, that the loss is defined for these interaction values.
+def check_targets(loss: nn.Module, values: npt.NDArray[np.float32], name: str) -> None:
+    """Checks once, before training, that the loss is defined for these interaction values of the data set ``name``.
 
     Raises:
         DataError: for the logistic loss, if a value is above 1 (none is negative).
     """
     if isinstance(loss, LogisticLoss | nn.BCEWithLogitsLoss | nn.BCELoss) and values.size and values.max() > 1:
         raise DataError(
-            f"the logistic loss needs interactions in [0, 1], but the largest is {values.max():g}; binarise them "
-            "(matrix.data[:] = 1), or keep them as weights with loss='mse' and loss_params={'confidence': ...}"
+            f"the logistic loss needs interactions in [0, 1], but the largest of {name} is {values.max():g}; set "
+            "them to 1 (Interactions.binarize, or matrix.data[:] = 1), or keep them as weights with "
+            "loss='mse' and loss_params={'confidence': ...}"
         )
 
 

@@ -34,7 +34,13 @@ from recoder.recommender.inference import InferenceRecommender
 from recoder.recommender.scoring import ModelScorer
 from recoder.training.alternating import AlternatingLeastSquares
 from recoder.training.callbacks import make_callbacks
-from recoder.training.checks import check_data, check_interactions, check_model, check_sizes
+from recoder.training.checks import (
+    check_data,
+    check_interactions,
+    check_model,
+    check_sizes,
+    warn_of_large_values,
+)
 from recoder.training.config import TrainConfig
 from recoder.training.devices import checked_precision, choose_device, product_dtype
 from recoder.training.differences import is_done, log_differences, warn_of_another_order
@@ -259,6 +265,7 @@ class Recoder:
         loss = self._checked_loss()
         check_data(train_dataset, val_dataset, config, loss)
         check_model(self.model, config, loss, self.optimizer_type)
+        warn_of_large_values(train_dataset, self.model)
         check_sizes(
             train_dataset,
             val_dataset,

@@ -9,7 +9,14 @@ from scipy import sparse
 
 from recoder import _memory
 from recoder.data import RecommendationDataset, UsersInteractions
-from recoder.errors import ConfigError, FileFormatError, NotEnoughMemoryError, NotInitializedError, UnknownIdError
+from recoder.errors import (
+    ConfigError,
+    DivergedError,
+    FileFormatError,
+    NotEnoughMemoryError,
+    NotInitializedError,
+    UnknownIdError,
+)
 from recoder.model import Recoder
 from recoder.nn import EASE
 from recoder.ops import closed_form
@@ -92,6 +99,17 @@ def test_dropout_gives_the_weights_that_are_best_on_average_over_what_is_dropped
     noisy = kept / (1 - prob)
     assert abs(float(noisy.mean()) - 1) < 0.01
     assert abs(float(noisy.var()) - prob / (1 - prob)) < 0.01
+
+
+def test_values_too_large_for_float32_are_refused_where_users_are_fewer():
+    rng = np.random.default_rng(0)
+    plays = sparse.csr_matrix(1.0 * (rng.random((60, 200)) < 0.2))
+    plays.data[plays.indptr[:-1]] = 1_000  # one item of each user
+    with pytest.raises(DivergedError, match=r"as large as 1000 .*binarize.*l2"):
+        solved(plays.astype(np.float32), l2=100.0)
+    model = solved(plays.log1p().astype(np.float32), l2=100.0)
+    expected = plays.log1p().toarray() @ by_the_formula(plays.log1p(), 100.0)
+    np.testing.assert_allclose(model(torch.from_numpy(plays.log1p().toarray()).float()), expected, rtol=1e-2, atol=1e-2)
 
 
 def test_a_discount_moves_recommendations_to_rarer_items():

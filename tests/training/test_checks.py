@@ -8,8 +8,8 @@ from recoder.data import RecommendationDataset
 from recoder.errors import ConfigError, DataError, DataTypeError, EmptyDataError, UnknownIdError
 from recoder.losses import make_loss
 from recoder.metrics import NDCG
-from recoder.nn import DynamicAutoencoder, FactorizationModel, MatrixFactorization
-from recoder.training.checks import check_data, check_sizes
+from recoder.nn import DynamicAutoencoder, FactorizationModel, MatrixFactorization, Popularity
+from recoder.training.checks import check_data, check_sizes, warn_of_large_values
 from support import train_config as config
 
 
@@ -43,14 +43,23 @@ def test_data_in_order_passes():
         (dataset(), None, EVALUATED, MSE, ConfigError, "there is no val_dataset"),
         (dataset(), dataset(), EVALUATED, MSE, ConfigError, "val_dataset has none"),
         (dataset(), dataset(target=EMPTY), EVALUATED, MSE, EmptyDataError, "none of the 3 users of val_dataset"),
-        (dataset(value=5), None, config(), LOGISTIC, DataError, "largest is 5; binarise"),
-        (dataset(), dataset(value=7), config(), LOGISTIC, DataError, "largest is 7; binarise"),
-        (dataset(target=matrix(value=3)), None, config(), LOGISTIC, DataError, "largest is 3; binarise"),
+        (dataset(value=5), None, config(), LOGISTIC, DataError, "largest of train_dataset is 5; set them"),
+        (dataset(), dataset(value=7), config(), LOGISTIC, DataError, "largest of val_dataset is 7; set them"),
+        (dataset(target=matrix(value=3)), None, config(), LOGISTIC, DataError, "largest of train_dataset is 3;"),
     ],
 )
 def test_data_that_cannot_work_is_an_error(train, validation, arguments, loss, error, words):
     with pytest.raises(error, match=words):
         check_data(train, validation, arguments, loss)
+
+
+def test_values_that_outweigh_all_others_are_warned_of(caplog):
+    warn_of_large_values(dataset(value=100), DynamicAutoencoder([2]))
+    warn_of_large_values(dataset(value=3000), Popularity())
+    assert not caplog.records
+    warn_of_large_values(dataset(value=3000), DynamicAutoencoder([2]))
+    assert "reach 3000: " in caplog.text
+    assert "Interactions.binarize" in caplog.text
 
 
 def test_a_loss_is_asked_about_what_is_predicted_and_not_about_the_input():

@@ -26,6 +26,9 @@ _log = logging.getLogger("recoder.api")
 _LR_SHARE = 0.3
 """Of the learning rate that the model was trained with; see docs/experiments.md."""
 
+_EPOCHS_SHARE, _MOST_EPOCHS = 0.07, 1.5
+"""Of the epochs that it was trained for, and how many at most."""
+
 _STEPS_OF_NEW = 5
 """Of conjugate gradients, twice."""
 
@@ -81,8 +84,11 @@ def updated(
         _solve_again(larger, dataset, float(arguments["weight_decay"]), known, new)
         return larger, merged
     as_before = Recipe(lambda: larger.model, {}, {}, arguments)
-    half = max(1, as_before.steps_per_epoch(len(dataset)) // 2)
-    step = {"num_epochs": 1, "iters_per_epoch": half, "lr": _LR_SHARE * arguments.get("lr", 1e-3), **settings}
+    step = {"lr": _LR_SHARE * arguments.get("lr", 1e-3), **settings}
+    if "num_epochs" not in settings:
+        epochs = min(_EPOCHS_SHARE * arguments.get("num_epochs", 1), _MOST_EPOCHS)
+        steps = max(1, round(epochs * as_before.steps_per_epoch(len(dataset))))
+        step = {"num_epochs": 1, "iters_per_epoch": steps, **step}
     step |= {name: None for name in _OF_THE_WHOLE_RUN if name in arguments and name not in settings}
     now = replace(about, num_users=merged.num_users, num_interactions=int(merged.matrix.nnz))
     counts = merged.matrix.getnnz(axis=0).astype(np.int64)

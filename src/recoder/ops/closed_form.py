@@ -28,6 +28,8 @@ _PAIRS_AT_ONCE = 1 << 20
 _COLUMNS_AT_ONCE = 256
 _ROWS_AT_ONCE = 1 << 24
 """Numbers of a product of sparse matrices that are held at once."""
+_LEAST_SHARE = 1 / 300
+"""Of the penalty; with half of it scores are right to a tenth of the largest, with a tenth of it wrong altogether."""
 
 
 def item_weights(interactions: sparse.csr_matrix, penalties_N: npt.NDArray[np.float64]) -> Tensor:
@@ -59,6 +61,13 @@ def user_gram_inverse(
     inverse_UU.diagonal().add_(1)
     _invert(inverse_UU)
     diagonal_N = 1 / penalties_N - _quadratic_forms(inverse_UU, interactions.tocsc()) / penalties_N**2
+    # what is left of an item's penalty once the others have explained it: a difference of numbers of float32
+    least = float((penalties_N * diagonal_N).min(initial=1))
+    if least < _LEAST_SHARE:
+        raise DivergedError(
+            f"interactions as large as {interactions.data.max():g} leave float32 no digits beside the penalty l2: set "
+            "them to 1 (Interactions.binarize), take logarithms, or raise l2"
+        )
     return inverse_UU, diagonal_N
 
 
@@ -86,7 +95,7 @@ def _invert(symmetric: Tensor) -> None:
     if info:
         raise DivergedError(
             f"a matrix of {len(symmetric)} x {len(symmetric)} products of interactions cannot be inverted in float32; "
-            "raise the penalty l2"
+            "raise the penalty l2, or set large values to 1 (Interactions.binarize)"
         )
     torch.cholesky_inverse(by_column, out=by_column)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from torch import nn
 
 from recoder.data.datasets import RecommendationDataset
@@ -10,10 +12,15 @@ from recoder.errors import ConfigError, DataTypeError, EmptyDataError, ShapeErro
 from recoder.losses import LogisticLoss, MultinomialNLLLoss, check_targets
 from recoder.nn.base import FactorizationModel
 from recoder.nn.matrix_factorization import MatrixFactorization
+from recoder.nn.popularity import Popularity
 from recoder.training.alternating import check_alternating
 from recoder.training.config import TrainConfig
 
-__all__ = ["check_data", "check_interactions", "check_model", "check_sizes"]
+__all__ = ["check_data", "check_interactions", "check_model", "check_sizes", "warn_of_large_values"]
+
+_log = logging.getLogger("recoder.training")
+
+_LARGE_VALUE = 100
 
 
 def check_data(
@@ -49,10 +56,21 @@ def check_data(
         raise ConfigError("early_stopping needs validation users to look at; pass val_dataset")
     if config.eval_freq:
         _check_can_be_evaluated(config, validation)
-    for dataset in (train, validation):
+    for name, dataset in (("train_dataset", train), ("val_dataset", validation)):
         if dataset is not None:
             judged = dataset.target_interactions_matrix
-            check_targets(loss, (dataset.interactions_matrix if judged is None else judged).data)
+            check_targets(loss, (dataset.interactions_matrix if judged is None else judged).data, name)
+
+
+def warn_of_large_values(train: RecommendationDataset, model: FactorizationModel) -> None:
+    """Logs a warning where values are so large that a few interactions outweigh all the others."""
+    largest = float(train.interactions_matrix.data.max(initial=0.0))
+    if largest > _LARGE_VALUE and not isinstance(model, Popularity):  # which counts users
+        _log.warning(
+            "values of interactions reach %g: each weighs as much as its value, so the largest will outweigh all "
+            "others; set them to 1 (Interactions.binarize) or take logarithms",
+            largest,
+        )
 
 
 def check_model(model: FactorizationModel, config: TrainConfig, loss: nn.Module, optimizer_type: str) -> None:

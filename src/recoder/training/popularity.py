@@ -66,5 +66,5 @@ def set_popularity_biases(model: FactorizationModel, loss: nn.Module, dataset: R
         )
     target = dataset.target_interactions_matrix
     target = dataset.interactions_matrix if target is None else target
-    check_targets(loss, target.data)
+    check_targets(loss, target.data, "train_dataset")
     bias_N.copy_(torch.from_numpy(popularity_biases(loss, target)))
