@@ -14,7 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from benchmarks.quality.cells import CellStore, Outcome, code_of
+from benchmarks.quality.archive import pack, unpack
+from benchmarks.quality.cells import Cell, CellStore, Outcome, code_of
 from benchmarks.quality.contestants import CONTESTANTS, SMOKE_CONTESTANTS, Contestant
 from benchmarks.quality.judging import MAIN_METRIC
 from benchmarks.quality.page import render_page, results_text
@@ -35,9 +36,10 @@ PROJECT = Path(__file__).parents[2]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs what is missing, prints the tables, writes the page of what there is, and returns the exit status."""
     options = _parser().parse_args(arguments)
-    sets, contestants, out = DATA_SETS, CONTESTANTS, options.out
+    sets, contestants, out, archives = DATA_SETS, CONTESTANTS, options.out, options.archives
     if options.smoke:
         sets, contestants, out = SMOKE_SETS, SMOKE_CONTESTANTS, options.out / "smoke"
+        archives = out / "results"
     try:
         chosen_sets = _chosen(options.only, {name: name for name in sets}, "--only")
         chosen_contestants = _chosen(options.contestants, {who.name: who for who in contestants}, "--contestants")
@@ -48,6 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # torch says once, at the first sparse tensor, that it does not check them
     warnings.filterwarnings("ignore", message="Sparse invariant checks are implicitly disabled")
     protocol = Protocol()
+    for name in sets:
+        unpack(archives / f"{name}.parquet", out / "cells")
     splits = SplitFolder(out / "splits", read, protocol)
     split_of = cache(splits.split)
     store = CellStore(
@@ -87,6 +91,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for of_set in results:
         if of_set.name in chosen_sets:
             print(f"\n## {of_set.name}\n\n{results_text(of_set)}")
+    for of_set in results:
+        cells = [Cell(of_set.name, seed, who, point) for who, found in of_set.outcomes.items() for point, seed in found]
+        pack(archives / f"{of_set.name}.parquet", map(store.path, cells))
     page, images = (out / "QUALITY.md", out) if options.smoke else (options.page, options.images)
     facts = {
         "protocol": protocol,
@@ -220,6 +227,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--envs", type=_absolute, default=out / "envs", help="folder of the rivals' environments")
     add("--no-install", action="store_true", help="take the rivals' environments as they are")
     add("--out", type=_absolute, default=out / "quality", help="folder of results and splits")
+    archives = PROJECT / "benchmarks" / "quality" / "results"
+    add("--archives", type=_absolute, default=archives, help="folder of the published results, to go on from")
     add("--page", type=Path, default=PROJECT / "benchmarks" / "QUALITY.md", help="page to write")
     add("--images", type=Path, default=PROJECT / "docs" / "images", help="folder of its pictures")
     return parser

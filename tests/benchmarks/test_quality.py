@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib
 import json
 import math
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -592,8 +593,22 @@ class TestCommandLine:
         assert "## made-up" in (out / "QUALITY.md").read_text()
         assert (out / "quality-made-up.png").read_bytes().startswith(b"\x89PNG")
         next((out / "cells").glob("*autoencoder-0-seed0*.json")).unlink()
+        (out / "results" / "made-up.parquet").unlink()
         assert main_of_all(command) == 0
         assert [(cell.point, cell.seed) for cell in ran[5:]] == [(0, 0)]
+
+    def test_a_run_goes_on_from_the_published_results_alone(self, ran: list[Cell], tmp_path: Path) -> None:
+        command = ["quality", "--smoke", "--out", str(tmp_path), "--seeds", "0,1"]
+        assert main_of_all(command) == 0
+        out = tmp_path / "smoke"
+        page, published = (out / "QUALITY.md").read_text(), (out / "results" / "made-up.parquet").read_bytes()
+        shutil.rmtree(out / "cells")
+        (out / "QUALITY.md").unlink()
+        ran.clear()
+        assert main_of_all(command) == 0
+        assert ran == []
+        assert (out / "QUALITY.md").read_text() == page
+        assert (out / "results" / "made-up.parquet").read_bytes() == published
 
     def test_status_tells_what_is_missing_and_runs_nothing(
         self, ran: list[Cell], tmp_path: Path, capsys: pytest.CaptureFixture[str]
