@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import inspect
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -394,6 +396,22 @@ def test_progress_bar_is_shown_only_on_request(capsys):
     assert capsys.readouterr().err == ""
     evaluate(random_table(), random_dataset(), batch_size=20, progress=True)
     assert "26/26" in capsys.readouterr().err
+
+
+def test_a_bar_that_is_left_to_the_terminal_is_quiet_without_one_and_comes_after_a_second(capsys, monkeypatch):
+    evaluate(random_table(), random_dataset(), batch_size=20, progress=None)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    evaluate(random_table(), random_dataset(), batch_size=20, progress=None)
+    assert capsys.readouterr().err == ""
+
+    class Slow(Table):
+        def recommend(self, users_hist) -> list[list[int]]:
+            time.sleep(0.6)
+            return super().recommend(users_hist)
+
+    RecommenderEvaluator(Slow(random_table()), METRICS).evaluate(random_dataset(), batch_size=20, progress=None)
+    assert "/26" in capsys.readouterr().err
 
 
 def test_documented_signature():

@@ -264,7 +264,7 @@ class FittedModel:
         length = max((getattr(metric, "k", 1) for metric in chosen), default=1) if k is None else k
         judged = aligned(test, self.interactions, has_histories=self.has_histories, unknown=unknown)
         recommender = InferenceRecommender(self.recoder, whole_number("k", length, 1))
-        result = RecommenderEvaluator(recommender, chosen).evaluate(judged.dataset)
+        result = RecommenderEvaluator(recommender, chosen).evaluate(judged.dataset, progress=None)
         named = result.with_user_ids(IdMap(judged.user_ids.ids.take(pa.array(result.users))))
         self.about.add_result(named)
         return named

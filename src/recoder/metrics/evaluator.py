@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from recoder._checks import whole_number
+from recoder._progress import passing_bar
 from recoder.data.datasets import RecommendationDataset
 from recoder.errors import ConfigError, DataTypeError, EmptyDataError, ShapeError, UnknownIdError
 from recoder.metrics.custom import UserLists
@@ -48,7 +50,7 @@ class RecommenderEvaluator:
         num_users: int | None = None,
         num_workers: int = 0,
         *,
-        progress: bool = False,
+        progress: bool | None = False,
     ) -> EvaluationResult:
         """Returns each metric's value for each user who has a target, in the order of the data set.
 
@@ -61,7 +63,7 @@ class RecommenderEvaluator:
             num_workers: processes that evaluate custom metrics, those that have only ``Metric.evaluate``,
                 while the recommender goes on; 0: none. The built-in metrics are computed for many users at
                 once and need none.
-            progress: show a progress bar.
+            progress: show a progress bar. None: on a terminal or in a notebook, if it takes longer than a second.
 
         Raises:
             ConfigError: if the data set has no target, a metric's ``k`` is beyond the recommender's number of
@@ -79,7 +81,7 @@ class RecommenderEvaluator:
         step = max(batch_size, self.recommender.preferred_batch_size)
         with (
             judging(self.metrics, eval_dataset.num_items, num_workers) as judge,
-            tqdm(total=len(users), desc="evaluate", unit="user", disable=not progress) as bar,
+            _bar(len(users), progress) as bar,
         ):
             for start in range(0, len(users), step):
                 lists = self._lists(eval_dataset, users[start : start + step])
@@ -112,6 +114,12 @@ class RecommenderEvaluator:
             )
         matrix = target.interactions_matrix
         return UserLists(ranked_BC.astype(np.int64), matrix.indptr.astype(np.int64), matrix.indices.astype(np.int64))
+
+
+def _bar(num_users: int, progress: bool | None) -> Any:
+    if progress is None:
+        return passing_bar("evaluate", total=num_users, unit="user")
+    return tqdm(total=num_users, desc="evaluate", unit="user", disable=not progress)
 
 
 def _users_with_target(dataset: RecommendationDataset, num_users: int | None) -> IntArray:
