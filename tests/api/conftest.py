@@ -31,7 +31,7 @@ def films(frame: pd.DataFrame) -> recoder.Interactions:
 
 SMALL = {
     "autoencoder": {"hidden_layers": [16], "num_uniform_negatives": 0, "num_epochs": 30},
-    "als": {"embedding_size": 8, "weight_decay": 1.0},
+    "als": {"embedding_size": 8, "weight_decay": 1.0, "num_epochs": 50},
     "ease": {"l2": 1.0},
     "popularity": {},
 }

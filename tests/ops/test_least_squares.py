@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from recoder.losses import LogisticLoss, MSELoss, MultinomialNLLLoss
 from recoder.ops import least_squares as module
-from recoder.ops.least_squares import least_squares, newton
+from recoder.ops.least_squares import diagonal_basis, improve, least_squares, newton, spectrum_of
 from recoder.ops.rows import SparseRows
 from recoder.ops.score_losses import Logistic, Multinomial
 
@@ -99,6 +99,87 @@ def test_the_compiled_and_the_plain_form_agree(monkeypatch):
     compiled = found()
     monkeypatch.setattr(module, "serve", lambda *tensors: False)
     torch.testing.assert_close(compiled, found(), rtol=1e-4, atol=1e-5)
+
+
+def turned(table, bias, target, penalties):
+    """The same problem in a basis in which the Gram matrix is diagonal."""
+    return table @ diagonal_basis(table.T @ table), bias, target, penalties
+
+
+@given(
+    num_users=st.integers(1, 9),
+    num_items=st.integers(1, 30),
+    num_factors=st.integers(1, 12),
+    confidence=st.sampled_from([0.0, 3.0]),
+    with_bias=st.booleans(),
+    single=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+@settings(max_examples=80, deadline=None)
+def test_where_the_gram_matrix_is_diagonal_each_users_system_is_solved_too(
+    num_users, num_items, num_factors, confidence, with_bias, single, seed
+):
+    table, bias, target, penalties = turned(*problem(num_users, num_items, num_factors, seed))
+    expected = exact(table, bias if with_bias else 0 * bias, target, penalties, confidence)
+    dtype = torch.float32 if single else torch.float64  # the compiled kernel serves float32 alone
+    table, bias, target, penalties = (tensor.to(dtype) for tensor in (table, bias, target, penalties))
+    rows = SparseRows.from_dense(target)
+    found = torch.ones(num_users, num_factors, dtype=dtype)
+    improve(
+        found,
+        table,
+        table.T @ table,
+        rows,
+        weights_Z=confidence * rows.values,
+        penalties_B=penalties,
+        least_penalty=0.3,
+        steps=3 * num_factors,  # rounding costs some
+        bias_N=bias if with_bias else None,
+    )
+    torch.testing.assert_close(found.double(), expected, rtol=2e-3 if single else 1e-6, atol=2e-3 if single else 1e-6)
+
+
+def test_a_preconditioner_needs_fewer_steps():
+    table, *others = problem(20, 300, 16, seed=5)
+    table, _, target, penalties = turned(table * torch.logspace(0, 2, 16, dtype=torch.float64), *others)
+    target[:, 5:] = 0  # few interactions for a user
+    rows = SparseRows.from_dense(target)
+    expected = exact(table, torch.zeros(300, dtype=torch.float64), target, penalties, 3.0)
+    arguments = {"weights_Z": 3.0 * rows.values, "penalties_B": penalties, "steps": 6}
+    start, gram = torch.zeros(20, 16, dtype=torch.float64), table.T @ table
+    with_it = least_squares(start, table, gram.diagonal(), rows, **arguments)
+    torch.testing.assert_close(with_it, expected, rtol=1e-6, atol=1e-9)
+    without_it = least_squares(start, table, gram, rows, **arguments)
+    assert (without_it - expected).abs().max() > 1e-3 * expected.abs().max()
+
+
+def test_the_compiled_and_the_plain_form_agree_where_the_gram_matrix_is_diagonal(monkeypatch):
+    table, bias, target, penalties = turned(*problem(2100, 40, 33, seed=1, dtype=torch.float32))
+    rows = SparseRows.from_dense(target)
+
+    def found():
+        start = torch.full((2100, 33), 0.1)
+        weights = {"weights_Z": 4.0 * rows.values, "penalties_B": penalties}
+        improve(start, table, table.T @ table, rows, **weights, least_penalty=0.3, steps=3, bias_N=bias)
+        return start
+
+    assert spectrum_of(table.T @ table, 0.3) is not None
+    compiled = found()
+    monkeypatch.setattr(module, "serve", lambda *tensors: False)
+    torch.testing.assert_close(compiled, found(), rtol=1e-4, atol=1e-5)
+
+
+def test_only_a_gram_matrix_that_is_diagonal_has_a_spectrum():
+    table, *_ = problem(1, 50, 6, seed=0)
+    gram = table.T @ table
+    assert spectrum_of(gram, 0.0) is None
+    basis = diagonal_basis(gram)
+    diagonal = basis.T @ gram @ basis
+    torch.testing.assert_close(spectrum_of(diagonal, 0.0), torch.linalg.eigvalsh(gram))
+    diagonal[0, 5] = diagonal[5, 0] = 1e-3
+    assert spectrum_of(diagonal, 0.0) is None
+    assert spectrum_of(diagonal, 1e4) is not None  # beside so large a penalty it is
+    assert (spectrum_of(torch.zeros(3, 3), 0.0) > 0).all()
 
 
 def test_rows_may_be_narrower_than_the_table():

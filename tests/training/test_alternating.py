@@ -13,6 +13,7 @@ from recoder.errors import ConfigError, DivergedError, UnknownIdError
 from recoder.metrics import NDCG
 from recoder.model import Recoder
 from recoder.nn import DynamicAutoencoder, MatrixFactorization
+from recoder.ops.least_squares import spectrum_of
 from recoder.training import Callback
 
 
@@ -63,6 +64,15 @@ def test_at_the_end_each_side_is_the_exact_solution_for_the_other():
             system = (other.T * weights) @ other + 1.5 * torch.eye(4, dtype=torch.float64)
             torch.testing.assert_close(row, torch.linalg.solve(system, (weights * y) @ other), rtol=1e-3, atol=1e-3)
     assert not recoder.model.items.bias.any()
+
+
+def test_a_sweep_leaves_the_items_in_a_basis_in_which_users_are_folded_in_quickly():
+    recoder = recoder_of(MatrixFactorization(6, fold_in=True))
+    recoder.train(RecommendationDataset(interactions()), weight_decay=1.0, num_epochs=2)
+    items = recoder.model.items.weight.detach()
+    gram = items.T @ items
+    assert spectrum_of(gram, 1.0) is not None
+    assert gram.diagonal().min() < 0.5 * gram.diagonal().max()
 
 
 def test_confidence_falls_with_the_popularity_of_the_item():

@@ -30,7 +30,7 @@ _EPOCHS_SHARE, _MOST_EPOCHS = 0.07, 1.5
 """Of the epochs that it was trained for, and how many at most."""
 
 _STEPS_OF_NEW = 5
-"""Of conjugate gradients, twice."""
+"""Of conjugate gradients."""
 
 _OF_THE_WHOLE_RUN = ("early_stopping", "lr_milestones")
 
@@ -114,8 +114,7 @@ def _solve_again(
     )
     sweeps.solve_again(users, items, steps=1)
     new_rows = np.arange(known.num_users, len(dataset)), np.arange(known.num_items, dataset.num_items)
-    for _ in range(2):
-        sweeps.solve_again(*new_rows, steps=_STEPS_OF_NEW)
+    sweeps.solve_again(*new_rows, steps=_STEPS_OF_NEW)
 
 
 def check_names_users(recoder: Recoder, known: Interactions) -> None:

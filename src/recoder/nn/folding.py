@@ -12,7 +12,7 @@ from torch import Tensor
 
 from recoder._checks import non_negative
 from recoder.errors import ConfigError
-from recoder.ops.least_squares import USERS_AT_ONCE, least_squares, newton
+from recoder.ops.least_squares import blocks, improve, newton
 from recoder.ops.rows import SparseRows
 from recoder.ops.score_losses import Logistic, Multinomial, ScoreLoss, SquaredError
 
@@ -78,29 +78,27 @@ class Objective:
             rows: the interactions ``[B, N]``, or narrower.
             shares_N: what the confidence is multiplied by for each item; None: 1.
         """
-        is_squared = self.loss == "mse"
-        users_at_once = USERS_AT_ONCE if is_squared else max(1, _SCORES_AT_ONCE // len(table_ND))
-        gram_DD = table_ND.T @ table_ND
-        found_BD = table_ND.new_zeros(rows.num_rows, table_ND.shape[1])
-        for start in range(0, rows.num_rows, users_at_once):
-            part = rows.cut(start, min(start + users_at_once, rows.num_rows))
-            penalties = self.penalties(part.offsets.diff())
-            if is_squared:
-                found_BD[start : start + users_at_once] = least_squares(
-                    table_ND.new_zeros(part.num_rows, table_ND.shape[1]),
-                    table_ND,
-                    gram_DD,
-                    part,
-                    weights_Z=extra_weights(part, self.confidence, shares_N),
-                    penalties_B=penalties,
-                    steps=min(_STEPS, table_ND.shape[1]),
-                    bias_N=bias_N,
-                )
-            else:
-                loss = Logistic() if self.loss == "logistic" else Multinomial()
-                penalties = penalties.clamp_min(_LEAST_L2)
-                found_BD[start : start + users_at_once] = newton(loss, table_ND, bias_N, part, penalties_B=penalties)
-        return found_BD
+        if self.loss == "mse":
+            found_BD = table_ND.new_zeros(rows.num_rows, table_ND.shape[1])
+            improve(
+                found_BD,
+                table_ND,
+                table_ND.T @ table_ND,
+                rows,
+                weights_Z=extra_weights(rows, self.confidence, shares_N),
+                penalties_B=self.penalties(rows.offsets.diff()),
+                # not that of these users: nobody's factors depend on who else is asked for
+                least_penalty=float(self.penalties(rows.offsets.new_ones(1))),
+                steps=min(_STEPS, table_ND.shape[1]),
+                bias_N=bias_N,
+            )
+            return found_BD
+        loss = Logistic() if self.loss == "logistic" else Multinomial()
+        found = [table_ND.new_zeros(0, table_ND.shape[1])]
+        for _, part in blocks(rows, max(1, _SCORES_AT_ONCE // len(table_ND))):
+            penalties_b = self.penalties(part.offsets.diff()).clamp_min(_LEAST_L2)
+            found.append(newton(loss, table_ND, bias_N, part, penalties_B=penalties_b))
+        return torch.cat(found)
 
 
 def extra_weights(rows: SparseRows, confidence: float, shares_N: Tensor | None) -> Tensor:

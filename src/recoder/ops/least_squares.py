@@ -6,13 +6,15 @@ times y: Hu, Koren & Volinsky 2008, ICDM, equation 4) and l the penalty. So
 ``(G + l I + sum of v w w') u = sum of ((1 + v) y - v b) w - W'b``, the sums over the user's entries and ``G = W'W``:
 the matrix is a dense part, the same for all, and a sparse one, and a step of conjugate gradients costs
 ``O(D^2 + Z_u D)`` (Takács, Pilászy & Tikk 2011, RecSys, "Applications of the conjugate gradient method for implicit
-feedback collaborative filtering"). Other losses: Newton's method, its systems by
-conjugate gradients too. Sizes: B users, N items, D factors, Z entries.
+feedback collaborative filtering"). In a basis in which G is diagonal, ``diagonal_basis``, it costs ``O(D + Z_u D)``;
+with ``G + l I`` as the preconditioner the matrix is then the identity plus one of rank ``Z_u``, so that few steps are
+enough (Golub & Van Loan 2013, Matrix Computations, sections 11.3 and 11.5). Other losses: Newton's method, its systems
+by conjugate gradients too. Sizes: B users, N items, D factors, Z entries.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -20,15 +22,18 @@ from torch import Tensor
 
 from recoder.ops.encode import weighted_row_sums
 from recoder.ops.kernels import serve
-from recoder.ops.kernels.gram import add_entry_products
+from recoder.ops.kernels.gram import add_entry_products, improve_rows
 from recoder.ops.products_at import products_at
 from recoder.ops.rows import SparseRows
 from recoder.ops.score_losses import Logistic, Multinomial
 
-__all__ = ["USERS_AT_ONCE", "least_squares", "newton"]
+__all__ = ["blocks", "diagonal_basis", "improve", "least_squares", "newton", "spectrum_of"]
 
-USERS_AT_ONCE = 512
+_USERS_AT_ONCE = 512
 """What a step reads and writes for so many users stays in the processor's cache."""
+
+_DIAGONAL = 1e-5
+"""What stands beside a diagonal, against it, is rounding."""
 
 _NEWTON_STEPS = 16
 _NEWTON_TOLERANCE = 1e-5
@@ -43,7 +48,7 @@ _ROUNDING = 1e-6
 def least_squares(
     start_BD: Tensor,
     table_ND: Tensor,
-    gram_DD: Tensor,
+    gram: Tensor,
     rows: SparseRows,
     *,
     weights_Z: Tensor,
@@ -58,7 +63,8 @@ def least_squares(
     Args:
         start_BD: where to start; not changed.
         table_ND: the items' factors.
-        gram_DD: ``table.T @ table``.
+        gram: ``table.T @ table``, ``[D, D]``; or its diagonal ``[D]`` where it is diagonal, then with the penalties the
+            preconditioner too.
         rows: the users' interactions ``[B, N]``, or narrower.
         weights_Z: extra weight of each interaction.
         penalties_B: of each user's squared factors.
@@ -66,18 +72,99 @@ def least_squares(
         bias_N: the items' biases; None: zero.
     """
     penalties_B1 = penalties_B.unsqueeze(1)
+    curvatures_BD = gram + penalties_B1 if gram.dim() == 1 else None
 
     def product(directions_BD: Tensor) -> Tensor:
-        products_BD = torch.addcmul(directions_BD @ gram_DD, penalties_B1, directions_BD)
+        if curvatures_BD is not None:
+            products_BD = curvatures_BD * directions_BD
+        else:
+            products_BD = torch.addcmul(directions_BD @ gram, penalties_B1, directions_BD)
         return _with_entries(products_BD, directions_BD, table_ND, rows, weights_Z)
 
-    targets_Z = (1 + weights_Z) * rows.values
-    if bias_N is not None:
-        targets_Z -= weights_Z * bias_N[rows.cols]
+    targets_Z = _targets(rows, weights_Z, bias_N)
     wanted_BD = weighted_row_sums(table_ND, rows.with_values(targets_Z), None, sparse=False)
     if bias_N is not None:
         wanted_BD -= bias_N @ table_ND
-    return start_BD + conjugate_gradients(product, wanted_BD - product(start_BD), steps)
+    return start_BD + conjugate_gradients(product, wanted_BD - product(start_BD), steps, curvatures_BD)
+
+
+def diagonal_basis(gram_DD: Tensor) -> Tensor:
+    """Returns an orthogonal matrix Q such that ``Q' G Q`` is diagonal, for tables to be multiplied with: ``[D, D]``."""
+    basis_DD: Tensor = torch.linalg.eigh(gram_DD.double())[1]
+    return basis_DD.to(gram_DD.dtype)
+
+
+def spectrum_of(gram_DD: Tensor, penalty: float) -> Tensor | None:
+    """Returns the diagonal of a Gram matrix that is diagonal but for rounding, with a penalty added to it, else None.
+
+    It has no number that could not be divided by.
+    """
+    diagonal_D = gram_DD.diagonal()
+    largest = float(diagonal_D.max())
+    scale_D = (diagonal_D + max(penalty, torch.finfo(gram_DD.dtype).eps * largest)).sqrt()
+    beside_DD = (gram_DD - torch.diag(diagonal_D)).abs()
+    if bool((beside_DD > _DIAGONAL * scale_D * scale_D.unsqueeze(1)).any()):
+        return None
+    return diagonal_D.clamp_min(max(torch.finfo(gram_DD.dtype).eps * largest, torch.finfo(gram_DD.dtype).tiny))
+
+
+@torch.no_grad()
+def improve(
+    found_BD: Tensor,
+    table_ND: Tensor,
+    gram_DD: Tensor,
+    rows: SparseRows,
+    *,
+    weights_Z: Tensor,
+    penalties_B: Tensor,
+    least_penalty: float,
+    steps: int,
+    bias_N: Tensor | None = None,
+) -> None:
+    """Makes the factors of users better in place: quickly where the Gram matrix is diagonal.
+
+    Args:
+        found_BD: where to start, and what is found.
+        table_ND: as in ``least_squares``, like the following.
+        gram_DD: ``table.T @ table``.
+        rows: the users' interactions.
+        weights_Z: extra weight of each interaction.
+        penalties_B: of each user's squared factors.
+        least_penalty: beside which the Gram matrix is diagonal or not.
+        steps: conjugate gradient steps, at most.
+        bias_N: the items' biases.
+    """
+    spectrum_D = spectrum_of(gram_DD, least_penalty)
+    if spectrum_D is not None and serve(found_BD, table_ND, spectrum_D, weights_Z, rows.values, penalties_B):
+        base_D = None if bias_N is None else bias_N @ table_ND
+        entries = rows.offsets, rows.cols, _targets(rows, weights_Z, bias_N), weights_Z
+        improve_rows(found_BD, table_ND, spectrum_D, base_D, *entries, penalties_B, steps)
+        return
+    for block, part in blocks(rows, _USERS_AT_ONCE):
+        first, last = rows.offsets[[block.start, block.stop]].tolist()
+        found_BD[block] = least_squares(
+            found_BD[block],
+            table_ND,
+            gram_DD if spectrum_D is None else spectrum_D,
+            part,
+            weights_Z=weights_Z[first:last],
+            penalties_B=penalties_B[block],
+            steps=steps,
+            bias_N=bias_N,
+        )
+
+
+def blocks(rows: SparseRows, rows_at_once: int) -> Iterator[tuple[slice, SparseRows]]:
+    """Yields some rows after the others, and which they are."""
+    for start in range(0, rows.num_rows, rows_at_once):
+        block = slice(start, min(start + rows_at_once, rows.num_rows))
+        yield block, rows.cut(block.start, block.stop)
+
+
+def _targets(rows: SparseRows, weights_Z: Tensor, bias_N: Tensor | None) -> Tensor:
+    """Returns what each entry multiplies its item's factors with on the right-hand side: ``[Z]``."""
+    targets_Z = (1 + weights_Z) * rows.values
+    return targets_Z if bias_N is None else targets_Z - weights_Z * bias_N[rows.cols]
 
 
 @torch.no_grad()
@@ -185,7 +272,9 @@ class _Objective:
         return losses_B - matched_B + self._penalties_B1.squeeze(1) * factors_BD.square().sum(dim=1)
 
 
-def conjugate_gradients(product: Callable[[Tensor], Tensor], wanted_BD: Tensor, steps: int) -> Tensor:
+def conjugate_gradients(
+    product: Callable[[Tensor], Tensor], wanted_BD: Tensor, steps: int, diagonals_BD: Tensor | None = None
+) -> Tensor:
     """Returns an approximation of each row's solution x of ``A x = wanted``, from zero: ``[B, D]``.
 
     Hestenes & Stiefel 1952 (Journal of Research of the National Bureau of Standards 49, section 3).
@@ -194,10 +283,15 @@ def conjugate_gradients(product: Callable[[Tensor], Tensor], wanted_BD: Tensor, 
         product: multiplies each row with its own symmetric positive definite A.
         wanted_BD: the right-hand sides; overwritten.
         steps: how many.
+        diagonals_BD: of a matrix like A that is the preconditioner; None: none.
     """
-    residual_BD, direction_BD = wanted_BD, wanted_BD.clone()
+
+    def solved(residual_BD: Tensor) -> Tensor:
+        return residual_BD if diagonals_BD is None else residual_BD / diagonals_BD
+
+    residual_BD, direction_BD = wanted_BD, solved(wanted_BD).clone()
     found_BD = torch.zeros_like(wanted_BD)
-    squares_B1 = residual_BD.square().sum(dim=1, keepdim=True)
+    squares_B1 = (residual_BD * direction_BD).sum(dim=1, keepdim=True)
     for step in range(1, steps + 1):
         product_BD = product(direction_BD)
         # a row whose residual is zero is done: 0 / 0 would spoil what was found
@@ -205,8 +299,9 @@ def conjugate_gradients(product: Callable[[Tensor], Tensor], wanted_BD: Tensor, 
         found_BD.addcmul_(lengths_B1, direction_BD)
         if step < steps:
             residual_BD.addcmul_(lengths_B1, product_BD, value=-1)
-            before_B1, squares_B1 = squares_B1, residual_BD.square().sum(dim=1, keepdim=True)
-            direction_BD.mul_(_ratio(squares_B1, before_B1)).add_(residual_BD)
+            solved_BD = solved(residual_BD)
+            before_B1, squares_B1 = squares_B1, (residual_BD * solved_BD).sum(dim=1, keepdim=True)
+            direction_BD.mul_(_ratio(squares_B1, before_B1)).add_(solved_BD)
     return found_BD
 
 

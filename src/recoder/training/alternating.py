@@ -21,14 +21,16 @@ from recoder.losses import MSELoss
 from recoder.nn.base import FactorizationModel
 from recoder.nn.folding import extra_weights, scaled_penalties
 from recoder.nn.matrix_factorization import MatrixFactorization
-from recoder.ops.least_squares import USERS_AT_ONCE, least_squares
+from recoder.ops.least_squares import diagonal_basis, improve, spectrum_of
 from recoder.ops.products_at import products_at
 from recoder.ops.rows import SparseRows
 
 __all__ = ["AlternatingLeastSquares", "check_alternating"]
 
-STEPS = 3
+STEPS = 2
 """Of conjugate gradients each time; the next sweep goes on from there, so few are enough (Takács, Pilászy & Tikk)."""
+
+_ROWS_AT_ONCE = 4096
 
 
 class AlternatingLeastSquares:
@@ -83,9 +85,23 @@ class AlternatingLeastSquares:
 
     @torch.no_grad()
     def sweep(self) -> None:
-        """Improves the factors of users, then those of items."""
+        """Improves the factors of users, then those of items, each in a basis that makes it quick.
+
+        At the end the Gram matrix of the items is diagonal, for the next sweep and for users to be folded in.
+        """
+        self._items.changed()  # so that a run that goes on from a file computes from the same numbers
+        self._turn_for(self._users, self._items)
         self._users.improve(self._items)
+        self._turn_for(self._items, self._users)
         self._items.improve(self._users)
+        self._turn_for(self._users, self._items)
+
+    def _turn_for(self, side: _Side, others: _Side) -> None:
+        """Turns both tables, which changes no score, so that the Gram matrix of the others is diagonal."""
+        if spectrum_of(others.gram(), side.least_penalty) is None:
+            basis_DD = diagonal_basis(others.gram())
+            self._users.turn(basis_DD)
+            self._items.turn(basis_DD)
 
     @torch.no_grad()
     def solve_again(self, users: npt.NDArray[np.int64], items: npt.NDArray[np.int64], *, steps: int) -> None:
@@ -129,27 +145,44 @@ class _Side:
             self._gram_DD = self.table_RD.T @ self.table_RD
         return self._gram_DD
 
+    def changed(self) -> None:
+        """Says that the factors are others now."""
+        self._gram_DD = None
+
     def replace(self, rows: Tensor, factors: Tensor) -> None:
         """Gives some rows (int64) other factors."""
+        if self._gram_DD is not None:
+            before = self.table_RD[rows]
+            self._gram_DD = self._gram_DD + (factors.T @ factors - before.T @ before)
         self.table_RD[rows] = factors
-        self._gram_DD = None
+
+    @property
+    def least_penalty(self) -> float:
+        """The least of the penalties."""
+        return float(self.penalties_R.min()) if len(self.penalties_R) else 0.0
+
+    def turn(self, basis_DD: Tensor) -> None:
+        """Multiplies the factors with an orthogonal matrix."""
+        for block in torch.split(self.table_RD, _ROWS_AT_ONCE):
+            block.copy_(block @ basis_DD)
+        if self._gram_DD is not None:
+            wide_DD = basis_DD.double()
+            self._gram_DD = (wide_DD.T @ self._gram_DD.double() @ wide_DD).to(basis_DD.dtype)
 
     def improve(self, others: _Side, steps: int = STEPS) -> None:
         """Goes some steps towards the best factors for those of the other side."""
-        others_OD, gram_DD = others.table_RD, others.gram()
-        self._gram_DD = None
-        for start in range(0, self.rows.num_rows, USERS_AT_ONCE):
-            block = slice(start, min(start + USERS_AT_ONCE, self.rows.num_rows))
-            first, last = self.rows.offsets[[block.start, block.stop]].tolist()
-            self.table_RD[block] = least_squares(
-                self.table_RD[block],
-                others_OD,
-                gram_DD,
-                self.rows.cut(block.start, block.stop),
-                weights_Z=self.weights_Z[first:last],
-                penalties_B=self.penalties_R[block],
-                steps=min(steps, self.table_RD.shape[1]),
-            )
+        gram_DD = others.gram()
+        self.changed()
+        improve(
+            self.table_RD,
+            others.table_RD,
+            gram_DD,
+            self.rows,
+            weights_Z=self.weights_Z,
+            penalties_B=self.penalties_R,
+            least_penalty=self.least_penalty,
+            steps=min(steps, self.table_RD.shape[1]),
+        )
 
     def part(self, rows: Tensor) -> _Side:
         """Returns some rows (int64), their factors in memory of their own."""

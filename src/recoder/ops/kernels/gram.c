@@ -101,3 +101,68 @@ EVERY_LEVEL void add_entry_products(
             add(products + b * size, weights[z] * dot(directions + b * size, row, size), row, size);
         }
 }
+
+/* Of the squared residual at the start: what is left is five digits smaller. */
+#define ENOUGH 1e-10f
+
+/*
+ * Goes some preconditioned conjugate gradient steps with each row of `found` [B, D] towards the solution of its system
+ * (spectrum + penalty + sum over its entries of weight w w') x = sum of target w - base, w an entry's row of the table.
+ *
+ * What a row needs stays in the cache from its first step to its last. `scratch` has 3 D numbers for each thread.
+ */
+EVERY_LEVEL void least_squares_rows(
+    const float *restrict table, const float *restrict spectrum, const float *restrict base,
+    const int64_t *restrict offsets, const int64_t *restrict items, const float *restrict targets,
+    const float *restrict weights, const float *restrict penalties, int64_t users, int64_t size, int64_t steps,
+    int threads, float *restrict scratch, float *restrict found)
+{
+    int64_t entries = offsets[users];
+    threads = (users + entries - offsets[0]) * size > WORTH_THREADS ? threads : 1;
+#pragma omp parallel for schedule(dynamic, 16) num_threads(threads)
+    for (int64_t b = 0; b < users; b++) {
+        float *restrict x = found + b * size, *restrict residual = scratch + 3 * size * omp_get_thread_num();
+        float *restrict direction = residual + size, *restrict product = direction + size;
+        float penalty = penalties[b], rest = 0;
+#pragma omp simd
+        for (int64_t d = 0; d < size; d++)
+            residual[d] = -(spectrum[d] + penalty) * x[d] - (base ? base[d] : 0);
+        for (int64_t z = offsets[b]; z < offsets[b + 1]; z++) {
+            const float *restrict row = table + items[z] * size;
+            if (z + AHEAD < entries)
+                fetch(table + items[z + AHEAD] * size, size);
+            add(residual, targets[z] - weights[z] * dot(x, row, size), row, size);
+        }
+#pragma omp simd reduction(+ : rest)
+        for (int64_t d = 0; d < size; d++) {
+            direction[d] = residual[d] / (spectrum[d] + penalty);
+            rest += residual[d] * direction[d];
+        }
+        float enough = ENOUGH * rest;
+        /* a row that is there already has nothing to divide by */
+        for (int64_t step = 0; step < steps && rest > enough; step++) {
+#pragma omp simd
+            for (int64_t d = 0; d < size; d++)
+                product[d] = (spectrum[d] + penalty) * direction[d];
+            for (int64_t z = offsets[b]; z < offsets[b + 1]; z++) {
+                const float *restrict row = table + items[z] * size;
+                add(product, weights[z] * dot(direction, row, size), row, size);
+            }
+            float curve = dot(direction, product, size), before = rest;
+            if (!(curve > 0))
+                break;
+            float length = rest / curve;
+            rest = 0;
+#pragma omp simd reduction(+ : rest)
+            for (int64_t d = 0; d < size; d++) {
+                x[d] += length * direction[d];
+                residual[d] -= length * product[d];
+                rest += residual[d] * residual[d] / (spectrum[d] + penalty);
+            }
+            float share = rest / before;
+#pragma omp simd
+            for (int64_t d = 0; d < size; d++)
+                direction[d] = residual[d] / (spectrum[d] + penalty) + share * direction[d];
+        }
+    }
+}

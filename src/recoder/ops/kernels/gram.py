@@ -14,7 +14,7 @@ from torch import Tensor
 
 from recoder.ops.kernels import address, library
 
-__all__ = ["add_entry_products", "finish_gram", "squared_entries"]
+__all__ = ["add_entry_products", "finish_gram", "improve_rows", "squared_entries"]
 
 
 def squared_entries(
@@ -100,4 +100,44 @@ def add_entry_products(
         *map(address, (directions_BD, table_ND, offsets, items_Z, weights_Z)),
         *map(ctypes.c_int64, directions_BD.shape),
         address(products_BD),
+    )
+
+
+def improve_rows(
+    found_BD: Tensor,
+    table_ND: Tensor,
+    spectrum_D: Tensor,
+    base_D: Tensor | None,
+    offsets: Tensor,
+    items_Z: Tensor,
+    targets_Z: Tensor,
+    weights_Z: Tensor,
+    penalties_B: Tensor,
+    steps: int,
+) -> None:
+    """Takes preconditioned conjugate gradient steps in place: see ``recoder.ops.least_squares.improve``.
+
+    Args:
+        found_BD: where to start, and what is found.
+        table_ND: the items' factors, whose Gram matrix is diagonal.
+        spectrum_D: that diagonal.
+        base_D: subtracted from every right-hand side; None: nothing.
+        offsets: int64 ``[B + 1]``: user ``b`` has the entries ``offsets[b]`` to ``offsets[b + 1]``.
+        items_Z: int64: the row of the table for each entry; trusted to exist.
+        targets_Z: what the entries' rows are multiplied with on the right-hand side.
+        weights_Z: of the entries.
+        penalties_B: with each number of the spectrum above 0.
+        steps: how many.
+    """
+    kernels = library()
+    assert kernels is not None  # the caller has asked `serve`
+    threads = torch.get_num_threads()
+    scratch = torch.empty(threads, 3, found_BD.shape[1])
+    kernels.least_squares_rows(
+        *map(address, (table_ND, spectrum_D, base_D, offsets, items_Z, targets_Z, weights_Z, penalties_B)),
+        *map(ctypes.c_int64, found_BD.shape),
+        ctypes.c_int64(steps),
+        ctypes.c_int(threads),
+        address(scratch),
+        address(found_BD),
     )
