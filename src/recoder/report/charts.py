@@ -120,15 +120,18 @@ def bar_chart(
     group = (_RIGHT - _LEFT) / len(categories)
     width = min(34.0, 0.76 * group / len(series))
     parts = [_frame(up, y_label, x_label, as_percent=as_percent)]
-    # of many names only some have room
-    every = math.ceil(max(len(name) for name in categories) * 6.4 / group)
+    # of many names only some have room, and of these only every other one where the text is largest
+    longest = max(len(name) for name in categories)
+    every = math.ceil(longest * 6.4 / group)
+    is_narrow = (longest + 1) * 7.8 > every * group
     for place, category in enumerate(categories):
         middle = _LEFT + group * (place + 0.5)
         for number, bars in enumerate(series):
             left = middle + width * (number - len(series) / 2)
             parts.append(_bar(bars, place, left, width, up, category, as_percent))
         if place % every == 0:
-            parts.append(_text(middle, _BOTTOM + 15, category, "middle"))
+            kind = "tick spare" if is_narrow and place // every % 2 else "tick"
+            parts.append(_text(middle, _BOTTOM + 15, category, "middle", kind))
     return picture(parts, description, height=HEIGHT if x_label else _BOTTOM + 24)
 
 
