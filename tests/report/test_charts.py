@@ -71,3 +71,13 @@ def test_of_many_categories_only_some_are_named():
     names = [f"{n}00-{n}99" for n in range(1, 31)]
     svg = bar_chart(names, [Bars(0, "", [1.0] * 30)], description="d", y_label="y")
     assert 3 < sum(f">{name}<" in svg for name in names) < 15
+
+
+def test_names_that_are_close_make_room_where_the_text_is_largest():
+    def spare(names):
+        svg = bar_chart(names, [Bars(0, "", [1.0] * len(names))], description="d", y_label="y")
+        return [name for name in names if 'class="tick spare"' in svg.split(f">{name}<")[0].rsplit("<text", 1)[1]]
+
+    assert spare(["1", "2", "3-4", "5-7", "8-10"]) == []
+    names = [f"{n}0-{n}9" for n in range(1, 9)]
+    assert spare(names) == names[1::2]
