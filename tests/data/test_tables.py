@@ -275,3 +275,30 @@ def test_a_parquet_file_streams_so_many_rows_at_a_time(tmp_path):
     streamed = list(stream_parquet_file(tmp_path / "a.parquet", ["what"], rows_at_once=30))
     assert list(map(len, streamed)) == [30, 30, 30, 10]
     assert pa.concat_tables(streamed).equals(table.select(["what"]))
+
+
+@pytest.mark.parametrize(("separator", "encoding"), [(",", "utf8"), ("::", "utf8"), (",", "latin-1")])
+def test_threads_of_arrow_read_no_stream_of_python(tmp_path, separator, encoding, monkeypatch):
+    path = tmp_path / "plays.txt"
+    path.write_bytes(as_text(separator).encode(encoding))
+    given = []
+
+    def read_csv(source, *options, _read=tables.csv.read_csv, **more):
+        given.append(source)
+        return _read(source, *options, **more)
+
+    monkeypatch.setattr(tables.csv, "read_csv", read_csv)
+    read_csv_file(path, ["name"], separator=separator, names=None, encoding=encoding, quote='"', types=None)
+    list(stream_csv_file(path, ["name"], separator=separator, names=None, encoding=encoding, types=None))
+    assert len(given) == 4  # each after its first line
+    assert all(isinstance(source, pa.NativeFile) for source in given)
+
+
+@pytest.mark.parametrize("header", [True, False])
+def test_a_stream_names_the_line_that_is_wrong(tmp_path, header, monkeypatch):
+    path = tmp_path / "plays.csv"
+    path.write_text("u,i\n" * header + "1,2\n" * 1000 + "1\n" + "1,2\n" * 1000)
+    monkeypatch.setattr(tables, "_BLOCK_BYTES", 128)
+    names = None if header else ["u", "i"]
+    with pytest.raises(FileFormatError, match=f"Row #{1001 + header}: Expected 2 columns, got 1"):
+        list(stream_csv_file(path, ["u"], separator=",", names=names, encoding="utf8", types=None))

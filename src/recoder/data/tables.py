@@ -2,14 +2,19 @@
 
 Text goes through ``pyarrow.csv``, which knows separators of one character only. A longer one, such as ``::``, is
 replaced by an unused control character while the file streams by: one ``bytes.replace`` for each block.
+
+Arrow is given its own files or memory, never a stream of Python's: its threads, which read ahead, would call Python
+when the process ends, and abort it.
 """
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import io
 import lzma
 import os
+import re
 import tarfile
 import zipfile
 import zlib
@@ -110,14 +115,14 @@ def read_delimited(
 
     def read(use_threads: bool) -> pa.Table:
         with open_file() as stream:
+            is_ready = _is_for_arrow(stream, separator, encoding)
             return csv.read_csv(
-                stream if len(separator) == 1 else _Stream(stream, where, separator, encoding),
+                stream if is_ready else _in_memory(stream, where, separator, encoding),
                 csv.ReadOptions(
                     use_threads=use_threads,
                     block_size=_BLOCK_BYTES,
                     column_names=present,
                     skip_rows=0 if names is not None else 1,
-                    encoding=encoding,
                 ),
                 _parse_options(separator, quote),
                 _convert_options(columns, types),
@@ -167,18 +172,24 @@ def stream_csv_file(
     """
     text = path_text("path", path)
     present = list(names or csv_column_names(text, separator=separator, encoding=encoding))
-    skip = 0 if names is not None else 1
-    read = csv.ReadOptions(block_size=_BLOCK_BYTES, column_names=present, skip_rows=skip, encoding=encoding)
+    known, skip = dict(types or {}), 0 if names is not None else 1
+    num_lines = 0  # before the block
     try:
         with pa.input_stream(text, compression="detect") as stream:
-            source = stream if len(separator) == 1 else _Stream(stream, text, separator, encoding)
-            reader = csv.open_csv(source, read, _parse_options(separator, '"'), _convert_options(columns, types))
-            for batch in reader:
-                table = pa.Table.from_batches([batch])
+            for lines in _whole_lines(_Stream(stream, text, separator, encoding), encoding):
+                table = csv.read_csv(
+                    pa.BufferReader(lines),
+                    csv.ReadOptions(use_threads=False, block_size=len(lines) + 1, column_names=present, skip_rows=skip),
+                    _parse_options(separator, '"'),
+                    _convert_options(columns, known),
+                )
+                known, skip = {field.name: field.type for field in table.schema}, 0
+                num_lines += lines.count(b"\n")
                 yield _with_separators(table, separator) if len(separator) > 1 else table
     except pa.ArrowInvalid as error:
+        reason = re.sub(r"Row #(\d+)", lambda row: f"Row #{num_lines + int(row[1])}", str(error))
         raise FileFormatError(
-            f"cannot read {text}: {error}; mend that line, or where ids are of several forms read them as text"
+            f"cannot read {text}: {reason}; mend that line, or where ids are of several forms read them as text"
         ) from error
     except UNREADABLE as error:
         raise _damaged(text, error) from error
@@ -298,13 +309,49 @@ def _header(open_file: Open, where: str, separator: str, encoding: str, quote: s
         raise _damaged(where, error) from error
     if not line.strip():
         raise EmptyDataError(f"{where} is empty; its first line must name the columns")
-    fields = _Stream(io.BytesIO(line), where, separator, encoding)
     try:
-        header = csv.read_csv(fields, csv.ReadOptions(encoding=encoding), _parse_options(separator, quote))
+        fields = _in_memory(io.BytesIO(line), where, separator, encoding)
+        header = csv.read_csv(fields, parse_options=_parse_options(separator, quote))
         names: list[str] = [name.replace(_UNIT_SEPARATOR.decode(), separator) for name in header.column_names]
     except (pa.ArrowInvalid, UnicodeError) as error:
         raise FileFormatError(f"cannot read the first line of {where}: {error}; pass its encoding") from error
     return names
+
+
+def _is_for_arrow(stream: Any, separator: str, encoding: str) -> bool:
+    """Returns whether Arrow reads a text as it is."""
+    return isinstance(stream, pa.NativeFile) and len(separator) == 1 and codecs.lookup(encoding).name == "utf-8"
+
+
+def _in_memory(stream: Any, where: str, separator: str, encoding: str) -> pa.BufferReader:
+    """Returns a text of UTF-8 whose separators are one character."""
+    text = pa.BufferOutputStream()
+    for block in _utf8(_Stream(stream, where, separator, encoding), encoding):
+        text.write(block)
+    return pa.BufferReader(text.getvalue())
+
+
+def _whole_lines(source: _Stream, encoding: str) -> Iterator[bytes]:
+    """Yields a text in UTF-8 in blocks that end where a line does."""
+    rest = b""
+    for block in _utf8(source, encoding):
+        lines, end, after = block.rpartition(b"\n")
+        if end:
+            yield rest + lines + end
+            rest = after
+        else:
+            rest += block
+    if rest:
+        yield rest
+
+
+def _utf8(source: _Stream, encoding: str) -> Iterator[bytes]:
+    is_utf8 = codecs.lookup(encoding).name == "utf-8"
+    decoder = codecs.getincrementaldecoder(encoding)()
+    while block := source.read(_BLOCK_BYTES):
+        yield block if is_utf8 else decoder.decode(block).encode()
+    if not is_utf8:
+        decoder.decode(b"", final=True)  # says where half a character stands at the end
 
 
 def _damaged(where: str, error: Exception) -> FileFormatError:
