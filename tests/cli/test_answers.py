@@ -71,12 +71,12 @@ def test_titles_may_look_like_markup(tmp_path):
     ("arguments", "said"),
     [
         (["similar", "ease", "x"], "'x' is no id of this model, whose ids are whole numbers"),
-        (["similar", "ease", "999"], "1 of 1 items are not among the 24 known"),
+        (["similar", "ease", "999"], "1 of 1 ids are not among the 24 known (such as '999'); leave them out"),
         (["similar", "bare", "u1", "--users"], "holds no histories of users"),
         (["explain", "ease", "4"], "say to whom the item is recommended: either --for ID or --history ID,ID,..."),
         (["explain", "ease", "4", "--for", "u1", "--history", "2"], "either --for ID or --history"),
         (["explain", "bare", "4", "--for", "u1"], "holds no histories of users"),
-        (["index", "ease", "--out", "a.index"], "a EASE has no factors of items to search among"),
+        (["index", "ease", "--out", "a.index"], "is of EASE, which has no factors of items to search"),
     ],
 )
 def test_what_cannot_be_answered_is_said_in_one_line(models, tmp_path, monkeypatch, arguments, said):

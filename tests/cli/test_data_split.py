@@ -138,7 +138,7 @@ def test_files_with_users_and_items_alone_are_split(tmp_path):
         ([], "say how to split: --kind strong, random, last, time"),
         (["--kind", "last", "--valid", "3"], "--valid is for --kind strong; the split 'last' does not use it"),
         (["--kind", "strong", "--fraction", "0.5"], "--fraction is for --kind random or time"),
-        (["--kind", "last"], "the interactions have no times to split by"),
+        (["--kind", "last"], "the split 'last' needs times, and there are none; say which column has them: --time"),
         (["--kind", "strong", "--valid", "40"], "users are to be held out"),
     ],
 )

@@ -195,9 +195,9 @@ def test_a_hundred_thousand_users_take_less_than_two_gib(tmp_path):
     [
         ("bare", ["--for", "u1"], "holds no histories of users, so it cannot answer for their ids; give histories"),
         ("bare", ["--out", "a.parquet"], "holds no histories of users"),
-        ("ease", ["--for", "stranger"], "1 of 1 users are not among the 60 known (such as 'stranger'"),
+        ("ease", ["--for", "stranger"], "1 of 1 ids are not among the 60 known (such as 'stranger')"),
         ("ease", ["--history", "2,x"], "'x' is no id of this model, whose ids are whole numbers"),
-        ("ease", ["--history", "999"], "(such as 999"),
+        ("ease", ["--history", "999"], "1 of 1 ids are not among the 24 known (such as '999'); leave them out"),
         ("ease", ["--for", "u1", "--history", "1"], "give either users with --for, or histories with --history"),
         ("ease", ["--for", "u1", "--out", "a.csv"], "--for and --history are answered here; leave FILE and --out out"),
         ("ease", [], "say to whom: --for ID, --history ID,ID,..., or a FILE and --out for its lists"),

@@ -251,7 +251,7 @@ def test_a_wrong_setting_is_named_with_the_line_of_its_file(ratings, tmp_path, t
 
 
 def test_a_file_of_another_kind_cannot_be_gone_on_from(ratings, models, tmp_path):
-    assert "is not a whole model file" in run("train", "--resume", ratings, code=2).stderr
+    assert "is no model file; recoder train writes one" in run("train", "--resume", ratings, code=2).stderr
     assert "there is no file" in run("train", "--resume", tmp_path / "absent", code=2).stderr
     toml = tmp_path / "run.toml"
     toml.write_text("")

@@ -16,9 +16,9 @@ from recoder.api.fitted import FittedModel
 from recoder.cli.config import DataConfig
 from recoder.cli.training import config_in
 from recoder.data import IdMap
-from recoder.errors import ConfigError, NotInitializedError, UnknownIdError
+from recoder.errors import ConfigError, FileFormatError, NotInitializedError, UnknownIdError
 
-__all__ = ["as_trained", "check_knows_users", "load_model", "print_answers", "typed_ids"]
+__all__ = ["as_trained", "check_knows_users", "check_model_file", "load_model", "print_answers", "typed_ids"]
 
 
 def load_model(path: Path) -> FittedModel:
@@ -27,7 +27,24 @@ def load_model(path: Path) -> FittedModel:
     Raises:
         FileFormatError, FileNotFoundError and others: as ``recoder.load``.
     """
+    check_model_file(path)
     return recoder.load(path, library="pyarrow")
+
+
+def check_model_file(path: Path) -> None:
+    """Checks that a file may be a model's, as far as its first bytes tell.
+
+    Raises:
+        FileFormatError: if it is something else.
+        FileNotFoundError: if there is no such file.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}; recoder train writes models, and checkpoints beside them")
+    with path.open("rb") as file:
+        start = file.read(9)
+    # JSON after its length; a file of recoder 0.4, which Recoder says more of, is an archive or a pickle
+    if start[8:] != b"{" and not start.startswith((b"PK", b"\x80")):
+        raise FileFormatError(f"{path} is no model file; recoder train writes one from interactions")
 
 
 def as_trained(fitted: FittedModel) -> DataConfig:
@@ -44,14 +61,21 @@ def typed_ids(texts: Sequence[str], ids: IdMap) -> list[Any]:
         ids: of the model's users or items.
 
     Raises:
-        UnknownIdError: if one is no whole number where all ids are.
+        UnknownIdError: if one is no whole number where all ids are, or the model does not know it.
     """
-    if not pa.types.is_integer(ids.ids.type):
-        return list(texts)
-    for text in texts:
-        if not text.strip().lstrip("-").isdecimal():
-            raise UnknownIdError(f"{text!r} is no id of this model, whose ids are whole numbers")
-    return [int(text) for text in texts]
+    typed: list[Any] = list(texts)
+    if pa.types.is_integer(ids.ids.type):
+        for text in texts:
+            if not text.strip().lstrip("-").isdecimal():
+                raise UnknownIdError(f"{text!r} is no id of this model, whose ids are whole numbers")
+        typed = [int(text) for text in texts]
+    unknown = [text for text, each in zip(texts, typed, strict=True) if each not in ids]
+    if unknown:
+        raise UnknownIdError(
+            f"{len(unknown)} of {len(texts)} ids are not among the {len(ids)} known (such as {unknown[0]!r}); "
+            "leave them out"
+        )
+    return typed
 
 
 def check_knows_users(path: Path, fitted: FittedModel) -> None:

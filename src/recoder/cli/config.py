@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, is_dataclass, replace
+from datetime import date
 from typing import Any, Literal, TypeVar
 
-__all__ = ["Config", "DataConfig", "ModelConfig", "OutputConfig", "SplitConfig", "TrainingConfig", "changed"]
+__all__ = [
+    "Config",
+    "DataConfig",
+    "ModelConfig",
+    "OutputConfig",
+    "SplitConfig",
+    "TrainingConfig",
+    "TuneConfig",
+    "changed",
+]
 
 T = TypeVar("T")
 
@@ -57,7 +67,8 @@ class SplitConfig:
         min_interactions: of a user who may be held out (strong).
         fraction: share of the interactions to judge by (random, time).
         last: how many of each user's latest interactions to judge by (last).
-        moment: Unix second from which on interactions are to judge by (time). None: ``fraction`` says.
+        moment: date, date-time or Unix second from which on interactions are to judge by (time). None: ``fraction``
+            says.
     """
 
     kind: Literal["none", "strong", "random", "last", "time"] = "none"
@@ -68,7 +79,7 @@ class SplitConfig:
     min_interactions: int = 2
     fraction: float = 0.2
     last: int = 1
-    moment: int | None = None
+    moment: int | str | date | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +132,23 @@ class OutputConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TuneConfig:
+    """How settings are looked for; ``recoder tune`` alone uses it.
+
+    Attributes:
+        trials: how many in total, those in the study included.
+        minutes: after which no trial is started. None: no limit.
+        metric: what is to be as large as possible.
+        study: the file that a stopped tuning goes on from. None: beside the model.
+    """
+
+    trials: int = 20
+    minutes: float | None = None
+    metric: str = "NDCG@100"
+    study: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Config:
     """All of it."""
 
@@ -129,6 +157,7 @@ class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     output: OutputConfig = field(default_factory=OutputConfig)
+    tune: TuneConfig = field(default_factory=TuneConfig)
 
 
 def changed(settings: T, changes: Mapping[str, Any]) -> T:

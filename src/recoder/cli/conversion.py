@@ -6,6 +6,7 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from datetime import date, datetime
 from difflib import get_close_matches
 from typing import Any, Literal, TypeVar
 
@@ -22,11 +23,12 @@ class SettingError(ConfigError):
     Attributes:
         keys: the keys that lead to it.
         reason: what is wrong with it.
+        value: what it is, where it was said.
     """
 
-    def __init__(self, keys: tuple[str, ...], reason: str) -> None:
+    def __init__(self, keys: tuple[str, ...], reason: str, value: Any = None) -> None:
         super().__init__(f"{'.'.join(keys)}: {reason}")
-        self.keys, self.reason = keys, reason
+        self.keys, self.reason, self.value = keys, reason, value
 
 
 def make(kind: type[T], values: Mapping[str, Any], at: tuple[str, ...] = ()) -> T:
@@ -118,6 +120,8 @@ _NAMES: Mapping[Any, str] = {
     list: "a list",
     tuple: "a list",
     dict: "a section",
+    date: "a date",
+    datetime: "a date-time",
 }
 
 

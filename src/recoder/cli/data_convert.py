@@ -29,7 +29,7 @@ def convert_file(data: DataConfig, out: Path, *, folder: Path | None) -> dict[st
         ConfigError: if the ending is of no form that can be written, or a folder is given for a file.
         RecoderError, OSError: as reading, and if the file cannot be written.
     """
-    check_table_file(out)
+    check_table_file(out, inputs=[data.path])
     data = resolved(data)
     if is_dataset_name(str(data.path)):
         table = _of_dataset(data, folder)

@@ -11,11 +11,13 @@ from rich.console import Console
 from rich.table import Table
 
 from recoder._files import atomic_write
-from recoder.cli.config import Config
+from recoder.cli.config import Config, SplitConfig
+from recoder.cli.out_files import check_folder, check_outs
 from recoder.cli.output import say
 from recoder.cli.reading import read_interactions, resolved
-from recoder.cli.split_tables import tables_of
+from recoder.cli.split_tables import part_names, tables_of
 from recoder.cli.splitting import make_split
+from recoder.errors import ConfigError
 
 __all__ = ["print_parts", "write_split"]
 
@@ -28,8 +30,10 @@ def write_split(config: Config, out: Path) -> dict[str, Any]:
         out: the folder; made if it is missing.
 
     Raises:
+        ConfigError: if the folder holds parts of another split, which would stay, or the data would be written over.
         RecoderError, OSError: as reading and splitting, and if the folder cannot be written.
     """
+    _check_folder(out, config)
     data = resolved(config.data)
     interactions = read_interactions(data)
     if data.min_weight > 0:
@@ -45,6 +49,21 @@ def write_split(config: Config, out: Path) -> dict[str, Any]:
     with atomic_write(out / "protocol.json") as temporary:
         temporary.write_text(json.dumps(protocol, indent=2, ensure_ascii=False) + "\n", encoding="utf8")
     return {"folder": str(out), "rows": rows, "protocol": protocol}
+
+
+def _check_folder(out: Path, config: Config) -> None:
+    check_folder(out)
+    names = part_names(config.split)
+    for name in names:
+        check_outs(inputs=[config.data.path], out=out / f"{name}.parquet")
+    kinds = (SplitConfig(kind="strong"), SplitConfig(kind="random"))
+    others = {name for kind in kinds for name in part_names(kind)}.difference(names)
+    left = sorted(f"{name}.parquet" for name in others if (out / f"{name}.parquet").exists())
+    if left:
+        raise ConfigError(
+            f"{out} holds {', '.join(left)} of another split, which would stay beside this one; "
+            "remove what is there, or choose another folder with --out"
+        )
 
 
 def print_parts(console: Console, written: dict[str, Any]) -> None:

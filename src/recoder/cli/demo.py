@@ -11,6 +11,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from recoder.cli.out_files import check_folder
 from recoder.data import HeldOut, Interactions, RecommendationDataset, StrongSplit, strong_generalization
 from recoder.embedding import ExactEmbeddingsIndex
 from recoder.errors import MissingDependencyError
@@ -39,6 +40,7 @@ def run_demo(console: Console, *, out: Path, seed: int) -> bool:
         MissingDependencyError: if the extra ``demo`` is not installed.
         FileWriteError: if the folder cannot be written.
     """
+    check_folder(out)
     started = time.perf_counter()
     interactions = read_ratings()
     console.print(f"[bold]Data[/bold]      {interactions}: ratings of 4 and more")

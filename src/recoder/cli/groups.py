@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from types import FrameType
 from typing import Any
 
 import typer
@@ -11,7 +18,7 @@ from typer.core import TyperGroup
 from recoder.cli.output import ToStderr, tell
 from recoder.errors import RecoderError
 
-__all__ = ["BAD_INPUT", "INTERRUPTED", "NEGATIVE", "PlainErrors"]
+__all__ = ["BAD_INPUT", "INTERRUPTED", "NEGATIVE", "TERMINATED", "PlainErrors", "exit_code_of_interrupt"]
 
 NEGATIVE = 1
 """Exit code of a command that did what was asked, with a result that is not what one hoped for."""
@@ -19,6 +26,38 @@ BAD_INPUT = 2
 """Of one that could not do it: the options, a file or its content are not what they should be."""
 INTERRUPTED = 130
 """Of one that was stopped from the keyboard."""
+TERMINATED = 143
+"""Of one that was stopped by SIGTERM."""
+
+_terminations = 0
+
+
+def exit_code_of_interrupt() -> int:
+    """Returns the exit code of a command that was stopped, by whatever stopped it."""
+    return TERMINATED if _terminations else INTERRUPTED
+
+
+@contextlib.contextmanager
+def _sigterm_as_sigint() -> Iterator[None]:
+    """Lets SIGTERM end the block as Ctrl-C does, where Ctrl-C would."""
+    global _terminations
+    _terminations = 0
+
+    def interrupt(signum: int, frame: FrameType | None) -> None:
+        global _terminations
+        _terminations += 1
+        signal.raise_signal(signal.SIGINT)
+
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    # a shell starts what is to run behind it with SIGINT ignored: then SIGTERM ends it at once
+    if not in_main_thread or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class PlainErrors(TyperGroup):
@@ -30,7 +69,10 @@ class PlainErrors(TyperGroup):
         log = logging.getLogger("recoder")
         log.addHandler(handler)
         try:
-            return super().invoke(ctx)
+            with _sigterm_as_sigint():
+                result = super().invoke(ctx)
+                sys.stdout.flush()  # says here what it has no room for
+                return result
         except BrokenPipeError:  # whoever was reading has seen enough
             raise
         except (RecoderError, OSError) as error:
@@ -38,12 +80,20 @@ class PlainErrors(TyperGroup):
             raise typer.Exit(BAD_INPUT) from None
         except KeyboardInterrupt:
             tell("interrupted")
-            raise typer.Exit(INTERRUPTED) from None
+            raise typer.Exit(exit_code_of_interrupt()) from None
         finally:
             log.removeHandler(handler)
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, RecoderError) or not isinstance(error, OSError) or error.filename is None:
+    if isinstance(error, RecoderError) or not isinstance(error, OSError):
         return str(error)
-    return f"{error.filename}: {error.strerror}"
+    if error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    try:
+        sys.stdout.flush()
+    except OSError as unwritten:  # what has no room is still waiting
+        # nor when the process ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return f"cannot write to standard output: {unwritten.strerror}; free some space, or send it elsewhere"
+    return str(error)

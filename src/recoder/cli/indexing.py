@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from recoder.cli.answers import load_model
+from recoder.cli.out_files import check_outs
 from recoder.embedding import AnnoyEmbeddingsIndex, ExactEmbeddingsIndex, VoyagerEmbeddingsIndex
 from recoder.embedding.index import BackendIndex
 from recoder.errors import ConfigError
@@ -33,10 +34,13 @@ def build_index(path: Path, out: Path, kind: str) -> dict[str, Any]:
         MissingDependencyError: if the package of that name is not installed.
         RecoderError, OSError: as loading and writing.
     """
+    check_outs(inputs=[path], out=out)
     fitted = load_model(path)
     model = fitted.recoder.model
     if not model.is_factorized:
-        raise ConfigError(f"a {type(model).__name__} has no factors of items to search among; recoder similar asks it")
+        raise ConfigError(
+            f"{path} is of {type(model).__name__}, which has no factors of items to search; recoder similar asks it"
+        )
     factors = model.item_factors()[0].detach().cpu().numpy()
     index = _KINDS[kind](factors, id_map=fitted.item_ids.to_dict())
     index.build(out)

@@ -29,6 +29,7 @@ __all__ = [
     "assigned",
     "completed_settings",
     "data_changes",
+    "held_out",
     "settings",
 ]
 
@@ -74,6 +75,21 @@ def data_changes(*, names: str | None = None, **options: Any) -> dict[str, Any]:
     return {"names": listed, **options}
 
 
+def held_out(config: Config, valid: float | None, test: float | None) -> Config:
+    """Returns the configuration with so many users held out; those of whom only the others are spoken stay.
+
+    Raises:
+        ConfigError: if it holds out something else than whole users.
+    """
+    if valid is None and test is None:
+        return config
+    if config.split.kind == "strong":
+        return changed(config, {"split": {"valid": valid, "test": test}})
+    if config.split.kind == "none":
+        return changed(config, {"split": {"kind": "strong", "valid": valid or 0.0, "test": test or 0.0}})
+    raise ConfigError(f"--valid and --test hold out whole users, and the configuration splits by {config.split.kind!r}")
+
+
 def settings(config_file: Path | None, **changes: Any) -> Config:
     """Returns the settings in a file, or where there is none their defaults, with those that options change.
 
@@ -93,11 +109,13 @@ def completed_settings(config_file: Path | None, complete: Callable[[Config], Co
     Raises:
         ConfigError, FileFormatError, FileNotFoundError: as ``read_toml``.
     """
+    from recoder.cli.limits import checked
+
     if config_file is None:
-        return complete(Config())
+        return checked(complete(Config()))
     from recoder.cli.toml_files import read_toml
 
-    return read_toml(config_file, Config, complete)
+    return read_toml(config_file, Config, lambda config: checked(complete(config)))
 
 
 def assigned(assignments: Sequence[str], **more: Any) -> dict[str, Any]:

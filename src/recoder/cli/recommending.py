@@ -19,7 +19,7 @@ from recoder.cli.config import DataConfig
 from recoder.cli.histories import whole_histories
 from recoder.cli.output import is_watched, tell
 from recoder.cli.reading import read_table, resolved, stream_tables
-from recoder.cli.table_files import check_table_file, write_tables
+from recoder.cli.table_files import write_tables
 from recoder.data import IdMap, Interactions
 from recoder.errors import EmptyDataError
 
@@ -85,7 +85,6 @@ def recommend_to_file(question: Question, data: DataConfig | None, out: Path) ->
         EmptyDataError: if there is nobody to recommend to.
         RecoderError, OSError: as reading, ``FittedModel.recommend`` and writing.
     """
-    check_table_file(out)
     num_users = 0
 
     def tables() -> Iterator[pa.Table]:

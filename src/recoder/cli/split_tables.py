@@ -9,11 +9,19 @@ import numpy as np
 import pyarrow as pa
 from scipy import sparse
 
-from recoder.cli.config import DataConfig
+from recoder.cli.config import DataConfig, SplitConfig
 from recoder.cli.splitting import Parts
 from recoder.data import HeldOut, IdMap, Interactions
 
-__all__ = ["tables_of"]
+__all__ = ["part_names", "tables_of"]
+
+
+def part_names(split: SplitConfig) -> list[str]:
+    """Returns the names of the parts that ``tables_of`` yields for a split."""
+    if split.kind != "strong":
+        return ["train", "test"]
+    shares = {"valid": split.valid, "test": split.test}
+    return ["train", *(f"{group}_{half}" for group in shares if shares[group] for half in ("history", "target"))]
 
 
 def tables_of(parts: Parts, interactions: Interactions, data: DataConfig) -> Iterator[tuple[str, pa.Table]]:

@@ -10,7 +10,7 @@ from recoder.cli.config import SplitConfig
 from recoder.data import HeldOut, Interactions
 from recoder.data.splits.results import JsonValue
 from recoder.data.splits.strong import held_out_groups
-from recoder.errors import ConfigError
+from recoder.errors import ConfigError, DataError
 
 __all__ = ["OPTIONS_OF", "Parts", "check_options", "make_split"]
 
@@ -62,6 +62,8 @@ def make_split(interactions: Interactions, split: SplitConfig) -> Parts:
     Raises:
         ConfigError, DataError, EmptyDataError: as ``Interactions.split``.
     """
+    if split.kind in ("last", "time") and interactions.times is None:
+        raise DataError(f"the split {split.kind!r} needs times, and there are none; say which column has them: --time")
     if split.kind == "none":
         return Parts(interactions, None, None, {"name": "none"})
     if split.kind == "strong":

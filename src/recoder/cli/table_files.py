@@ -9,7 +9,8 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import csv, parquet
 
-from recoder._files import atomic_write, check_writable
+from recoder._files import atomic_write
+from recoder.cli.out_files import Place, check_outs
 from recoder.errors import ConfigError, EmptyDataError
 
 __all__ = ["check_table_file", "write_tables"]
@@ -17,16 +18,20 @@ __all__ = ["check_table_file", "write_tables"]
 _SEPARATORS: Mapping[str, str | None] = {".parquet": None, ".pq": None, ".csv": ",", ".tsv": "\t"}
 
 
-def check_table_file(path: Path) -> None:
+def check_table_file(path: Path, *, inputs: Iterable[Place] = ()) -> None:
     """Checks, before long work, that tables could be written to a file.
 
+    Args:
+        path: the file.
+        inputs: files that are read, which it is not to be.
+
     Raises:
-        ConfigError: if its ending says of no form that can be written.
+        ConfigError: if its ending says of no form that can be written, it is a folder or one of those that are read.
         FileWriteError: if the file could not be written.
     """
     if path.suffix not in _SEPARATORS:
         raise ConfigError(f"{path} ends in {path.suffix or 'nothing'}; files are written as {', '.join(_SEPARATORS)}")
-    check_writable(path)
+    check_outs(inputs=inputs, out=path)
 
 
 def write_tables(path: Path, tables: Iterable[pa.Table]) -> int:

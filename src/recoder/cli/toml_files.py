@@ -48,15 +48,15 @@ def read_toml(path: str | os.PathLike[str], kind: type[T], complete: Callable[[T
         return complete(make(kind, values))
     except SettingError as error:
         place = next((start for start, _, part in _statements(text) if _holds(part, error.keys)), None)
-        if place is None:  # an option said it
+        if place is None or error.value not in (None, _typed(values, error.keys)):  # an option said it
             raise
         raise ConfigError(f"{path}, line {place}: {error.keys[-1]}: {error.reason}") from None
 
 
-def write_toml(settings: Any) -> str:
-    """Returns a dataclass of settings as TOML; what is None stands there as a comment."""
+def write_toml(settings: Any, *, without: str | None = None) -> str:
+    """Returns a dataclass of settings as TOML, but for one section; what is None stands there as a comment."""
     document = tomlkit.document()
-    _fill(document, asdict(settings))
+    _fill(document, {name: values for name, values in asdict(settings).items() if name != without})
     return tomlkit.dumps(document)
 
 
@@ -95,6 +95,13 @@ def _statements(text: str) -> Iterator[tuple[int, int, Any]]:
             continue
         yield start, end, parsed
         start = end + 1
+
+
+def _typed(values: Any, keys: tuple[str, ...]) -> Any:
+    """Returns the value at these keys, as ``convert`` makes it."""
+    for key in keys:
+        values = values[key]
+    return tuple(values) if isinstance(values, list) else values
 
 
 def _holds(values: Any, keys: tuple[str, ...]) -> bool:

@@ -7,17 +7,17 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from recoder._files import check_writable
 from recoder.api.fitted import FittedModel
 from recoder.api.fitting import learn, untrained
 from recoder.callbacks import CSVLog, JSONLinesLog
 from recoder.cli.checkpoints import Checkpoints, checkpoint_path, resume
 from recoder.cli.config import Config
 from recoder.cli.conversion import make
+from recoder.cli.limits import LOG_ENDINGS
 from recoder.cli.metric_names import named_metrics
+from recoder.cli.out_files import check_outs
 from recoder.cli.output import tell
 from recoder.cli.reading import resolved, to_train_on
-from recoder.cli.recipe_settings import completed
 from recoder.cli.splitting import Parts, make_split
 from recoder.errors import ConfigError
 from recoder.metrics import EvaluationResult
@@ -26,6 +26,8 @@ from recoder.training.restore import read_model_file
 from recoder.training.stopping import EarlyStopping
 
 __all__ = ["Interrupted", "config_in", "config_of_file", "effective", "train_model"]
+
+_LOGS = dict(zip(LOG_ENDINGS, (CSVLog, JSONLinesLog), strict=True))
 
 CONFIG_KEY = "config"
 """Under which a model file keeps the configuration that it was made by."""
@@ -64,12 +66,11 @@ def config_in(more: Mapping[str, Any]) -> Config | None:
 
 
 def effective(config: Config) -> Config:
-    """Returns the configuration in full: columns as they were found, settings as the recipe has them.
+    """Returns the configuration with its data's columns as they were found, where it says of any data.
 
     Raises:
-        ConfigError, RecoderError, OSError: if the data cannot be read, or a setting is wrong.
+        ConfigError, RecoderError, OSError: if the data cannot be read.
     """
-    config = completed(config)
     return replace(config, data=resolved(config.data)) if config.data.path else config
 
 
@@ -77,16 +78,18 @@ def train_model(config: Config, *, resume_from: Path | None = None) -> dict[str,
     """Trains, tests and saves a model, and returns what came of it, as JSON values.
 
     Args:
-        config: as ``effective`` returns it.
+        config: with all settings of its recipe.
         resume_from: a checkpoint to go on from.
 
     Raises:
         Interrupted: if it was stopped from the keyboard.
         RecoderError, OSError: as reading, splitting, training and saving.
     """
-    if config.output.model is None:
+    out = config.output.model
+    if out is None:
         raise ConfigError("say where the model is to go: --out movies.model")
-    check_writable(config.output.model)
+    check_outs(inputs=[config.data.path], out=out, log=config.output.log)
+    config = effective(config)
     metrics = named_metrics(config.training.metrics)
     if config.data.weight and config.data.binary and not config.data.min_weight:
         tell(f"every interaction counts 1, whatever its {config.data.weight!r}; --min-weight and --weights look at it")
@@ -101,7 +104,7 @@ def train_model(config: Config, *, resume_from: Path | None = None) -> dict[str,
     fitted.about.more[CONFIG_KEY] = asdict(config)
     if resume_from is not None:
         resume(fitted, resume_from)
-    checkpoint = checkpoint_path(config.output.model)
+    checkpoint = checkpoint_path(out)
     more: dict[str, Any] = {}
     if not fitted.recoder.model.is_solved:
         more = {
@@ -116,7 +119,7 @@ def train_model(config: Config, *, resume_from: Path | None = None) -> dict[str,
         fitted.save(checkpoint, training_state=True)
         raise Interrupted(checkpoint, len(fitted.recoder.history), config.model.settings["num_epochs"]) from None
     result = None if parts.test is None else fitted.evaluate(parts.test, metrics)
-    fitted.save(config.output.model, interactions=config.output.histories)
+    fitted.save(out, interactions=config.output.histories)
     checkpoint.unlink(missing_ok=True)
     return _summary(config, parts, fitted, result)
 
@@ -124,10 +127,7 @@ def train_model(config: Config, *, resume_from: Path | None = None) -> dict[str,
 def _logs(path: str | None) -> list[Callback]:
     if path is None:
         return []
-    logs = {".csv": CSVLog, ".jsonl": JSONLinesLog}
-    if Path(path).suffix not in logs:
-        raise ConfigError(f"the log {path} ends in neither .csv nor .jsonl, which say how it is written")
-    return [logs[Path(path).suffix](path)]
+    return [_LOGS[Path(path).suffix](path)]
 
 
 def _stopping(config: Config, parts: Parts) -> EarlyStopping | None:

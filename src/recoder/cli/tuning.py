@@ -9,58 +9,70 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from recoder._files import check_writable
 from recoder.api.fitting import untrained
 from recoder.cli.config import Config
 from recoder.cli.metric_names import named_metrics
+from recoder.cli.out_files import check_outs
 from recoder.cli.output import say
-from recoder.cli.reading import resolved, to_train_on
+from recoder.cli.reading import to_train_on
 from recoder.cli.recipe_settings import completed
 from recoder.cli.splitting import make_split
 from recoder.cli.train_report import print_metrics
-from recoder.cli.training import CONFIG_KEY
+from recoder.cli.training import CONFIG_KEY, effective
 from recoder.errors import ConfigError
 from recoder.tuning import tune
+from recoder.tuning.model_files import ModelFiles
 
-__all__ = ["print_tuning", "tune_model"]
+__all__ = ["Stopped", "print_tuning", "tune_model"]
 
 
-def tune_model(config: Config, *, trials: int, minutes: float | None, study: Path | None) -> dict[str, Any]:
+class Stopped(Exception):
+    """Tuning was stopped from the keyboard; says from where it goes on."""
+
+    def __init__(self, study: Path) -> None:
+        best = ModelFiles(study).present()
+        so_far = f"the best model so far is {best}" if best is not None else "no trial was completed yet"
+        super().__init__(f"stopped; {so_far}; the study is in {study}: the same command goes on from there")
+
+
+def tune_model(config: Config) -> dict[str, Any]:
     """Tunes a recipe, saves the best model, and returns what came of it, as JSON values.
 
     Args:
         config: what is to be trained; its settings are not tuned.
-        trials: how many in total.
-        minutes: after which no trial is started.
-        study: the file of the study; None: beside the model.
 
     Raises:
+        Stopped: if it was stopped from the keyboard.
         RecoderError, OSError: as reading, splitting and ``recoder.tuning.tune``.
     """
     out = config.output.model
     if out is None:
         raise ConfigError("say where the best model is to go: --out movies.model")
-    check_writable(out)
-    completed(config)  # says what is wrong with the settings
-    config = replace(config, data=resolved(config.data))
+    file = Path(config.tune.study or f"{out}.sqlite")
+    check_outs(inputs=[config.data.path], out=out, study=file)
+    config = effective(config)
     parts = make_split(to_train_on(config.data), config.split)
     if parts.valid is None:
         raise ConfigError("tuning needs users to choose by; hold some out: --valid 0.1")
-    (metric,) = named_metrics(config.training.metrics)
-    file = Path(f"{out}.sqlite") if study is None else study
-    found = tune(
-        parts.train,
-        parts.valid,
-        config.model.recipe,
-        num_trials=trials,
-        timeout_s=None if minutes is None else 60 * minutes,
-        metric=metric,
-        study=file,
-        seed=config.training.seed,
-        device=config.training.device,
-        **config.model.settings,
-    )
+    (metric,) = named_metrics([config.tune.metric])
+    minutes = config.tune.minutes
+    try:
+        found = tune(
+            parts.train,
+            parts.valid,
+            config.model.recipe,
+            num_trials=config.tune.trials,
+            timeout_s=None if minutes is None else 60 * minutes,
+            metric=metric,
+            study=file,
+            seed=config.training.seed,
+            device=config.training.device,
+            **config.model.settings,
+        )
+    except KeyboardInterrupt:
+        raise Stopped(file) from None
     settings = {**config.model.settings, **found.best_settings}
     _, fitted = untrained(parts.train, config.model.recipe, device=config.training.device, **settings)
     fitted.recoder = found.recoder
@@ -90,17 +102,16 @@ def tune_model(config: Config, *, trials: int, minutes: float | None, study: Pat
 def print_tuning(console: Console, done: Mapping[str, Any]) -> None:
     """Prints what ``tune_model`` returned."""
     metric = done["metric"]
-    names = list(done["trials"][0]["settings"])
-    table = Table("trial", "state", metric, *names, "seconds")
+    table = Table("trial", "state", metric, "settings", "seconds")
     for trial in done["trials"]:
         value = "" if trial[metric] is None else f"{trial[metric]:.4f}"
-        settings = [_short(trial["settings"][name]) for name in names]
+        settings = "\n".join(f"{name} = {_short(chosen)}" for name, chosen in trial["settings"].items())
         is_best = trial["trial"] == done["best_trial"]
         table.add_row(
             str(trial["trial"]),
             trial["state"],
             value,
-            *settings,
+            Text(settings),  # lists are no markup
             f"{trial['seconds']:.1f}",
             style="bold" if is_best else None,
         )

@@ -31,6 +31,7 @@ from recoder.errors import ConfigError, EmptyDataError, FileFormatError
 
 __all__ = [
     "UNREADABLE",
+    "check_text_form",
     "csv_column_names",
     "parquet_column_names",
     "read_csv_file",
@@ -107,7 +108,7 @@ def read_delimited(
         FileFormatError: if a line has too many or too few fields, a field is not of its type, or the file is
             truncated.
     """
-    _check_options(separator, quote, encoding)
+    check_text_form(separator, quote, encoding)
     present = list(names) if names is not None else _header(open_file, where, separator, encoding, quote)
     missing = [name for name in columns if name not in present]
     if missing:
@@ -262,7 +263,7 @@ def csv_column_names(
     Raises:
         ConfigError, EmptyDataError, FileFormatError, FileNotFoundError: as ``read_csv_file``.
     """
-    _check_options(separator, quote, encoding)
+    check_text_form(separator, quote, encoding)
     text = path_text("path", path)
     return _header(lambda: pa.input_stream(text, compression="detect"), text, separator, encoding, quote)
 
@@ -279,7 +280,12 @@ def _parquet(path: str) -> Iterator[parquet.ParquetFile]:
         raise FileFormatError(f"cannot read {path} as parquet: {error}; it is damaged or of another kind") from error
 
 
-def _check_options(separator: str, quote: str | None, encoding: str) -> None:
+def check_text_form(separator: str = ",", quote: str | None = '"', encoding: str = "utf8") -> None:
+    """Checks how a text is said to be written.
+
+    Raises:
+        ConfigError: if none can be written so.
+    """
     if not isinstance(separator, str) or not separator or "\n" in separator or "\r" in separator:
         raise ConfigError(f'separator is {separator!r}; it must be one or more characters, such as "," or "::"')
     if quote is not None and (not isinstance(quote, str) or len(quote) != 1):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,10 @@ class ModelFiles:
         """Returns the path of a trial's file."""
         prefix = self._prefix(number)
         return prefix.with_name(f"{prefix.name}.model")
+
+    def present(self) -> Path | None:
+        """Returns the file of the best trial so far; None where none was completed."""
+        return next(iter(sorted(self.study.parent.glob(f"{glob.escape(self.study.stem)}_trial_*.model"))), None)
 
     def save(self, number: int, recoder: Recoder, train: Interactions) -> None:
         """Writes a trial's file, with the raw ids and the titles of the training interactions."""

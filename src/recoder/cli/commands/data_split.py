@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -92,11 +91,12 @@ def split(
         ),
     ] = None,
     moment: Annotated[
-        datetime | None,
+        str | None,
         typer.Option(
             "--moment",
-            formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"],
-            help="From when on interactions are to be found (UTC), instead of a share.",
+            metavar="DATE",
+            help="From when on interactions are to be found (UTC), instead of a share: 2024-05-31 or "
+            "2024-05-31T18:30:00.",
             rich_help_panel="--kind time",
         ),
     ] = None,
@@ -123,8 +123,7 @@ def split(
     )  # fmt: skip
     given = {
         "seed": seed, "valid": valid, "test": test, "fold_in": fold_in, "min_interactions": min_interactions,
-        "fraction": fraction, "last": last,
-        "moment": None if moment is None else int(moment.replace(tzinfo=timezone.utc).timestamp()),
+        "fraction": fraction, "last": last, "moment": moment,
     }  # fmt: skip
     effective = settings(config, data=data, split={"kind": kind, **given})
     check_options(effective.split.kind, given)

@@ -67,9 +67,12 @@ def recommend(
     from recoder.cli.answers import as_trained, load_model, print_answers
     from recoder.cli.config import changed
     from recoder.cli.recommending import Question, recommend_to_file, recommend_to_typed
+    from recoder.cli.table_files import check_table_file
 
     for_, history = for_ or [], history or []
     _check(file, out, for_, history)
+    if out is not None:
+        check_table_file(out, inputs=[model, file, candidates, exclude])
     fitted = load_model(model)
     said = data_changes(
         path=file, user=user, item=item, weight=weight, min_weight=min_weight, time="", title="",

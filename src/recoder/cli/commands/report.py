@@ -46,12 +46,14 @@ def report(
     """
     from recoder.cli.answers import load_model
     from recoder.cli.evaluating import model_and_users
+    from recoder.cli.out_files import check_outs
     from recoder.report import write_report
 
     columns = data_changes(
         user=user, item=item, weight=weight, min_weight=min_weight,
         text_ids=text_ids, separator=separator, names=names, encoding=encoding,
     )  # fmt: skip
+    check_outs(inputs=[model, history, target], out=out)
     if bare:
         path = write_report(load_model(model), out, num_users=users, seed=seed)
     else:

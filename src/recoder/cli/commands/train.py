@@ -9,8 +9,8 @@ import typer
 
 from recoder.cli import options
 from recoder.cli.config import Config, TrainingConfig, changed
-from recoder.cli.groups import INTERRUPTED
-from recoder.cli.options import assigned, completed_settings, data_changes
+from recoder.cli.groups import exit_code_of_interrupt
+from recoder.cli.options import assigned, completed_settings, data_changes, held_out
 from recoder.cli.output import console, print_json, tell
 from recoder.errors import ConfigError
 
@@ -129,8 +129,11 @@ def train(
 ) -> None:
     """Train a model on interactions, and save it with all that recommending needs.
 
-    Ctrl-C leaves a checkpoint and says how to go on. The settings are kept in the model file.
+    Ctrl-C, or SIGTERM, leaves a checkpoint and says how to go on. The settings are kept in the model file.
     """
+    from recoder.cli.answers import check_model_file
+    from recoder.cli.limits import checked
+    from recoder.cli.recipe_settings import completed
     from recoder.cli.train_report import print_training
     from recoder.cli.training import Interrupted, config_of_file, effective, train_model
 
@@ -152,36 +155,27 @@ def train(
     }  # fmt: skip
 
     def complete(base: Config) -> Config:
-        return effective(_held_out(changed(base, changes), valid, test))
+        return completed(held_out(changed(base, changes), valid, test))
 
+    if resume is not None:
+        check_model_file(resume)
     if resume is None:
         asked = completed_settings(config, complete)
     elif config is None:
-        asked = complete(config_of_file(resume))
+        asked = checked(complete(config_of_file(resume)))
     else:
         raise ConfigError("--resume goes on as the checkpoint was configured; leave --config out")
     if print_config:
         from recoder.cli.toml_files import write_toml
 
-        print(write_toml(asked), end="")
+        print(write_toml(effective(asked), without="tune"), end="")
         return
     try:
         done = train_model(asked, resume_from=resume)
     except Interrupted as stopped:
         tell(f"{stopped}; go on with: recoder train --resume {stopped.checkpoint}")
-        raise typer.Exit(INTERRUPTED) from None
+        raise typer.Exit(exit_code_of_interrupt()) from None
     if json:
         print_json(done)
     else:
         print_training(console(), done)
-
-
-def _held_out(config: Config, valid: float | None, test: float | None) -> Config:
-    """Returns the configuration with so many users held out; those of whom only the others are spoken stay."""
-    if valid is None and test is None:
-        return config
-    if config.split.kind == "strong":
-        return changed(config, {"split": {"valid": valid, "test": test}})
-    if config.split.kind == "none":
-        return changed(config, {"split": {"kind": "strong", "valid": valid or 0.0, "test": test or 0.0}})
-    raise ConfigError(f"--valid and --test hold out whole users, and the configuration splits by {config.split.kind!r}")
