@@ -93,5 +93,7 @@ def test_a_foreign_model_file_is_refused_in_one_line(tmp_path, command):
     (tmp_path / "a.model").write_bytes(b"something else")
     result = run(command[0], tmp_path / "a.model", *command[1:], code=2)
     assert result.stderr.count("\n") == 1
-    assert "a.model" in result.stderr
-    assert "there is no file" in run(command[0], tmp_path / "absent", *command[1:], code=2).stderr
+    assert "a.model is no model file; recoder train writes one" in result.stderr
+    absent = run(command[0], tmp_path / "absent", *command[1:], code=2).stderr
+    assert "there is no file" in absent
+    assert "save_state" not in absent

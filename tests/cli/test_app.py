@@ -131,3 +131,13 @@ def test_a_reader_who_has_seen_enough_is_no_error():
 def test_warnings_of_the_library_are_said_on_stderr_and_only_meanwhile():
     assert failing(None).stderr == "recoder: 3 rows repeat\n"
     assert logging.getLogger("recoder").handlers == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no file that is always full")
+def test_stdout_that_is_full_is_called_by_its_name():
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "recoder", "train", "--print-config"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("recoder: cannot write to standard output: No space left on device")
+    assert done.stderr.count("\n") == 1

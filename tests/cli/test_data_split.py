@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
+from cli_support import run as cli_run
 from recoder.cli.app import app
 from recoder.data import Interactions, strong_generalization
 
@@ -151,3 +152,39 @@ def test_what_cannot_be_split_is_said_in_one_line(tmp_path, arguments, said):
     assert (result.exit_code, result.stdout) == (2, "")
     assert said in result.stderr.splitlines()[-1]
     assert not (tmp_path / "parts").exists()
+
+
+@pytest.fixture
+def pairs_file(tmp_path):
+    path = tmp_path / "pairs.csv"
+    rows = [f"{user},{item},{1_600_000_000 + user + item}\n" for user in range(9) for item in range(4)]
+    path.write_text("user,item,time\n" + "".join(rows))
+    return path
+
+
+def test_parts_of_another_split_do_not_stay_beside_the_new_ones(pairs_file, tmp_path):
+    out = tmp_path / "parts"
+    strong = ("data", "split", pairs_file, "--kind", "strong", "--valid", 2, "--test", 2, "--out", out)
+    cli_run(*strong)
+    before = sorted(path.name for path in out.iterdir())
+    protocol = (out / "protocol.json").read_text()
+    said = cli_run("data", "split", pairs_file, "--kind", "last", "--out", out, code=2).stderr
+    assert f"{out} holds test_history.parquet, test_target.parquet, valid_history.parquet, " in said
+    assert "remove what is there, or choose another folder with --out" in said
+    said = cli_run(*strong[:5], "--valid", 2, "--test", 0, "--out", out, code=2).stderr
+    assert f"{out} holds test_history.parquet, test_target.parquet of another split" in said
+    assert sorted(path.name for path in out.iterdir()) == before
+    assert (out / "protocol.json").read_text() == protocol
+    cli_run(*strong, "--seed", 8)  # the same parts are replaced
+    assert (out / "protocol.json").read_text() != protocol
+
+
+@pytest.mark.parametrize("moment", ["2020-09-13", '"2020-09-13"', "2020-09-13T00:00:00Z", "1599955200"])
+def test_a_moment_in_a_file_is_that_of_the_option(pairs_file, tmp_path, moment):
+    toml = tmp_path / "split.toml"
+    toml.write_text(f"[split]\nkind = 'time'\nmoment = {moment}\n")
+    said = {
+        cli_run("data", "split", pairs_file, *more, "--out", tmp_path / "parts", code=2).stderr.splitlines()[-1]
+        for more in (["--config", toml], ["--kind", "time", "--moment", "2020-09-13"])
+    }
+    assert said == {"recoder: nothing happened before 1599955200; the first interaction is at 1600000000: split later"}

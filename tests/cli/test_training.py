@@ -157,7 +157,8 @@ def test_an_interrupted_training_goes_on_to_the_same_model(ratings, tmp_path, mo
 
 
 @pytest.mark.slow
-def test_ctrl_c_leaves_a_checkpoint(ratings, tmp_path):
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_leaves_a_checkpoint(ratings, tmp_path, sent, code):
     arguments = ["train", ratings, "--epochs", "100000", "--out", tmp_path / "a.model", "--checkpoint-every", "1"]
     process = subprocess.Popen(
         [sys.executable, "-m", "recoder", *map(str, arguments)], stderr=subprocess.PIPE, text=True
@@ -166,9 +167,9 @@ def test_ctrl_c_leaves_a_checkpoint(ratings, tmp_path):
     deadline = time.monotonic() + 60
     while not checkpoint.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     _, said = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == code
     assert f"epochs; go on with: recoder train --resume {checkpoint}" in said
     assert "Traceback" not in said
     assert recoder.load(checkpoint).recoder.history
@@ -252,7 +253,9 @@ def test_a_wrong_setting_is_named_with_the_line_of_its_file(ratings, tmp_path, t
 
 def test_a_file_of_another_kind_cannot_be_gone_on_from(ratings, models, tmp_path):
     assert "is no model file; recoder train writes one" in run("train", "--resume", ratings, code=2).stderr
-    assert "there is no file" in run("train", "--resume", tmp_path / "absent", code=2).stderr
+    said = run("train", "--resume", tmp_path / "absent", code=2).stderr
+    assert "there is no file" in said
+    assert "save_state" not in said
     toml = tmp_path / "run.toml"
     toml.write_text("")
     result = run("train", "--resume", models["ease"], "--config", toml, code=2)

@@ -6,6 +6,10 @@ import pytest
 
 import recoder
 from cli_support import run
+from recoder.cli.output import console
+from recoder.cli.tuning import print_tuning
+from recoder.tuning import SPACES
+from recoder.tuning.pruning import Prunes
 
 FEW = ("--model", "als", "--set", "embedding_size=4", "--valid", 10, "--test", 10, "--metric", "NDCG@5")
 
@@ -57,3 +61,57 @@ def test_what_is_missing_is_said(ratings, tmp_path):
     out = ("--out", tmp_path / "a.model", "--trials", 1)
     assert "--valid" in run("tune", ratings, *FEW[:4], "--valid", 0, *out, code=2).stderr
     assert "did you mean" in run("tune", ratings, *FEW, "--set", "embeding_size=3", *out, code=2).stderr
+
+
+def test_all_of_a_tuning_can_stand_in_a_file(ratings, tmp_path, tuned):
+    out, told = tuned
+    toml = tmp_path / "tune.toml"
+    printed = run("tune", ratings, *FEW, "--trials", 3, "--out", out, "--print-config").stdout
+    assert '[tune]\ntrials = 3\n# minutes = ...\nmetric = "NDCG@5"\n# study = ...\n' in printed
+    assert "[model.settings]\nembedding_size = 4\n" in printed  # what is not set is tuned
+    toml.write_text(printed)
+    assert run("tune", "--config", toml, "--print-config").stdout == printed
+    again = json.loads(run("tune", "--config", toml, "--json").stdout)
+    assert again["trials"][:3] == told["trials"]
+    assert again["metric"] == "NDCG@5"
+    assert "[tune]" not in run("train", "--config", toml, "--print-config").stdout
+
+
+def test_a_file_may_hold_out_other_users_than_usual(ratings, tmp_path):
+    toml = tmp_path / "tune.toml"
+    toml.write_text("[split]\nkind = 'strong'\nvalid = 7\ntest = 0.0\n")
+    asked = ("tune", ratings, "--model", "ease", "--out", tmp_path / "a.model")
+    assert "valid = 7.0\ntest = 0.0\n" in run(*asked, "--config", toml, "--print-config").stdout
+    assert "valid = 0.1\ntest = 0.1\n" in run(*asked, "--print-config").stdout
+
+
+@pytest.mark.parametrize("sent", [0, 1])
+def test_a_stopped_tuning_says_from_where_it_goes_on(ratings, tmp_path, monkeypatch, sent):
+    out = tmp_path / "best.model"
+    trained = []
+
+    def on_checkpoint(self, report):
+        if len(trained) == sent:
+            raise KeyboardInterrupt
+        if report.is_last:
+            trained.append(report.epoch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Prunes, "on_checkpoint", on_checkpoint)
+        said = run("tune", ratings, *FEW, "--trials", 2, "--out", out, code=130).stderr.splitlines()[-1]
+    best = f"the best model so far is {tmp_path / 'best.model_trial_0.model'}" if sent else "no trial was completed yet"
+    assert said == f"recoder: stopped; {best}; the study is in {out}.sqlite: the same command goes on from there"
+    assert len(json.loads(run("tune", ratings, *FEW, "--trials", 2, "--out", out, "--json").stdout)["trials"]) == 2
+
+
+@pytest.mark.parametrize("width", ["80", "100"])
+def test_every_setting_of_a_trial_is_readable(width, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", width)
+    settings = dict.fromkeys(SPACES["autoencoder"], 0.123456) | {"hidden_layers": [600, 200]}
+    trial = {"trial": 12, "state": "complete", "NDCG@100": 0.25, "settings": settings, "seconds": 1234.5}
+    done = {"metric": "NDCG@100", "trials": [trial], "best_trial": 12, "test": None, "model": "m", "study": "s"}
+    print_tuning(console(), done)
+    shown = capsys.readouterr().out
+    assert "hidden_layers = [600, 200]" in shown
+    for name in SPACES["autoencoder"].keys() - {"hidden_layers"}:
+        assert f"{name} = 0.1235" in shown

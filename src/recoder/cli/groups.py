@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from types import FrameType
@@ -15,7 +13,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from recoder.cli.output import ToStderr, tell
+from recoder.cli.output import Stdout, ToStderr, tell
 from recoder.errors import RecoderError
 
 __all__ = ["BAD_INPUT", "INTERRUPTED", "NEGATIVE", "TERMINATED", "PlainErrors", "exit_code_of_interrupt"]
@@ -71,7 +69,7 @@ class PlainErrors(TyperGroup):
         try:
             with _sigterm_as_sigint():
                 result = super().invoke(ctx)
-                sys.stdout.flush()  # says here what it has no room for
+                Stdout().flush()  # says here what it has no room for
                 return result
         except BrokenPipeError:  # whoever was reading has seen enough
             raise
@@ -86,14 +84,6 @@ class PlainErrors(TyperGroup):
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, RecoderError) or not isinstance(error, OSError):
+    if not isinstance(error, OSError) or error.strerror is None:
         return str(error)
-    if error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
-    try:
-        sys.stdout.flush()
-    except OSError as unwritten:  # what has no room is still waiting
-        # nor when the process ends
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return f"cannot write to standard output: {unwritten.strerror}; free some space, or send it elsewhere"
-    return str(error)
+    return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"

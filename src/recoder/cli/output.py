@@ -2,19 +2,62 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import logging
 import sys
-from typing import Any
+from collections.abc import Iterator
+from typing import IO, Any, cast
 
 from rich.console import Console
 
-__all__ = ["ToStderr", "console", "is_watched", "print_json", "say", "tell"]
+from recoder.errors import FileWriteError
+
+__all__ = ["Stdout", "ToStderr", "console", "is_watched", "print_json", "print_text", "say", "tell"]
+
+
+class Stdout(io.TextIOBase):
+    """The stdout of the moment; where it cannot be written, the error says so."""
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]  # a property there too
+        """That of stdout."""
+        return sys.stdout.encoding
+
+    def fileno(self) -> int:
+        """Returns that of stdout."""
+        return sys.stdout.fileno()
+
+    def isatty(self) -> bool:
+        """Returns whether it is a terminal."""
+        return sys.stdout.isatty()
+
+    def write(self, text: str) -> int:
+        """Writes to it."""
+        with _named():
+            return sys.stdout.write(text)
+
+    def flush(self) -> None:
+        """Passes on what waits."""
+        with _named():
+            sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def _named() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:  # whoever was reading has seen enough
+        raise
+    except OSError as error:
+        reason = f"cannot write to standard output: {error.strerror}; free some space, or send it elsewhere"
+        raise FileWriteError(error.errno or 0, reason) from error
 
 
 def console() -> Console:
     """Returns where results for people go."""
-    return Console(highlight=False)
+    return Console(file=cast("IO[str]", Stdout()), highlight=False)
 
 
 def say(to: Console, sentence: str) -> None:
@@ -24,7 +67,12 @@ def say(to: Console, sentence: str) -> None:
 
 def print_json(result: Any) -> None:
     """Prints a result for programs."""
-    print(json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False))
+    print_text(json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def print_text(text: str) -> None:
+    """Prints a text as it is."""
+    Stdout().write(text)
 
 
 def tell(message: object) -> None:

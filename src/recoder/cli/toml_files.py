@@ -50,7 +50,9 @@ def read_toml(path: str | os.PathLike[str], kind: type[T], complete: Callable[[T
         place = next((start for start, _, part in _statements(text) if _holds(part, error.keys)), None)
         if place is None or error.value not in (None, _typed(values, error.keys)):  # an option said it
             raise
-        raise ConfigError(f"{path}, line {place}: {error.keys[-1]}: {error.reason}") from None
+        key = error.keys[-1]
+        said = error.reason if error.reason.startswith(f"{key} is ") else f"{key}: {error.reason}"
+        raise ConfigError(f"{path}, line {place}: {said}") from None
 
 
 def write_toml(settings: Any, *, without: str | None = None) -> str:

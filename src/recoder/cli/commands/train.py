@@ -11,7 +11,7 @@ from recoder.cli import options
 from recoder.cli.config import Config, TrainingConfig, changed
 from recoder.cli.groups import exit_code_of_interrupt
 from recoder.cli.options import assigned, completed_settings, data_changes, held_out
-from recoder.cli.output import console, print_json, tell
+from recoder.cli.output import console, print_json, print_text, tell
 from recoder.errors import ConfigError
 
 __all__ = ["EXAMPLE", "train"]
@@ -168,7 +168,7 @@ def train(
     if print_config:
         from recoder.cli.toml_files import write_toml
 
-        print(write_toml(effective(asked), without="tune"), end="")
+        print_text(write_toml(effective(asked), without="tune"))
         return
     try:
         done = train_model(asked, resume_from=resume)

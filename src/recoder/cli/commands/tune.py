@@ -11,7 +11,7 @@ from recoder.cli import options
 from recoder.cli.config import Config, TrainingConfig, TuneConfig, changed
 from recoder.cli.groups import exit_code_of_interrupt
 from recoder.cli.options import assigned, completed_settings, data_changes, held_out
-from recoder.cli.output import console, print_json, tell
+from recoder.cli.output import console, print_json, print_text, tell
 
 __all__ = ["EXAMPLE", "tune"]
 
@@ -109,7 +109,7 @@ def tune(
     if print_config:
         from recoder.cli.toml_files import write_toml
 
-        print(write_toml(effective(asked)), end="")
+        print_text(write_toml(effective(asked)))
         return
     try:
         done = tune_model(asked)
