@@ -287,9 +287,10 @@ class FittedModel:
         """Learns from new interactions, of users and items that are known or new, and returns itself.
 
         A model that is trained by steps goes on from its parameters over all interactions, for a fourteenth of the
-        epochs of its training (1.5 at most) with a third of the learning rate; one by least squares solves for the
-        users and items that have new interactions; a closed form is computed anew from all interactions, which is
-        logged. New users and items come after those that are known, and start as the mean of the most similar of these.
+        epochs of its training (1.5 at most) with a third of the learning rate. One by least squares solves for users
+        and items that are new, and goes a step for users with new interactions and items with a tenth more of them. A
+        closed form is computed anew from all interactions, which is logged. New users and items come after those that
+        are known, and start as the mean of the most similar of these.
 
         Args:
             new: what came since.

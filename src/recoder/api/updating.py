@@ -32,6 +32,9 @@ _EPOCHS_SHARE, _MOST_EPOCHS = 0.07, 1.5
 _STEPS_OF_NEW = 5
 """Of conjugate gradients."""
 
+_SHARE_OF_GROWN = 0.1
+"""Of its interactions, that an item's new ones are if it is to change."""
+
 _OF_THE_WHOLE_RUN = ("early_stopping", "lr_milestones")
 
 
@@ -100,7 +103,7 @@ def updated(
 def _solve_again(
     recoder: Recoder, dataset: RecommendationDataset, l2: float, known: Interactions, new: Interactions
 ) -> None:
-    """Solves for the new users and items, and goes a step for known ones with new interactions."""
+    """Solves for the new users and items, and goes a step for known ones that learn something new."""
     assert isinstance(recoder.loss, str)  # alternating least squares take no other
     loss = make_loss(recoder.loss, recoder.loss_params)
     recoder.model.learns_by(loss, l2, dataset.interactions_matrix.nnz / len(dataset))
@@ -108,11 +111,11 @@ def _solve_again(
     factors_ND[known.num_items :] = 0  # what was drawn would count in solving for the users
     sweeps = AlternatingLeastSquares.of(recoder.model, loss, l2, dataset)
     active = new.drop_empty()
-    users, items = (
-        ids.indices(part.ids, "drop")
-        for ids, part in zip((known.user_ids, known.item_ids), (active.user_ids, active.item_ids), strict=True)
-    )
-    sweeps.solve_again(users, items, steps=1)
+    users = known.user_ids.indices(active.user_ids.ids, "drop")
+    cols = known.item_ids.places(active.item_ids.ids, "drop")
+    items, more = cols[cols >= 0], active.matrix.getnnz(axis=0)[cols >= 0]
+    has_grown = more >= _SHARE_OF_GROWN * known.matrix.getnnz(axis=0)[items]
+    sweeps.solve_again(users, items[has_grown], steps=1)
     new_rows = np.arange(known.num_users, len(dataset)), np.arange(known.num_items, dataset.num_items)
     sweeps.solve_again(*new_rows, steps=_STEPS_OF_NEW)
 
