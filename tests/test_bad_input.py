@@ -395,17 +395,17 @@ ROWS = {
     ),
     "ratings for the logistic loss": row(
         lambda: train(None, data(csr(DENSE * 5)), loss="logistic"),
-        DataError, "in [0, 1]", "largest is 5", "matrix.data[:] = 1", "loss='mse'", "confidence",
+        DataError, "in [0, 1]", "train_dataset is 5", "matrix.data[:] = 1", "loss='mse'", "confidence",
     ),
     "ratings as a target of the logistic loss": row(
-        lambda: train(None, data(csr(), csr(DENSE * 5)), loss="logistic"), DataError, "largest is 5", "binarise"
+        lambda: train(None, data(csr(), csr(DENSE * 5)), loss="logistic"), DataError, "train_dataset is 5", "binarize"
     ),
     "ratings to validate the logistic loss": row(
-        lambda: train(val_dataset=data(csr(DENSE * 5)), loss="logistic"), DataError, "largest is 5", "binarise"
+        lambda: train(val_dataset=data(csr(DENSE * 5)), loss="logistic"), DataError, "val_dataset is 5", "binarize"
     ),
     "ratings for torch's own logistic loss": row(
         lambda: train(None, data(csr(DENSE * 5)), loss=nn.BCEWithLogitsLoss(reduction="sum")),
-        DataError, "largest is 5", "binarise",
+        DataError, "train_dataset is 5", "binarize",
     ),
     "more items than the model": row(
         lambda: autoencoder().train(data(csr(np.eye(6, 8))), num_epochs=9),
