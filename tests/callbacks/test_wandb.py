@@ -12,16 +12,23 @@ from small_runs import recoder, run
 wandb = pytest.importorskip("wandb")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def offline(tmp_path_factory):
+    """One service of its own for all tests: one that has just ended may still answer the next."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("WANDB_DIR", "WANDB_CONFIG_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR"):
+            patch.setenv(name, str(tmp_path_factory.mktemp("wandb")))
+        for name, value in {"MODE": "offline", "SILENT": "true", "CONSOLE": "off", "ERROR_REPORTING": "false"}.items():
+            patch.setenv(f"WANDB_{name}", value)
+        wandb.teardown()  # settings are read once in a process
+        yield
+        wandb.teardown()
+
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("WANDB_DIR", "WANDB_CONFIG_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR"):
-        monkeypatch.setenv(name, str(tmp_path))
-    for name, value in {"MODE": "offline", "SILENT": "true", "CONSOLE": "off", "ERROR_REPORTING": "false"}.items():
-        monkeypatch.setenv(f"WANDB_{name}", value)
-    wandb.teardown()  # settings are read once in a process
-    yield tmp_path
-    wandb.teardown()
+    return tmp_path
 
 
 def records(folder):
@@ -62,7 +69,7 @@ def exit_codes(folder):
 
 
 def test_a_training_is_a_run_with_curves_and_a_config(folder):
-    made = run(recoder(), WandbLog(project="films", name="first"), eval_freq=2)
+    made = run(recoder(), WandbLog(project="films", name="first", dir=folder), eval_freq=2)
     found = logged(folder)
     assert [values["epoch"] for values in found] == [1, 2, 3, 4]
     for values, record in zip(found, made.history, strict=True):
@@ -82,13 +89,13 @@ def test_an_error_ends_the_run_as_failed(folder):
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        run(recoder(), WandbLog(project="films"), Fail())
+        run(recoder(), WandbLog(project="films", dir=folder), Fail())
     assert [values["epoch"] for values in logged(folder)] == [1]
     assert exit_codes(folder) == [1]
 
 
 def test_a_run_that_is_active_already_is_logged_to_and_left_open(folder):
-    with wandb.init(project="films") as own:
+    with wandb.init(project="films", dir=folder) as own:
         run(recoder(), WandbLog(), num_epochs=2)
         assert wandb.run is own
         own.log({"after": 1})
