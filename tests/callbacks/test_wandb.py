@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import struct
+import time
 
 import pytest
 
@@ -32,6 +33,15 @@ def folder(tmp_path, monkeypatch):
 
 
 def records(folder):
+    """All that a run wrote; its service may still be writing for a moment after the run has finished."""
+    end = time.monotonic() + 20
+    while "exit" not in [record.WhichOneof("record_type") for record in written(folder)]:
+        assert time.monotonic() < end, written(folder)
+        time.sleep(0.05)
+    return written(folder)
+
+
+def written(folder):
     """The messages in a run's file: after 7 bytes, each with checksum, length and kind, in blocks of 32 KiB."""
     from wandb.proto.wandb_internal_pb2 import Record
 
@@ -42,6 +52,8 @@ def records(folder):
             at += 32768 - at % 32768
             continue
         _, length, kind = struct.unpack_from("<IHB", data, at)
+        if at + 7 + length > len(data):
+            break
         whole += data[at + 7 : at + 7 + length]
         at += 7 + length
         if kind in (1, 4):  # a whole message, or the last part of one
