@@ -22,7 +22,10 @@ from recoder._files import atomic_write
 
 __all__ = ["Cell", "CellStore", "Outcome", "code_of"]
 
-FORMAT = 1
+FORMAT = 2
+DISTURBED = 0.1
+"""Processors that others may use on average while a training counts as undisturbed."""
+
 OUR_CODE = (
     *(f"src/recoder/{folder}/**/*.py" for folder in ("nn", "ops", "recommender", "training")),
     "src/recoder/ops/**/*.[ch]",
@@ -66,7 +69,8 @@ class Outcome:
         kind: ``"measured"``, ``"over time"``, ``"no memory"`` or ``"failed"``.
         reason: why there are no numbers.
         limit_s: the time limit that it ran under.
-        numbers: ``train_seconds``, ``recommend_seconds``, ``peak_mib``; ``valid`` and ``test``: means by metric.
+        numbers: ``train_seconds``, ``recommend_seconds``, ``peak_mib``; ``others_busy``, the processors that other
+            processes used while it trained; ``valid`` and ``test``: means by metric.
         test_values: each test user's value by metric.
         about: versions, machine and commit.
     """
@@ -82,6 +86,11 @@ class Outcome:
     def is_measured(self) -> bool:
         """Whether there are numbers."""
         return self.kind == "measured"
+
+    @property
+    def was_disturbed(self) -> bool:
+        """Whether other processes took so much of the machine that its training may have been quicker alone."""
+        return self.numbers is not None and self.numbers["others_busy"] > DISTURBED
 
 
 class CellStore:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.quality.cells import Outcome
+from benchmarks.quality.cells import DISTURBED, Outcome
 from benchmarks.quality.contestants import Contestant, settings_text
 from benchmarks.quality.judging import MAIN_METRIC, METRICS
 from benchmarks.quality.sets import Protocol
@@ -29,6 +29,7 @@ __all__ = ["PageFacts", "render_page", "results_text"]
 PageFacts = Mapping[str, Any]
 """``protocol``, ``threads``, ``seeds``, ``limit_s``, ``used`` (what is used of each set), ``splits`` (sizes)."""
 
+DISTURBED_MARK = "†"
 _MAIN = MAIN_METRIC.metric_name
 
 _INTRODUCTION = """\
@@ -47,7 +48,8 @@ Written by `python -m benchmarks quality`; not edited by hand.
 - Training time is all that a model needs from the matrix in memory to being able to recommend, without imports and
   reading. A warm-up on a few users comes before. Recommending is one pass over the test users. Memory is the most that
   the process held above what it held after imports and warm-up. Each training has a process of its own, {threads}
-  threads and {minutes:g} minutes, one after another.
+  threads and {minutes:g} minutes, one after another. Those marked {mark} had not the machine to themselves: other
+  processes used more than {disturbed:g} of a processor on average, and alone it may have been quicker.
 - Metrics ± standard error over the test users of all seeds; seconds and memory ± standard error over the seeds.
 """
 
@@ -88,6 +90,8 @@ def render_page(results: Sequence[SetResults], facts: PageFacts, *, images: str,
             main=_MAIN,
             seeds=_listed([str(seed) for seed in facts["seeds"]]),
             threads=facts["threads"],
+            mark=DISTURBED_MARK,
+            disturbed=DISTURBED,
             minutes=facts["limit_s"] / 60,
         )
     ]
@@ -143,7 +147,9 @@ def _entries_text(entries: Sequence[Entry], without_numbers: Sequence[tuple[str,
             _name(entry.contestant),
             settings_text(entry.contestant, entry.point),
             str(len(entry.outcomes)),
-            *(_mean_text(entry.over_seeds(number)) for number in ("train_seconds", "recommend_seconds", "peak_mib")),
+            _mean_text(entry.over_seeds("train_seconds"))
+            + _mark(any(outcome.was_disturbed for outcome in entry.outcomes.values())),
+            *(_mean_text(entry.over_seeds(number)) for number in ("recommend_seconds", "peak_mib")),
             *(_metric_text(entry.over_users(metric.metric_name)) for metric in METRICS),
         )
         for entry in entries
@@ -195,7 +201,12 @@ def _coverage_text(covered: Sequence[Covered]) -> str:
 
 def _point_cells(point: Point) -> tuple[str, ...]:
     settings = settings_text(point.contestant, point.point)
-    return (_name(point.contestant), settings, number_text(point.seconds), f"{point.quality:.4f}")
+    return (
+        _name(point.contestant),
+        settings,
+        number_text(point.seconds) + _mark(point.was_disturbed),
+        f"{point.quality:.4f}",
+    )
 
 
 def _points_text(results: SetResults) -> str:
@@ -211,7 +222,8 @@ def _points_text(results: SetResults) -> str:
                 continue
             quality = (f"{numbers[part][_MAIN]:.4f}" for part in ("valid", "test"))
             is_chosen = "chosen" if point == chosen and seed == 0 else ""
-            rows.append((*cells, number_text(numbers["train_seconds"]), *quality, is_chosen))
+            seconds = number_text(numbers["train_seconds"]) + _mark(outcome.was_disturbed)
+            rows.append((*cells, seconds, *quality, is_chosen))
     return markdown_table(headings, rows, num_text_columns=2)
 
 
@@ -253,6 +265,10 @@ def _measured_on(results: Sequence[SetResults], facts: PageFacts) -> str:
 
 def _name(contestant: Contestant) -> str:
     return f"**{contestant.name}**" if contestant.is_ours else contestant.name
+
+
+def _mark(was_disturbed: bool) -> str:
+    return DISTURBED_MARK if was_disturbed else ""
 
 
 def _mean_text(mean: Mean) -> str:

@@ -89,12 +89,13 @@ class Entry:
 
 @dataclass(frozen=True)
 class Point:
-    """Settings of a contestant, as run with the tuning seed: seconds of training, and the main metric of the test."""
+    """Settings of a contestant, as run with the tuning seed: seconds of training, the main metric of the test."""
 
     contestant: Contestant
     point: int
     seconds: float
     quality: float
+    was_disturbed: bool = False
 
 
 @dataclass(frozen=True)
@@ -149,6 +150,7 @@ def points_of(results: SetResults) -> list[Point]:
             point,
             outcome.numbers["train_seconds"],
             outcome.numbers["test"][MAIN_METRIC.metric_name],
+            outcome.was_disturbed,
         )
         for contestant, outcomes in results.outcomes.items()
         for (point, seed), outcome in sorted(outcomes.items(), key=lambda item: item[0])

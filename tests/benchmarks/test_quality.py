@@ -4,6 +4,8 @@ import importlib
 import json
 import math
 import shutil
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -49,7 +51,9 @@ TWIN = Contestant("irspack DenseSLIM", "irspack", "irspack_quality.py", "slim", 
 USERS = 40
 
 
-def outcome(valid: float, test: float, seconds: float = 1.0, *, spread: float = 0.1) -> Outcome:
+def outcome(
+    valid: float, test: float, seconds: float = 1.0, *, spread: float = 0.1, others_busy: float = 0.0
+) -> Outcome:
     """A measured outcome whose test users' values alternate around ``test``."""
     names = [metric.metric_name for metric in METRICS]
     values = test + spread * np.where(np.arange(USERS) % 2, 1.0, -1.0)
@@ -60,6 +64,7 @@ def outcome(valid: float, test: float, seconds: float = 1.0, *, spread: float = 
             "train_seconds": seconds,
             "recommend_seconds": 0.5,
             "peak_mib": 100.0,
+            "others_busy": others_busy,
             "valid": dict.fromkeys(names, valid),
             "test": dict.fromkeys(names, test),
         },
@@ -418,6 +423,15 @@ class TestPage:
         assert self.rows(page, "| cores |") == [["cores", "2 / 64"]]
         assert self.rows(page, "| commit |") == [["commit", "abc / def"]]
 
+    def test_trainings_that_had_not_the_machine_to_themselves_are_marked_wherever_their_seconds_stand(self) -> None:
+        alone, disturbed = outcome(0.1, 0.1, 2.0), outcome(0.2, 0.2, 3.0, others_busy=0.4)
+        results = SetResults("some-set", {MINE: {(0, 0): alone, (1, 0): disturbed}, THEIRS: {(0, 0): disturbed}})
+        entries, _, covered, points = results_text(results).split("### ")
+        assert [row[3] for row in self.rows(entries, "| ")[2:]] == ["3†", "3†"]
+        assert [row[2] for row in self.rows(covered, "| implicit")] == ["3†"]
+        assert [row[3] for row in self.rows(points, "| ")[2:]] == ["2", "3†", "3†"]
+        assert "Those marked † had not the machine to themselves" in self.page()
+
     def test_a_picture_is_drawn_of_any_number_of_points(self, tmp_path: Path) -> None:
         points = points_of(RESULTS)
         for number in (1, len(points)):
@@ -490,6 +504,17 @@ serve_cells(fit, ("numpy",))
         assert result.numbers["train_seconds"] >= 0
         assert result.about["commit"] == "abc"
         assert "numpy" in result.about["versions"]
+
+    def test_what_other_processes_used_of_the_machine_meanwhile_is_recorded(
+        self, split: SplitFiles, tmp_path: Path
+    ) -> None:
+        code = self.code().replace("    popular =", "    import time; time.sleep(0.5)\n    popular =")
+        with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as other:
+            result = self.run(split, tmp_path, code)
+            other.kill()
+        assert result.numbers is not None
+        assert result.numbers["others_busy"] > 0.3
+        assert result.was_disturbed
 
     def test_a_worker_that_fails_is_recorded_with_its_reason(self, split: SplitFiles, tmp_path: Path) -> None:
         failed = self.run(split, tmp_path, self.code("raise RuntimeError('singular matrix')"))

@@ -5,8 +5,10 @@ A contestant brings one function, which fits a model to a CSR matrix of ones and
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,9 +42,11 @@ def prepare(fit: Callable[[Task, sparse.csr_matrix], Rank], task: Task) -> Measu
         train, valid, test = (sparse.csr_matrix(sparse.load_npz(task[name])) for name in ("train", "valid", "test"))
         first_valid = train.shape[0]
         first_test = first_valid + valid.shape[0]
+        busy_s, own_s = machine_busy_s(), time.process_time()
         started = time.perf_counter()
         rank = fit(task, train)
         trained = time.perf_counter()
+        others_s = machine_busy_s() - busy_s - (time.process_time() - own_s)
         test_lists = rank(np.arange(first_test, first_test + test.shape[0]), test)
         ranked = time.perf_counter()
         valid_lists = rank(np.arange(first_valid, first_test), valid)
@@ -50,11 +54,19 @@ def prepare(fit: Callable[[Task, sparse.csr_matrix], Rank], task: Task) -> Measu
             np.save(f"{task['lists']}/{name}.npy", lists.astype(np.int32))
         return {
             "train_seconds": trained - started,
+            "others_busy": max(0.0, others_s / (trained - started)),
             "recommend_seconds": ranked - trained,
             "peak_mib": high_water_mib() - before_mib,
         }
 
     return measure
+
+
+def machine_busy_s() -> float:
+    """Returns the seconds that all processors were not idle since the machine started (Linux: ``/proc/stat``)."""
+    of_all_processors = Path("/proc/stat").read_text(encoding="ascii").splitlines()[0]
+    user, nice, system, _idle, _iowait, *interrupts_and_stolen = of_all_processors.split()[1:9]
+    return sum(map(int, (user, nice, system, *interrupts_and_stolen))) / os.sysconf("SC_CLK_TCK")
 
 
 def in_blocks(rank: Rank, size: int = 500) -> Rank:
