@@ -26,6 +26,8 @@ FORMAT = 2
 DISTURBED = 0.1
 """Processors that others may use on average while a training counts as undisturbed."""
 
+_SHORT_S = 0.2  # the system counts in hundredths of a second
+
 OUR_CODE = (
     *(f"src/recoder/{folder}/**/*.py" for folder in ("nn", "ops", "recommender", "training")),
     "src/recoder/ops/**/*.[ch]",
@@ -90,7 +92,9 @@ class Outcome:
     @property
     def was_disturbed(self) -> bool:
         """Whether other processes took so much of the machine that its training may have been quicker alone."""
-        return self.numbers is not None and self.numbers["others_busy"] > DISTURBED
+        if self.numbers is None or self.numbers["train_seconds"] < _SHORT_S:
+            return False
+        return bool(self.numbers["others_busy"] > DISTURBED)
 
 
 class CellStore:

@@ -182,12 +182,19 @@ def _chosen(names: Sequence[str], known: dict[str, Any], option: str) -> list[An
     return [known[name] for name in names or known]
 
 
+_NOT_WRITTEN = ["--", ".", ":!benchmarks/QUALITY.md", ":!benchmarks/quality/results", ":!docs/images"]
+"""What differs because of the benchmark itself does not count."""
+
+
 def _commit() -> str:
     """Returns the commit that runs, and whether files differ from it; a question mark outside a repository."""
     git = ["git", "-C", str(PROJECT)]
     found = [
         subprocess.run([*git, *command], capture_output=True, text=True, check=False)
-        for command in (["rev-parse", "--short=12", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+        for command in (
+            ["rev-parse", "--short=12", "HEAD"],
+            ["status", "--porcelain", "--untracked-files=no", *_NOT_WRITTEN],
+        )
     ]
     if any(done.returncode for done in found):
         return "?"
