@@ -93,7 +93,7 @@ DOCUMENTED = {
 }
 
 ADDED = {
-    "model.Recoder": {"seed": None, "device": None, "precision": "fp32"},
+    "model.Recoder": {"seed": None, "device": None, "precision": "fp32", "parallel": None},
     "model.Recoder.train": {
         "lr_schedule": "constant",
         "max_grad_norm": None,
@@ -126,7 +126,9 @@ PUBLIC = {
     },
     "recipes": {"RECIPES", "Recipe", "recipe"},
     "ops": {"SparseRows"},
-    "training": {"Callback", "EarlyStopping", "EpochRecord", "EpochReport", "History", "TrainingRun"},
+    "training": {
+        "Callback", "EarlyStopping", "EpochRecord", "EpochReport", "History", "TrainingRun", "join_parts",
+    },
     "callbacks": {"BestCheckpoint", "CSVLog", "JSONLinesLog", "MLflowLog", "TensorBoardLog", "WandbLog"},
     "tuning": {"SPACES", "Choice", "Range", "Space", "Trial", "TuningResult", "tune"},
     "losses": {"LogisticLoss", "MSELoss", "MultinomialNLLLoss"},

@@ -49,9 +49,11 @@ from recoder.training.growth import Newcomers, copy_rows, copy_without_users, wi
 from recoder.training.history import History
 from recoder.training.inclusion import log_inclusion_of
 from recoder.training.loop import Progress, alternate, solve, train_epochs
-from recoder.training.model_file import ModelFile, check_json, write_model_file
+from recoder.training.model_file import ModelFile, check_json
 from recoder.training.optimizers import ModelOptimizer, OptimizerState, check_optimizer_type
+from recoder.training.part_files import MANIFEST, SavedParts, newest_checkpoint, write_together
 from recoder.training.popularity import set_popularity_biases
+from recoder.training.processes import Processes, check_parallel
 from recoder.training.relay import Relay, checked_callbacks
 from recoder.training.restore import check_fits, read_model_file, rebuild, restored_run
 from recoder.training.stopping import Best, EarlyStopping, best_of
@@ -84,6 +86,10 @@ class Recoder:
         precision: ``'fp32'``, or ``'bf16'``: matrix products take their inputs in bfloat16, which is faster where the
             processor has instructions for it. Parameters, sums and the optimizer stay float32, and so do the scores
             that are returned: recommending looks for candidates in bfloat16 and ranks them in float32.
+        parallel: what the processes that ``torchrun`` started share, all of them running the same program on the same
+            data: ``'items'``: each has a part of the items' (and users') tables and of their optimizer state, so that
+            catalogues grow with the number of machines; ``'users'``: each computes some users of every batch;
+            ``'items+users'``: both, in a grid. The result is that of one process. None: this process is alone.
 
     Attributes:
         model, num_items, num_users, optimizer_type, loss, loss_params, user_based, item_based, seed, device,
@@ -112,6 +118,7 @@ class Recoder:
         seed: int | None = None,
         device: str | torch.device | None = None,
         precision: str = "fp32",
+        parallel: str | None = None,
     ) -> None:
         if not isinstance(model, FactorizationModel):
             raise DataTypeError(
@@ -129,6 +136,9 @@ class Recoder:
         self.seed = fresh_seed() if seed is None else whole_number("seed", seed, 0)
         self.device = choose_device(use_cuda, device)
         self.precision = checked_precision(precision)
+        self.parallel = parallel
+        self._processes = Processes.of(parallel, self.device)
+        check_parallel(model, self._processes, optimizer_type)
         self.history = History()
         self.interactions: Interactions | None = None
         self._holds_histories = False
@@ -139,6 +149,7 @@ class Recoder:
         self._optimizer_state: OptimizerState = {}
         self._last_config: dict[str, Any] | None = None
         self._is_initialized = False
+        self._counts_here = torch.empty(0, dtype=torch.int64)
         self._complete: Callable[[ModelFile], None] | None = None
 
     @property
@@ -279,8 +290,12 @@ class Recoder:
         if model_checkpoint_prefix is not None:
             check_writable(self._checkpoint_path(model_checkpoint_prefix))
         self._storable_params()
+        if model_checkpoint_prefix is not None and self._processes.was_restarted and not self._is_initialized:
+            self._go_on_from(model_checkpoint_prefix, config)
         self._initialize(train_dataset, popularity_of=loss if config.popularity_bias else None)
         train_dataset = train_dataset.widened(self._known_num_items())
+        if self.model.parts.items is not None:
+            train_dataset = train_dataset.of_items(self.model.parts.items.cpu().numpy())
         if val_dataset is not None:
             val_dataset = val_dataset.widened(self._known_num_items())
         described = config.to_json()
@@ -304,6 +319,7 @@ class Recoder:
             self.device,
             best=self._best,
             of_user=of_user,
+            shows_progress=self._processes.all.is_first,
         )
         relay = Relay(told, partial(self._run, config.num_epochs, val_dataset is not None))
         if self.model.is_solved:
@@ -324,7 +340,11 @@ class Recoder:
         )
         state = self._current_optimizer_state()
         self._optimizer = ModelOptimizer(
-            self.model, self.optimizer_type, weight_decay=config.weight_decay, max_norm=config.max_grad_norm
+            self.model,
+            self.optimizer_type,
+            weight_decay=config.weight_decay,
+            max_norm=config.max_grad_norm,
+            ranks=self._processes.items,
         )
         self._optimizer.load(state)
         train_epochs(
@@ -339,6 +359,7 @@ class Recoder:
             device=self.device,
             dtype=product_dtype(self.precision),
             lowered_by=log_inclusion_of(loader).to(self.device) if config.logq_correction else None,
+            processes=self._processes,
         )
         return self.history
 
@@ -426,7 +447,9 @@ class Recoder:
         """Writes the model and the state of its training to a file and returns its path.
 
         The path is ``{model_checkpoint_prefix}_epoch_{n}.model``, n the number of whole epochs. Missing folders are
-        made. A previous file of that name stays whole until the new one is.
+        made. A previous file of that name stays whole until the new one is. Where processes share the items, it is a
+        folder with a file of each; they all call this together. Any number of processes can load it, and
+        ``recoder.training.join_parts`` makes one file of it.
 
         Args:
             model_checkpoint_prefix: where to.
@@ -443,7 +466,7 @@ class Recoder:
         """
         content = self.file_content(interactions=interactions, histories=histories)
         path = self._checkpoint_path(model_checkpoint_prefix)
-        write_model_file(path, content, version=__version__)
+        write_together(path, content, self.model, self._counts_here, self._processes, version=__version__)
         return str(path)
 
     def file_content(self, *, interactions: Interactions | None = None, histories: bool = False) -> ModelFile:
@@ -517,14 +540,31 @@ class Recoder:
             UnsafeFileError: if it is a pickle that asks for code to be run; nothing of it is run.
         """
         model_file = path_text("model_file", model_file)
-        self.take_over(model_file, read_model_file(model_file))
+        if (Path(model_file) / MANIFEST).is_file():
+            self._take_over_parts(model_file)
+        else:
+            content = read_model_file(model_file)
+            self.take_over(model_file, content)
 
-    def take_over(self, model_file: str | os.PathLike[str], content: ModelFile) -> None:
+    def _take_over_parts(self, folder: str) -> None:
+        with SavedParts(Path(folder)) as saved:
+            saved.check()
+            counts_N = saved.item_counts.numpy()
+            parts = self._processes.parts(counts_N, saved.num_users)
+            self.take_over(folder, saved.content(parts), counts_N)
+
+    def take_over(
+        self,
+        model_file: str | os.PathLike[str],
+        content: ModelFile,
+        counts_N: npt.NDArray[np.int64] | None = None,
+    ) -> None:
         """Does what ``init_from_model_file`` does with the content of a file that was read already.
 
         Args:
             model_file: the file, for messages.
-            content: what it holds.
+            content: what it holds; of a model that processes share this process's part.
+            counts_N: interactions of each item, by which that part was chosen.
 
         Raises:
             FileFormatError: as ``init_from_model_file``.
@@ -532,7 +572,13 @@ class Recoder:
         check_fits(model_file, content, self.model)
         loss_module, progress, history, best = restored_run(model_file, content)
         seed = self.seed if content.seed is None else content.seed
-        rebuild(model_file, self.model, content, lambda: self._init_model(content.num_items, content.num_users, seed))
+
+        def init_model() -> None:
+            self._init_model(content.num_items, content.num_users, seed, counts_N)
+
+        held = rebuild(model_file, self.model, content, init_model, is_part=counts_N is not None)
+        if best.weights:
+            best.weights = held.best_weights
         # a file of 0.4.0 has no seed
         brought = {name: value for name, value in vars(content).items() if value is not None}
         log_differences(f"{model_file} brings", self._described(), brought)
@@ -545,7 +591,7 @@ class Recoder:
             self._loss, self._loss_module = None, None
         self._loss_params = content.loss_params
         self.history, self._progress, self._best = history, progress, best
-        self._optimizer, self._optimizer_state = None, content.optimizer
+        self._optimizer, self._optimizer_state = None, held.optimizer
         self._last_config = content.train
         self.interactions, self._holds_histories = content.interactions, content.with_histories
         self._is_initialized = True
@@ -661,12 +707,22 @@ class Recoder:
             )
         return self._loss_module
 
+    def _go_on_from(self, prefix: str | os.PathLike[str], config: TrainConfig) -> None:
+        """Takes over the last checkpoint that processes wrote before one of them died and all were started anew."""
+        newest = newest_checkpoint(path_text("model_checkpoint_prefix", prefix), config.num_epochs)
+        if newest is not None:
+            _log.warning("the processes were started anew: training goes on from %s", newest)
+            self.init_from_model_file(newest)
+
     def _initialize(self, train: RecommendationDataset, *, popularity_of: nn.Module | None) -> None:
         if self._is_initialized:
             return
         num_items, num_users = self.num_items or train.num_items, self.num_users or train.num_users
         before = list(self.model.parameters())
-        self._init_model(num_items, num_users, self.seed)
+        counts_N = None
+        if self._processes.items.size > 1:
+            counts_N = np.bincount(train.interactions_matrix.indices, minlength=num_items)
+        self._init_model(num_items, num_users, self.seed, counts_N)
         kept = {id(parameter) for parameter in self.model.parameters()}
         if any(id(parameter) not in kept for parameter in before):
             _log.warning(
@@ -678,8 +734,14 @@ class Recoder:
             set_popularity_biases(self.model, popularity_of, train.widened(num_items))
         self.num_items, self.num_users, self._is_initialized = num_items, num_users, True
 
-    def _init_model(self, num_items: int, num_users: int | None, seed: int) -> None:
-        """Creates the model's parameters on the device."""
+    def _init_model(
+        self, num_items: int, num_users: int | None, seed: int, counts_N: npt.NDArray[np.int64] | None = None
+    ) -> None:
+        """Creates the model's parameters on the device; those of its part of the items, by their counts."""
+        if self._processes.items.size > 1:
+            counts_N = np.zeros(num_items, dtype=np.int64) if counts_N is None else counts_N
+            parts = self._processes.parts(counts_N, num_users)
+            self.model.parts, self._counts_here = parts.to(self.device), torch.from_numpy(counts_N)[parts.items]
         draw_parameters(self.model, num_items=num_items, num_users=num_users, seed=seed)
         self.model.to(self.device)
 

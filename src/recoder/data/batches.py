@@ -33,6 +33,12 @@ class Batch:
         indices: int64 ``[2, Z]``: row and column of each interaction *in the batch*.
         values: float32 ``[Z]``.
         size: ``(B, I)``, or ``(B, N)`` without negative sampling.
+
+    Attributes:
+        users, items, indices, values, size: as given.
+        first_user: place of the first of these users in the whole batch, where processes share it.
+        num_users_of_all: users of the whole batch.
+        weight: 1; 0 where a user stands in for none, so that a process with none goes through the same steps.
     """
 
     def __init__(self, users: Tensor, items: Tensor | None, indices: Tensor, values: Tensor, size: torch.Size) -> None:
@@ -41,6 +47,7 @@ class Batch:
         self.__dict__["indices"] = indices.to(torch.int64)
         self.values = values
         self.size = size
+        self.first_user, self.num_users_of_all, self.weight = 0, size[0], 1
 
     @cached_property
     def indices(self) -> Tensor:
@@ -69,7 +76,19 @@ class Batch:
         rows = self.rows.to(device)
         items = None if self.items is None else self.items.to(device, non_blocking=True)
         users = self.users.to(device, non_blocking=True)
-        return _batch_of_rows(users, items, rows)
+        moved = _batch_of_rows(users, items, rows)
+        moved.first_user, moved.num_users_of_all, moved.weight = self.first_user, self.num_users_of_all, self.weight
+        return moved
+
+    def share(self, number: int, of: int) -> Batch:
+        """Returns the ``number``-th, from 0, of ``of`` nearly equal parts of the users."""
+        start, stop = (len(self) * bound // of for bound in (number, number + 1))
+        is_empty = start == stop
+        if is_empty:
+            start, stop = 0, 1
+        part = _batch_of_rows(self.users[start:stop], self.items, self.rows.cut(start, stop))
+        part.first_user, part.num_users_of_all, part.weight = start, len(self), int(not is_empty)
+        return part
 
     def __len__(self) -> int:
         return self.size[0]
@@ -163,5 +182,6 @@ def _batch_of_rows(users: Tensor, items: Tensor | None, rows: SparseRows) -> Bat
     batch.items = items
     batch.values = rows.values
     batch.size = torch.Size([rows.num_rows, rows.num_cols])
+    batch.first_user, batch.num_users_of_all, batch.weight = 0, rows.num_rows, 1
     batch.__dict__["rows"] = rows  # what the cached property would derive
     return batch

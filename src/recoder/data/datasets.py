@@ -91,6 +91,9 @@ class RecommendationDataset(Dataset[tuple[UsersInteractions, UsersInteractions |
     Attributes:
         interactions_matrix: float32 CSR ``[U, N]``.
         target_interactions_matrix: float32 CSR ``[U, N]``, or None.
+        items: int64, ascending: the item of each column, of a part that ``of_items`` made; None: column ``c`` is item
+            ``c``.
+        num_catalogue_items: of the whole.
 
     ``dataset[i]``, for an int, a slice or a sequence of ints, is ``(input, target)``: each a ``UsersInteractions``,
     the target None where the data set has none.
@@ -102,9 +105,12 @@ class RecommendationDataset(Dataset[tuple[UsersInteractions, UsersInteractions |
 
     interactions_matrix: sparse.csr_matrix
     target_interactions_matrix: sparse.csr_matrix | None
+    items: npt.NDArray[np.int64] | None
+    num_catalogue_items: int
 
     def __init__(self, interactions_matrix: Any, target_interactions_matrix: Any = None) -> None:
         self.interactions_matrix = canonical_csr(interactions_matrix)
+        self.items, self.num_catalogue_items = None, int(self.interactions_matrix.shape[1])
         self.target_interactions_matrix = None
         if target_interactions_matrix is not None:
             target = canonical_csr(target_interactions_matrix, "target_interactions_matrix")
@@ -144,9 +150,23 @@ class RecommendationDataset(Dataset[tuple[UsersInteractions, UsersInteractions |
         if self.num_items >= num_items:
             return self
         made = RecommendationDataset.__new__(RecommendationDataset)
+        made.items, made.num_catalogue_items = None, num_items
         made.interactions_matrix = _widened(self.interactions_matrix, num_items)
         target = self.target_interactions_matrix
         made.target_interactions_matrix = None if target is None else _widened(target, num_items)
+        return made
+
+    def of_items(self, items: npt.NDArray[np.int64]) -> RecommendationDataset:
+        """Returns the same users over some of the items: column ``c`` is item ``items[c]``.
+
+        Args:
+            items: ascending.
+        """
+        made = RecommendationDataset.__new__(RecommendationDataset)
+        made.interactions_matrix = columns_of(self.interactions_matrix, items)
+        target = self.target_interactions_matrix
+        made.target_interactions_matrix = None if target is None else columns_of(target, items)
+        made.items, made.num_catalogue_items = items, self.num_catalogue_items
         return made
 
     def _rows(self, index: Rows) -> npt.NDArray[np.int64]:
@@ -168,6 +188,19 @@ class RecommendationDataset(Dataset[tuple[UsersInteractions, UsersInteractions |
         end = "" if target is None else f", {target.nnz} target interactions"
         nnz = self.interactions_matrix.nnz
         return f"RecommendationDataset({self.num_users} users, {self.num_items} items, {nnz} interactions{end})"
+
+
+def columns_of(matrix: sparse.csr_matrix, cols: npt.NDArray[np.int64]) -> sparse.csr_matrix:
+    """Returns some columns, ascending, of a CSR matrix; those beyond its last one are empty."""
+    num_cols = max(matrix.shape[1], int(cols[-1]) + 1 if len(cols) else 0)
+    places = np.full(num_cols, -1, dtype=np.int64)
+    places[cols] = np.arange(len(cols))
+    places_Z = places[matrix.indices]
+    is_there_Z = places_Z >= 0
+    offsets = np.concatenate([[0], is_there_Z.cumsum()])[matrix.indptr]
+    return sparse.csr_matrix(
+        (matrix.data[is_there_Z], places_Z[is_there_Z], offsets), shape=(matrix.shape[0], len(cols))
+    )
 
 
 def _widened(matrix: sparse.csr_matrix, num_items: int) -> sparse.csr_matrix:

@@ -169,7 +169,10 @@ class _SuperBatches(Dataset[list[Pair]]):
         if not self.num_uniform:
             return {}
         generator = np.random.Generator(np.random.Philox(derive_seed(self.seed, "super-batch", number)))
-        return {"more_items": generator.integers(self.dataset.num_items, size=self.num_uniform)}
+        drawn = generator.integers(self.dataset.num_catalogue_items, size=self.num_uniform)
+        if self.dataset.items is not None:
+            _, drawn, _ = np.intersect1d(self.dataset.items, drawn, return_indices=True)
+        return {"more_items": drawn}
 
 
 def check_sampling(

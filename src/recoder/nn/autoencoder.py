@@ -45,6 +45,7 @@ class DynamicAutoencoder(FactorizationModel):
         ConfigError: if an argument is out of range or unknown.
     """
 
+    can_be_cut = True
     items: FactorTable | None
 
     def __init__(
@@ -87,13 +88,14 @@ class DynamicAutoencoder(FactorizationModel):
             raise ConfigError(f"num_items is {num_items}; an autoencoder needs at least 1 item")
         seed = fresh_seed()
         first = self.hidden_layers[0]
-        table = FactorTable(num_items, first, name="item_sum", seed=seed, sparse=self.sparse)
-        self.item_sum = ItemSum(table, self.noise_prob)
+        part = self.parts.items
+        table = FactorTable(num_items, first, name="item_sum", seed=seed, sparse=self.sparse, part=part)
+        self.item_sum = ItemSum(table, self.noise_prob, self.parts)
         self.input_bias = nn.Parameter(table.weight.new_zeros(first))
         pairs = list(zip(self.hidden_layers, self.hidden_layers[1:], strict=False))
         self.encoder = nn.ModuleList(dense_layer(above, below) for above, below in pairs)
         self.decoder = nn.ModuleList(dense_layer(below, above) for above, below in reversed(pairs))
-        self.items = FactorTable(num_items, first, name="items", seed=seed, bias=True, sparse=self.sparse)
+        self.items = FactorTable(num_items, first, name="items", seed=seed, bias=True, sparse=self.sparse, part=part)
         if self.is_constrained:
             self.items.weight = table.weight
             for layer in self.decoder:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from recoder._random import derive_seed
 from recoder.errors import ConfigError, NotInitializedError, ShapeError
+from recoder.nn.parts import WHOLE, Parts
 from recoder.ops.rows import SparseRows
 
 __all__ = ["FactorizationModel", "Phase"]
@@ -54,6 +55,12 @@ class FactorizationModel(nn.Module):
     folds_in_users: bool = True
     """True if users are scored from their interactions, so that users never seen in training can be; a model that
     looks users up by their row sets it to False."""
+
+    can_be_cut: bool = False
+    """True if ``init_model`` makes only the rows that ``parts`` names, and the other methods go by it."""
+
+    parts: Parts = WHOLE
+    """Which rows of the items' and users' tables are here; set before ``init_model`` where they are cut."""
 
     def init_model(self, num_items: int | None = None, num_users: int | None = None) -> None:
         """Creates the parameters for so many items and users.

@@ -5,11 +5,14 @@ Sizes: B users, N items, D factors, Z stored interactions, C columns of the batc
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from recoder.nn.noise import InteractionDropout
+from recoder.nn.parts import WHOLE, Parts
 from recoder.nn.tables import FactorTable
-from recoder.ops.encode import row_norms, weighted_row_sums
+from recoder.ops.collectives import summed
+from recoder.ops.encode import weighted_row_sums
 from recoder.ops.rows import SparseRows
 
 __all__ = ["ItemSum"]
@@ -21,11 +24,13 @@ class ItemSum(nn.Module):
     Args:
         table: the items' rows ``[N, D]``.
         noise_prob: probability with which an interaction is dropped in training.
+        parts: whose rows the table has; the sums are over the items of all processes.
     """
 
-    def __init__(self, table: FactorTable, noise_prob: float) -> None:
+    def __init__(self, table: FactorTable, noise_prob: float, parts: Parts = WHOLE) -> None:
         super().__init__()
         self.table = table
+        self.parts = parts
         self.noise = InteractionDropout(noise_prob, "noise")
 
     def forward(self, rows: SparseRows, users: Tensor | None, items: Tensor | None) -> Tensor:
@@ -34,11 +39,15 @@ class ItemSum(nn.Module):
         Args:
             rows: interactions ``[B, C]``.
             users: int64 ``[B]``, for the noise; None: row numbers stand in.
-            items: int64 ``[C]``: the item of each column; None: column ``c`` is item ``c``.
+            items: int64 ``[C]``: the row of each column; None: column ``c`` is row ``c``.
         """
-        noisy = self.noise(rows, users, items)
+        noisy = self.noise(rows, users, self.parts.catalogue_ids(items))
         sums_BD = weighted_row_sums(self.table.weight, noisy, items, sparse=self.table.row_gradients)
-        # scaling the sums, not the Z values: the norm may come from another process together with the sum.
-        # The floor is that of torch.nn.functional.normalize; the norm is that of the row before noise
-        norms_B = row_norms(rows).to(sums_BD.dtype).clamp_min(1e-12)
-        return sums_BD / norms_B.unsqueeze(1)
+        squares_B1 = rows.sum_rows(rows.values.to(sums_BD.dtype).square()).unsqueeze(1)
+        if self.parts.ranks.size > 1:
+            # one exchange: every start costs
+            both = summed(self.parts.ranks, torch.cat([sums_BD, squares_B1], dim=1))
+            sums_BD, squares_B1 = both[:, :-1], both[:, -1:]
+        # scaling the sums, not the Z values, whose norm is known only now. The floor is that of
+        # torch.nn.functional.normalize; the norm is that of the row before noise
+        return sums_BD / squares_B1.sqrt().clamp_min(1e-12)

@@ -51,6 +51,7 @@ class MatrixFactorization(FactorizationModel):
         ConfigError: if an argument is out of range or unknown.
     """
 
+    can_be_cut = True
     items: FactorTable | None
     confidence_shares: Tensor | None
 
@@ -98,8 +99,9 @@ class MatrixFactorization(FactorizationModel):
             )
         seed = fresh_seed()
         size = self.embedding_size
-        self.users = FactorTable(num_users, size, name="users", seed=seed, sparse=self.sparse)
-        self.items = FactorTable(num_items, size, name="items", seed=seed, bias=True, sparse=self.sparse)
+        sparse, of_users, of_items = self.sparse, self.parts.users, self.parts.items
+        self.users = FactorTable(num_users, size, name="users", seed=seed, sparse=sparse, part=of_users)
+        self.items = FactorTable(num_items, size, name="items", seed=seed, bias=True, sparse=sparse, part=of_items)
         # of the confidence, for each item; a file of 0.4.0 has no such thing
         self.register_buffer("confidence_shares", torch.ones(num_items) if self.confidence_power else None)
 
@@ -146,7 +148,7 @@ class MatrixFactorization(FactorizationModel):
             return objective.minimised(self.items.weight, self.items.bias, histories, self.confidence_shares)
         if users is None:
             raise ConfigError("a matrix factorization looks users up by their row; pass the users (input_users)")
-        dropped: Tensor = self._dropout(self._activation(self.users.rows(users)))
+        dropped: Tensor = self._dropout(self._activation(self.parts.user_rows(self.users, users)))
         return dropped
 
     def item_factors(self, items: Tensor | None = None) -> tuple[Tensor, Tensor | None]:

@@ -46,6 +46,7 @@ class MultVAE(FactorizationModel):
         ConfigError: if an argument is out of range or unknown.
     """
 
+    can_be_cut = True
     items: FactorTable | None
     num_steps: Tensor
 
@@ -84,15 +85,16 @@ class MultVAE(FactorizationModel):
             raise ConfigError(f"num_items is {num_items}; an autoencoder needs at least 1 item")
         seed = fresh_seed()
         *hidden, latent = self.hidden_layers
-        table = FactorTable(num_items, hidden[0], name="item_sum", seed=seed)
-        self.item_sum = ItemSum(table, self.noise_prob)
+        part = self.parts.items
+        table = FactorTable(num_items, hidden[0], name="item_sum", seed=seed, part=part)
+        self.item_sum = ItemSum(table, self.noise_prob, self.parts)
         self.input_bias = nn.Parameter(table.weight.new_zeros(hidden[0]))
         self.encoder = _layers(hidden)
         self.means = dense_layer(hidden[-1], latent)
         self.log_variances = dense_layer(hidden[-1], latent)
         self.sample = GaussianSample("sample")
         self.decoder = _layers([latent, *reversed(hidden)])
-        self.items = FactorTable(num_items, hidden[0], name="items", seed=seed, bias=True)
+        self.items = FactorTable(num_items, hidden[0], name="items", seed=seed, bias=True, part=part)
         self.register_buffer("num_steps", torch.zeros((), dtype=torch.int64))
 
     def model_params(self) -> dict[str, Any]:

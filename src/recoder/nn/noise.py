@@ -5,6 +5,8 @@ Sizes: B users, D factors, Z stored interactions.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -12,14 +14,15 @@ from recoder._random import derive_seed, fresh_seed, uniform_hash
 from recoder.errors import ConfigError
 from recoder.ops.rows import SparseRows
 
-__all__ = ["FactorDropout", "GaussianSample", "InteractionDropout", "StepNoise", "seed_step"]
+__all__ = ["FactorDropout", "GaussianSample", "InteractionDropout", "StepNoise", "place_users", "seed_step"]
 
 
 class StepNoise(nn.Module):
     """Base of layers that draw noise in training.
 
     The trainer gives a seed for each step (``seed_step``). Without one, as in a call by hand, each forward pass draws
-    a seed from torch's global generator.
+    a seed from torch's global generator. Where processes share the users of a step, what is drawn for all of them is
+    cut to those that are here.
 
     Args:
         stream: a name, different for each layer of a model.
@@ -29,6 +32,8 @@ class StepNoise(nn.Module):
         super().__init__()
         self.stream = stream
         self.step_seed: int | None = None
+        self.step_users: tuple[int, int] | None = None
+        """Place of the first user here among those of the whole step, and how many these are; None: all are here."""
 
     def draw_seed(self) -> int:
         """Returns the seed of this layer's noise in this step."""
@@ -38,6 +43,14 @@ class StepNoise(nn.Module):
     def generator(self, device: torch.device) -> torch.Generator:
         """Returns a generator with that seed."""
         return torch.Generator(device).manual_seed(self.draw_seed())
+
+    def drawn(self, draw: Callable[..., Tensor], like_BD: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        """Returns what ``draw``, such as ``torch.rand``, draws for these users: ``[B, D]``."""
+        num_here, num_factors = like_BD.shape
+        first, num_users = (0, num_here) if self.step_users is None else self.step_users
+        device = like_BD.device
+        of_all = draw(num_users, num_factors, generator=self.generator(device), device=device, dtype=dtype)
+        return of_all[first : first + num_here]
 
 
 class Dropout(StepNoise):
@@ -90,9 +103,7 @@ class FactorDropout(Dropout):
         """Returns the factors with some set to 0: ``[B, D]``."""
         if not self.active:
             return factors_BD
-        generator = self.generator(factors_BD.device)
-        uniform_BD = torch.rand(factors_BD.shape, generator=generator, device=factors_BD.device)
-        return factors_BD * (uniform_BD >= self.prob) / (1 - self.prob)
+        return factors_BD * (self.drawn(torch.rand, factors_BD) >= self.prob) / (1 - self.prob)
 
 
 class GaussianSample(StepNoise):
@@ -102,8 +113,7 @@ class GaussianSample(StepNoise):
         """Returns a draw for each mean and logarithm of a variance, ``[B, D]``; gradients flow to both."""
         if not self.training:
             return means_BD
-        generator = self.generator(means_BD.device)
-        normal_BD = torch.randn(means_BD.shape, generator=generator, device=means_BD.device, dtype=means_BD.dtype)
+        normal_BD = self.drawn(torch.randn, means_BD, means_BD.dtype)
         return means_BD + normal_BD * (0.5 * log_variances_BD).exp()
 
 
@@ -111,4 +121,11 @@ def seed_step(model: nn.Module, seed: int | None) -> None:
     """Sets the seed that the model's noise layers use from now on; None: draw one from torch at each pass."""
     for module in model.modules():
         if isinstance(module, StepNoise):
-            module.step_seed = seed
+            module.step_seed, module.step_users = seed, None
+
+
+def place_users(model: nn.Module, first: int, num_users: int) -> None:
+    """Tells the noise layers, until the next seed, that the users here begin at the ``first`` of ``num_users``."""
+    for module in model.modules():
+        if isinstance(module, StepNoise):
+            module.step_users = first, num_users

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from recoder._random import derive_seed
 from recoder.ops.gather import gather_rows
+from recoder.ops.large import empty_table
 
 __all__ = ["FactorTable", "factor_tables", "row_gradients", "tables_with_row_gradients"]
 
@@ -28,14 +29,17 @@ class FactorTable(nn.Module):
     without the rest.
 
     Args:
-        num_rows: N.
+        num_rows: N, of the whole table.
         num_factors: D.
         name: names the stream of random numbers; different for each table of a model.
         seed: of the draw.
         bias: whether rows have a bias.
         sparse: train only the rows that were asked for: gradients are sparse tensors that hold these.
+        part: int64, ascending: the rows to make, where others have the rest; what is asked for is then counted among
+            these. None: all.
 
     Attributes:
+        part: as given.
         row_gradients: whether gradients are such tensors now; an optimizer may want that of any table.
     """
 
@@ -50,13 +54,16 @@ class FactorTable(nn.Module):
         seed: int,
         bias: bool = False,
         sparse: bool = False,
+        part: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.sparse = sparse
+        self.part = part
         self.row_gradients = sparse
-        self.weight = nn.Parameter(torch.empty(num_rows, num_factors))
-        self.register_parameter("bias", nn.Parameter(torch.zeros(num_rows)) if bias else None)
-        _fill_xavier_uniform(self.weight.data, name, seed)
+        num_here = num_rows if part is None else len(part)
+        self.weight = nn.Parameter(empty_table(num_here, num_factors))
+        self.register_parameter("bias", nn.Parameter(torch.zeros(num_here)) if bias else None)
+        _fill_xavier_uniform(self.weight.data, name, seed, num_rows, part)
 
     def rows(self, ids: Tensor | None = None) -> Tensor:
         """Returns the rows of ``ids`` (int64 ``[I]``), ``[I, D]``; the whole table for None."""
@@ -105,10 +112,17 @@ def row_gradients(tables: Iterable[FactorTable]) -> Iterator[None]:
             table.row_gradients = was
 
 
-def _fill_xavier_uniform(weight_ND: Tensor, name: str, seed: int) -> None:
-    num_rows, num_factors = weight_ND.shape
+def _fill_xavier_uniform(weight_nD: Tensor, name: str, seed: int, num_rows: int, part: Tensor | None) -> None:
+    num_factors = weight_nD.shape[1]
     bound = math.sqrt(6 / (num_rows + num_factors))
     generator = torch.Generator()
     for block, start in enumerate(range(0, num_rows, BLOCK_ROWS)):
+        stop = min(start + BLOCK_ROWS, num_rows)
         generator.manual_seed(derive_seed(seed, name, block))
-        weight_ND[start : start + BLOCK_ROWS].uniform_(-bound, bound, generator=generator)
+        if part is None:
+            weight_nD[start:stop].uniform_(-bound, bound, generator=generator)
+            continue
+        first, last = torch.searchsorted(part, torch.tensor([start, stop])).tolist()
+        if first < last:
+            whole_block = weight_nD.new_empty(stop - start, num_factors).uniform_(-bound, bound, generator=generator)
+            weight_nD[first:last] = whole_block[part[first:last] - start]

@@ -15,12 +15,7 @@ from torch import Tensor
 from recoder.ops.gather import table_gradient
 from recoder.ops.rows import ColumnOrder, SparseRows
 
-__all__ = ["row_norms", "sums_by_column", "weighted_row_sums"]
-
-
-def row_norms(rows: SparseRows) -> Tensor:
-    """Returns the Euclidean norm of each row: ``[B]``; 0 for a row without entries."""
-    return rows.sum_rows(rows.values.square()).sqrt()
+__all__ = ["sums_by_column", "weighted_row_sums"]
 
 
 def weighted_row_sums(table_ND: Tensor, rows: SparseRows, items_C: Tensor | None, *, sparse: bool) -> Tensor:

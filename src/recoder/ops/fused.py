@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from recoder.ops.collectives import ALONE, Ranks
 from recoder.ops.item_blocks import Gradients, ItemGradients, ItemRows, TargetEntries, item_blocks
 from recoder.ops.rows import SparseRows
 from recoder.ops.score_losses import Multinomial, ScoreBlock, ScoreLoss, Slopes
@@ -32,6 +33,7 @@ def fused_loss(
     dense: bool = False,
     of_items: bool = True,
     space: Workspace | None = None,
+    ranks: Ranks = ALONE,
 ) -> tuple[Tensor, Gradients | None]:
     """Returns the loss of scores ``factors @ weight.T + bias``, a scalar, and the gradients of ``scale`` times it.
 
@@ -45,6 +47,8 @@ def fused_loss(
         dense: give gradients for all N items, not only for those that are scored.
         of_items: give gradients of the items too, not only of the users' factors.
         space: where to compute. The gradients lie there too, so the next call with it overwrites them.
+        ranks: processes with the same users and other items each. The gradients of the users' factors are those of all
+            items, the loss is this process's part of the sum.
 
     Raises:
         ShapeError, UnknownIdError: see ``ItemRows.check``.
@@ -56,10 +60,14 @@ def fused_loss(
     if scale is not None and of_items:
         products.of_items = ItemGradients(items, dense=dense, like=factors_BD, space=space)
     if isinstance(loss, Multinomial):
-        value = _multinomial(loss, products, entries.sums_of_rows(), scale)
+        value = _multinomial(loss, products, entries.sums_of_rows(), scale, ranks)
     else:
         value = _by_score(loss, products, scale)
-    return value, None if scale is None else products.gradients()
+    if scale is None:
+        return value, None
+    gradients = products.gradients()
+    ranks.sum_(gradients.factors)
+    return value, gradients
 
 
 def _by_score(loss: ScoreLoss, products: _Products, scale: float | None) -> Tensor:
@@ -72,11 +80,9 @@ def _by_score(loss: ScoreLoss, products: _Products, scale: float | None) -> Tens
     return value
 
 
-def _multinomial(loss: Multinomial, products: _Products, counts_B: Tensor, scale: float | None) -> Tensor:
+def _multinomial(loss: Multinomial, products: _Products, counts_B: Tensor, scale: float | None, ranks: Ranks) -> Tensor:
     """Goes through the blocks twice: what a score is compared with is known when all have been seen."""
     value = products.factors_BD.new_zeros(())
-    if not products.places:
-        return value
     keep = scale is not None and products.num_bytes <= KEPT_BYTES
     blocks, of_blocks = [], []
     for place in products.places:
@@ -86,14 +92,32 @@ def _multinomial(loss: Multinomial, products: _Products, counts_B: Tensor, scale
         of_blocks.append(log_sums_B)
         if keep:
             blocks.append(block)
-    log_sums_B = torch.logsumexp(torch.stack(of_blocks), dim=0)
+    if ranks.size == 1 and not of_blocks:
+        return value
+    log_sums_B, all_counts_B = _over_all_items(of_blocks, counts_B, ranks)
     value += torch.dot(counts_B, log_sums_B)
     if scale is None:
         return value
     for number, place in enumerate(products.places):
         block = blocks[number] if keep else products.block(place)
-        products.add_gradients(place, loss.slopes(block, log_sums_B, counts_B * scale, scale))
+        products.add_gradients(place, loss.slopes(block, log_sums_B, all_counts_B * scale, scale))
     return value
+
+
+def _over_all_items(of_blocks: list[Tensor], counts_B: Tensor, ranks: Ranks) -> tuple[Tensor, Tensor]:
+    """Returns the logarithms of the users' sums of exponentials, and of their targets, over the items of all processes.
+
+    Args:
+        of_blocks: those logarithms by block, ``[B]`` each.
+        counts_B: sums of the users' targets here.
+        ranks: the processes.
+    """
+    here_B = torch.logsumexp(torch.stack(of_blocks), dim=0) if of_blocks else torch.full_like(counts_B, -torch.inf)
+    if ranks.size == 1:
+        return here_B, counts_B
+    largest_B = ranks.max_(here_B.clone())
+    sums_B, all_counts_B = ranks.sum_(torch.stack([(here_B - largest_B).exp(), counts_B]))
+    return largest_B + sums_B.log(), all_counts_B
 
 
 class _Products:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from recoder.ops.collectives import ALONE, Ranks
 from recoder.ops.encode import sums_by_column, weighted_row_sums
 from recoder.ops.item_blocks import Gradients, ItemGradients, ItemRows, TargetEntries
 from recoder.ops.kernels import serve
@@ -41,6 +42,7 @@ def gram_squared_error(
     scale: float | None = None,
     dense: bool = False,
     space: Workspace | None = None,
+    ranks: Ranks = ALONE,
 ) -> tuple[Tensor, Gradients | None]:
     """Returns what ``fused_loss`` does, in ``O(I D^2 + Z D)``; the squares cancel, so it is never less than float32.
 
@@ -52,6 +54,7 @@ def gram_squared_error(
         scale: what to multiply gradients by; None: there are none to compute.
         dense: give gradients for all N items, not only for those that are scored.
         space: where to compute. The gradients lie there too, so the next call with it overwrites them.
+        ranks: as in ``fused_loss``.
 
     Raises:
         ShapeError, UnknownIdError: see ``ItemRows.check``.
@@ -79,7 +82,10 @@ def gram_squared_error(
         value += num_users * biases.square().sum()
     if of_items is None or scale is None:
         return value, None
-    of_factors.addmm_(factors_BD, items_DD, alpha=2 * scale).add_(blocks.biased_D, alpha=2 * scale)
+    ranks.sum_(of_factors)
+    both = ranks.sum_(torch.cat([items_DD, blocks.biased_D.unsqueeze(0)]))
+    items_DD, biased_D = both[:-1], both[-1]
+    of_factors.addmm_(factors_BD, items_DD, alpha=2 * scale).add_(biased_D, alpha=2 * scale)
     return value, Gradients(of_factors, of_items.weight, of_items.bias)
 
 

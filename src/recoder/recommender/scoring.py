@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from recoder.data.batches import Batch, full_batch
-from recoder.data.datasets import UsersInteractions
+from recoder.data.datasets import UsersInteractions, columns_of
 from recoder.errors import UnknownIdError
 from recoder.nn.base import FactorizationModel, checked_scores, dot_scores
 from recoder.ops.products_at import products_at
@@ -59,6 +59,7 @@ class ModelScorer:
         self._num_users = num_users
         self._device = device
         self._precision = precision
+        self._parts = model.parts
 
     def scores(self, users_interactions: UsersInteractions) -> Tensor:
         """Returns the score of every item for every user: ``[B, N]``, on the device, in float32 products.
@@ -68,7 +69,7 @@ class ModelScorer:
         """
         with evaluation_mode(self._model):
             blocks = [
-                self._block_scores(batch, rows)
+                self._of_all_items(self._block_scores(batch, rows))
                 for batch, rows in self._blocks(users_interactions, self._users_per_dense_block())
             ]
         return blocks[0] if len(blocks) == 1 else torch.cat(blocks)
@@ -108,6 +109,8 @@ class ModelScorer:
         """
         check_k(num_recommendations)
         choice = _Choice(exclude_seen, None if items is None else torch.from_numpy(items).to(self._device))
+        if self._parts.items is not None:
+            choice = choice.among(self._parts.items)
         with evaluation_mode(self._model):
             rank = self._by_factors if self._model.is_factorized else self._by_scores
             blocks = list(rank(users_interactions, num_recommendations, choice))
@@ -152,9 +155,10 @@ class ModelScorer:
         model = self._model
         precision = self._precision if len(users_interactions) >= _FEWEST_ROUNDED_USERS else "fp32"
         search = FactorSearch(*model.item_factors(choice.items), k, precision=precision)
-        for batch, rows in self._blocks(users_interactions, search.users_per_block):
+        for batch, rows in self._blocks(users_interactions, self._agreed(search.users_per_block)):
             factors_BD = model.user_factors(rows, batch.users)
-            yield choice.as_catalogue_ids(*search.top_k(factors_BD, choice.to_leave_out(rows)))
+            ids_BK, scores_BK = choice.as_catalogue_ids(*search.top_k(factors_BD, choice.to_leave_out(rows)))
+            yield self._best_of_all(ids_BK, scores_BK, k)
 
     def _by_scores(
         self, users_interactions: UsersInteractions, k: int, choice: _Choice
@@ -168,11 +172,43 @@ class ModelScorer:
         if not self._model.is_factorized:
             return self._block_scores(batch, rows)[rows_P, items_P]
         factors_BD = self._model.user_factors(rows, batch.users)
+        here, is_here_P = self._parts.items, None
+        if here is not None:
+            places_P = torch.searchsorted(here, items_P).clamp_max(len(here) - 1)
+            items_P, is_here_P = places_P, here[places_P] == items_P
         items_I, places_P = torch.unique(items_P, return_inverse=True)
         weight_ID, bias_I = self._model.item_factors(items_I)
         offsets = torch.searchsorted(rows_P, torch.arange(len(factors_BD) + 1, device=rows_P.device))
         scores_P = products_at(factors_BD, weight_ID.contiguous(), offsets, places_P)
-        return scores_P if bias_I is None else scores_P + bias_I[places_P]
+        if bias_I is not None:
+            scores_P = scores_P + bias_I[places_P]
+        return scores_P if is_here_P is None else self._parts.ranks.sum_(scores_P * is_here_P)
+
+    def _agreed(self, users_per_block: int) -> int:
+        """Returns the least of what the processes would take."""
+        return -self._parts.ranks.largest(-users_per_block)
+
+    def _of_all_items(self, scores_Bn: Tensor) -> Tensor:
+        """Returns the scores ``[B, N]`` of which the processes have some columns each."""
+        here, ranks = self._parts.items, self._parts.ranks
+        if here is None:
+            return scores_Bn
+        scores_BN = scores_Bn.new_empty(len(scores_Bn), self._num_items)
+        for ids, columns in zip(ranks.gathered_rows(here), ranks.gathered_rows(scores_Bn.T.contiguous()), strict=True):
+            scores_BN[:, ids] = columns.T
+        return scores_BN
+
+    def _best_of_all(self, ids_BK: Tensor, scores_BK: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """Returns the best of the best items of all processes, which are theirs alone."""
+        ranks = self._parts.ranks
+        if ranks.size == 1:
+            return ids_BK, scores_BK
+        ids_BC = torch.cat(ranks.gathered_rows(ids_BK.T.contiguous())).T
+        scores_BC = torch.cat(ranks.gathered_rows(scores_BK.T.contiguous())).T
+        # by id, so that of equal scores the lowest comes first; those that are none last
+        ids_BC, order_BC = torch.where(ids_BC < 0, self._num_items, ids_BC).sort(dim=1)
+        places_BK, scores_BK = top_k(scores_BC.gather(1, order_BC).contiguous(), k)
+        return ids_BC.gather(1, places_BK.clamp_min(0)).masked_fill_(places_BK < 0, -1), scores_BK
 
     def _users_per_dense_block(self) -> int:
         return max(1, BLOCK_SCORES // self._num_items)
@@ -182,13 +218,16 @@ class ModelScorer:
     ) -> Iterator[tuple[Batch, SparseRows]]:
         self._check_ids(users_interactions)
         matrix = users_interactions.interactions_matrix
+        if self._parts.items is not None:
+            matrix = columns_of(matrix, self._parts.items.cpu().numpy())
+        num_items = matrix.shape[1] if self._parts.items is not None else self._num_items
         users = users_interactions.users
         for start in range(0, max(1, len(users)), users_per_block):
             stop = min(start + users_per_block, len(users))
             part = matrix if stop - start == len(users) else matrix[start:stop]
             batch = full_batch(UsersInteractions._of_checked(users[start:stop], part)).to(self._device)
             # a matrix may be narrower than the catalogue: items that came later are items nobody has seen
-            yield batch, SparseRows(batch.rows.offsets, batch.rows.cols, batch.rows.values, self._num_items)
+            yield batch, SparseRows(batch.rows.offsets, batch.rows.cols, batch.rows.values, num_items)
 
     def _block_scores(self, batch: Batch, rows: SparseRows) -> Tensor:
         model = self._model
@@ -219,11 +258,18 @@ class _Choice:
 
     Attributes:
         exclude_seen: leave out those of the user's interactions.
-        items: int64 ``[I]``, ascending: the only ones; None: all.
+        items: int64 ``[I]``, ascending: the only ones, by the row of their factors; None: all.
+        catalogue_ids: int64 ``[I]``: which items these are; None: those of these ids.
     """
 
     exclude_seen: bool
     items: Tensor | None
+    catalogue_ids: Tensor | None = None
+
+    def among(self, here: Tensor) -> _Choice:
+        """Returns the choice of those items that are here, in the catalogue ``here`` (int64, ascending)."""
+        chosen = here if self.items is None else here[torch.isin(here, self.items)]
+        return _Choice(self.exclude_seen, torch.searchsorted(here, chosen), chosen)
 
     def to_leave_out(self, rows: SparseRows) -> SparseRows | None:
         """Returns the interactions to leave out, by their place among the items; None: there are none."""
@@ -240,7 +286,8 @@ class _Choice:
         """Returns the items at these places, -1 where the place is."""
         if self.items is None:
             return places_BK, scores_BK
-        ids_BK = self.items[places_BK.clamp_min(0)].masked_fill_(places_BK < 0, -1)
+        ids = self.items if self.catalogue_ids is None else self.catalogue_ids
+        ids_BK = ids[places_BK.clamp_min(0)].masked_fill_(places_BK < 0, -1)
         return ids_BK, scores_BK
 
 

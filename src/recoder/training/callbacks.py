@@ -85,6 +85,9 @@ class Validation(Callback):
         device: torch.device,
     ) -> None:
         self._dataset = dataset
+        parts = model.parts
+        self._ranks = parts.ranks
+        self._dataset_here = dataset if parts.items is None else dataset.of_items(parts.items.cpu().numpy())
         self._model = model
         self._loss = BatchLoss(model, loss)
         self._device = device
@@ -111,13 +114,13 @@ class Validation(Callback):
         """Returns the loss over the whole catalogue, mean per user, so that it compares across settings."""
         users = len(self._dataset)
         block = max(1, min(users, BLOCK_SCORES // self._dataset.num_items))
-        loader = RecommendationDataLoader(self._dataset, block, shuffle=False, seed=0)
+        loader = RecommendationDataLoader(self._dataset_here, block, shuffle=False, seed=0)
         total = torch.zeros((), dtype=torch.float64, device=self._device)
         with evaluation_mode(self._model):
             for interactions, target in loader:
                 target = None if target is None else target.to(self._device)
                 total += self._loss.value(interactions.to(self._device), target)
-        return float(total) / users
+        return float(self._ranks.sum_(total)) / users
 
 
 class Checkpoints(Callback):
@@ -163,6 +166,7 @@ def make_callbacks(
     *,
     best: Best | None = None,
     of_user: Sequence[Callback] = (),
+    shows_progress: bool = True,
 ) -> list[Callback]:
     """Returns the callbacks of a run, in the order in which an epoch's report passes through them.
 
@@ -174,7 +178,7 @@ def make_callbacks(
         callbacks.append(Validation(validation, model, loss, scorer, config, device))
     if rule is not None:
         callbacks.append(StopsEarly(rule, best, model))
-    callbacks += [*of_user, ProgressBar(), Recorder(history)]
+    callbacks += [*of_user, *([ProgressBar()] if shows_progress else []), Recorder(history)]
     if rule is not None:
         callbacks.append(GivesBestBack(rule, best, model, history))
     prefix = config.model_checkpoint_prefix

@@ -19,11 +19,16 @@ def log_inclusion_of(loader: RecommendationDataLoader) -> Tensor:
     """Returns the same for the candidates that a loader makes."""
     interactions, target = loader.dataset.interactions_matrix, loader.dataset.target_interactions_matrix
     return log_inclusion(
-        interactions if target is None else target, loader.num_sampling_users, loader.num_uniform_negatives
+        interactions if target is None else target,
+        loader.num_sampling_users,
+        loader.num_uniform_negatives,
+        loader.dataset.num_catalogue_items,
     )
 
 
-def log_inclusion(target: sparse.csr_matrix, num_sampling_users: int, num_uniform: int) -> Tensor:
+def log_inclusion(
+    target: sparse.csr_matrix, num_sampling_users: int, num_uniform: int, num_catalogue_items: int | None = None
+) -> Tensor:
     """Returns the logarithm of the probability that an item is a candidate of a super-batch: float32 ``[N]``.
 
     It is if one of the super-batch's users has it, taken as drawn independently, or one of the uniform draws is it.
@@ -32,6 +37,7 @@ def log_inclusion(target: sparse.csr_matrix, num_sampling_users: int, num_unifor
         target: what the candidates are taken from, ``[U, N]``.
         num_sampling_users: users of a super-batch.
         num_uniform: items drawn uniformly besides.
+        num_catalogue_items: that these are drawn from; there may be more than columns. None: as many.
     """
     num_users, num_items = target.shape
     # an item that nobody has is no candidate, or one drawn uniformly; as if one user had it, it has a logarithm
@@ -39,5 +45,5 @@ def log_inclusion(target: sparse.csr_matrix, num_sampling_users: int, num_unifor
     with np.errstate(divide="ignore"):  # what everybody has is always a candidate
         log_absent_N = num_sampling_users * np.log1p(-shares_N)
         if num_uniform:
-            log_absent_N += num_uniform * np.log1p(-1 / num_items)
+            log_absent_N += num_uniform * np.log1p(-1 / (num_catalogue_items or num_items))
     return torch.from_numpy(np.log(-np.expm1(log_absent_N))).to(torch.float32)

@@ -19,14 +19,17 @@ from recoder.data.loader import RecommendationDataLoader
 from recoder.data.prefetch import prefetched
 from recoder.errors import DivergedError
 from recoder.nn.base import FactorizationModel
-from recoder.nn.noise import seed_step
+from recoder.nn.noise import place_users, seed_step
+from recoder.ops.collectives import Ranks
 from recoder.training.alternating import AlternatingLeastSquares
 from recoder.training.config import TrainConfig
 from recoder.training.devices import has_idle_core
 from recoder.training.events import EpochReport
+from recoder.training.gradients import sum_gradients
 from recoder.training.interrupts import finish_step_on_interrupt
 from recoder.training.optimizers import ModelOptimizer
 from recoder.training.plan import Plan
+from recoder.training.processes import Processes
 from recoder.training.relay import Relay
 from recoder.training.step import BatchLoss
 
@@ -60,16 +63,19 @@ def train_epochs(
     device: torch.device,
     dtype: torch.dtype | None = None,
     lowered_by: Tensor | None = None,
+    processes: Processes | None = None,
 ) -> None:
     """Trains until ``config.num_epochs`` epochs are whole, from where ``progress`` stands, which it moves on.
 
     Whatever is drawn at random follows from the seed, the epoch and the step alone. An interrupt takes effect between
     steps, so that ``progress``, model and optimizer then agree. ``dtype`` is that of the inputs of matrix products;
-    None: of the parameters. ``lowered_by`` is subtracted from the items' scores.
+    None: of the parameters. ``lowered_by`` is subtracted from the items' scores. Of several ``processes`` each computes
+    its part of every step.
 
     Raises:
         DivergedError: if an epoch's loss is not finite.
     """
+    together = processes or Processes()
     plan = Plan(model, config.iters_per_epoch or len(loader))
     steps_per_epoch = plan.num_steps
     done = progress.epoch * steps_per_epoch + progress.step
@@ -85,22 +91,27 @@ def train_epochs(
         for epoch in range(progress.epoch + 1, config.num_epochs + 1):
             started = time.perf_counter()
             first_step = (epoch - 1) * steps_per_epoch
-            total = torch.tensor(progress.loss_sum, dtype=torch.float64, device=device)
+            before = progress.loss_sum if together.all.is_first else 0.0
+            total = torch.tensor(before, dtype=torch.float64, device=device)
             try:
-                batches = _epoch_batches(loader, epoch, progress.step, plan)
+                batches = _shares(_epoch_batches(loader, epoch, progress.step, plan), together.users)
                 for interactions, target in _prepared(batches, loader, batch_loss, device):
                     _seed_all(model, derive_seed(seed, "step", epoch, progress.step), device)
+                    if together.users.size > 1:
+                        place_users(model, interactions.first_user, interactions.num_users_of_all)
                     plan.prepare(progress.step)
                     optimizer.zero_grad()
                     step_loss = batch_loss.backward(
                         interactions.to(device), None if target is None else target.to(device)
                     )
+                    sum_gradients(optimizer.gradients(), together.users)
                     optimizer.step(config.lr_at(first_step + progress.step, steps_per_epoch))
-                    total += step_loss * len(interactions)
-                    progress.num_users += len(interactions)
+                    total += step_loss * interactions.num_users_of_all
+                    progress.num_users += interactions.num_users_of_all
                     progress.step += 1
                     relay.step_end()
                     raise_if_interrupted()
+                together.all.sum_(total)
             finally:
                 # the one wait for the device in an epoch; whatever ends the steps, the loss of those done is known
                 progress.loss_sum = float(total)
@@ -178,6 +189,17 @@ def _epoch_batches(loader: RecommendationDataLoader, epoch: int, skip: int, plan
     for number in range(done, plan.num_passes):
         order = (epoch - 1) * plan.num_passes + number + 1
         yield from _pass_batches(loader, order, rest if number == done else 0, plan.steps_per_pass)
+
+
+def _shares(pairs: Iterator[Pair], ranks: Ranks) -> Iterator[Pair]:
+    """Returns the batches with this process's part of their users."""
+    if ranks.size == 1:
+        return pairs
+    number, of = ranks.rank, ranks.size
+    return (
+        (interactions.share(number, of), None if target is None else target.share(number, of))
+        for interactions, target in pairs
+    )
 
 
 def _pass_batches(loader: RecommendationDataLoader, order: int, skip: int, steps: int) -> Iterator[Pair]:

@@ -13,7 +13,7 @@ import json
 import os
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,9 @@ __all__ = [
     "ModelFile",
     "check_json",
     "crc32_of",
+    "described_content",
     "is_json",
+    "metadata_text",
     "read_safetensors",
     "without_aliases",
     "write_model_file",
@@ -107,13 +109,16 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
 }
 
 
-def write_model_file(path: str | os.PathLike[str], content: ModelFile, *, version: str) -> None:
+def write_model_file(
+    path: str | os.PathLike[str], content: ModelFile, *, version: str, more: Mapping[str, Tensor] | None = None
+) -> None:
     """Writes a model file; a previous file of that name stays whole until the new one is.
 
     Args:
         path: where to; missing folders are made.
         content: what to write.
         version: of the library, for people who look into the file.
+        more: tensors to keep beside those of the content.
 
     Raises:
         FileWriteError: if it cannot be written.
@@ -130,12 +135,13 @@ def write_model_file(path: str | os.PathLike[str], content: ModelFile, *, versio
         tensors[_ITEM_COUNTS] = content.item_counts
     optional = {"early_stopping": content.early_stopping, "about": content.about}
     described |= {name: value for name, value in optional.items() if value is not None}
+    tensors |= more or {}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     of_file = {"format_version": FORMAT_VERSION, "recoder_version": version, "crc32": crc32_of(tensors)}
     metadata = {**of_file, "aliases": aliases, **described}
     with atomic_write(path) as temporary:
         try:
-            save_file(tensors, temporary, metadata={_METADATA_KEY: json.dumps(metadata, allow_nan=False)})
+            save_file(tensors, temporary, metadata=metadata_text(metadata))
         except SafetensorError as error:
             raise as_os_error(error) from error  # how the writer reports that the disk is full
 
@@ -148,9 +154,9 @@ def read_safetensors(path: str | os.PathLike[str]) -> ModelFile:
     """
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
-            metadata = _metadata(path, file.metadata() or {})
-            # the file is mapped into memory: copies stay valid when it is replaced
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (no mapping)
+            content, metadata = described_content(path, file)
+            mapped = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            tensors = _read(path, mapped)
     except SafetensorError as error:
         raise FileFormatError(
             f"{path} is not a whole model file: {error}. It was cut short, damaged, or is of another kind; "
@@ -160,17 +166,54 @@ def read_safetensors(path: str | os.PathLike[str]) -> ModelFile:
         raise FileFormatError(
             f"the numbers in {path} are not those that were written to it: it was damaged; load an earlier checkpoint"
         )
-    return ModelFile(
-        **{name: metadata[name] for name in _KINDS},
+    return replace(
+        content,
         weights=_weights(path, tensors, metadata["aliases"]),
         optimizer=_optimizer_state(path, tensors),
-        early_stopping=metadata.get("early_stopping"),
-        about=metadata.get("about"),
         item_counts=tensors.get(_ITEM_COUNTS),
         best_weights=_section(tensors, "best/"),
         interactions=unpack_interactions(tensors),
         with_histories="histories/data" in tensors,
     )
+
+
+def _read(path: str | os.PathLike[str], mapped: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Returns copies of tensors that are mapped from a file, which do not change when somebody writes into it.
+
+    The mapped pages themselves are not read: with them it would take twice the memory.
+    """
+    with Path(path).open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        tensors = {}
+        for name, like in mapped.items():
+            tensors[name] = torch.empty_like(like)
+            file.seek(8 + length + header[name]["data_offsets"][0])
+            if like.numel():
+                file.readinto(tensors[name].view(-1).view(torch.uint8).numpy().data)
+    return tensors
+
+
+def metadata_text(described: Mapping[str, Any]) -> dict[str, str]:
+    """Returns a description as a file holds it."""
+    return {_METADATA_KEY: json.dumps(described, allow_nan=False)}
+
+
+def described_content(path: str | os.PathLike[str], file: Any) -> tuple[ModelFile, dict[str, Any]]:
+    """Returns what an open file tells, its tensors left out, and all of its description.
+
+    Raises:
+        FileFormatError: if it is not one of a model, or of a newer format.
+    """
+    metadata = _metadata(path, file.metadata() or {})
+    content = ModelFile(
+        **{name: metadata[name] for name in _KINDS},
+        weights={},
+        optimizer={},
+        early_stopping=metadata.get("early_stopping"),
+        about=metadata.get("about"),
+    )
+    return content, metadata
 
 
 def crc32_of(tensors: Mapping[str, Tensor]) -> int:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from recoder.errors import ConfigError, FileFormatError
 from recoder.nn.tables import FactorTable, factor_tables, row_gradients, tables_with_row_gradients
+from recoder.ops.collectives import ALONE, Ranks
 from recoder.ops.kernels import serve
 from recoder.training.clipping import clipped
 from recoder.training.updates import STATE_KEYS, UPDATES, State
@@ -35,19 +36,27 @@ class ModelOptimizer:
         optimizer_type: ``'sgd'``, ``'adam'``, ``'adagrad'`` or ``'rmsprop'``; sgd and rmsprop with momentum 0.9.
         weight_decay: at least 0.
         max_norm: gradients with a larger global norm are scaled down to it, weight decay not counted. None: they stay.
+        ranks: processes with other rows of the model's tables each.
 
     Raises:
         ConfigError: for an unknown type, a model without parameters, or sparse gradients with another type than adam.
     """
 
     def __init__(
-        self, model: nn.Module, optimizer_type: str, weight_decay: float, max_norm: float | None = None
+        self,
+        model: nn.Module,
+        optimizer_type: str,
+        weight_decay: float,
+        max_norm: float | None = None,
+        *,
+        ranks: Ranks = ALONE,
     ) -> None:
         check_optimizer_type(optimizer_type)
         self._type = optimizer_type
         self._update = UPDATES[optimizer_type]
         self._weight_decay = weight_decay
         self._max_norm = max_norm
+        self._ranks = ranks
         self._names = {parameter: name for name, parameter in model.named_parameters() if parameter.requires_grad}
         self._states: dict[nn.Parameter, State] = {}
         if not self._names:
@@ -55,6 +64,7 @@ class ModelOptimizer:
         self._check_sparse(tables_with_row_gradients(model) & self._names.keys())
         # every row of theirs is updated, but without a dense gradient
         self._tables = [table for table in factor_tables(model) if not table.sparse and self._reads_rows(table)]
+        self._cut = {parameter for table in factor_tables(model) for parameter in table.parameters(recurse=False)}
         self._every_row = {parameter for table in self._tables for parameter in table.parameters(recurse=False)}
 
     def row_gradients(self) -> AbstractContextManager[None]:
@@ -73,10 +83,10 @@ class ModelOptimizer:
         Raises:
             ConfigError: for sparse gradients with another type than adam; nothing is updated.
         """
-        gradients = {parameter: parameter.grad for parameter in self._names if parameter.grad is not None}
+        gradients = self.gradients()
         self._check_sparse(parameter for parameter, gradient in gradients.items() if gradient.is_sparse)
         if self._max_norm is not None and gradients:
-            gradients = dict(zip(gradients, clipped(list(gradients.values()), self._max_norm), strict=True))
+            gradients = dict(zip(gradients, self._clipped(gradients, self._max_norm), strict=True))
         for parameter, gradient in gradients.items():
             self._update(
                 parameter,
@@ -87,17 +97,19 @@ class ModelOptimizer:
                 every_row=parameter in self._every_row,
             )
 
+    def gradients(self) -> dict[nn.Parameter, Tensor]:
+        """Returns the gradients that there are."""
+        return {parameter: parameter.grad for parameter in self._names if parameter.grad is not None}
+
     def state(self) -> OptimizerState:
         """Returns the optimizer's state by parameter name; its tensors are not copies."""
         return {
-            self._names[parameter]: {
-                key: torch.tensor(float(value)) if isinstance(value, int) else value for key, value in state.items()
-            }
+            self._names[parameter]: {key: _as_tensor(value) for key, value in state.items()}
             for parameter, state in self._states.items()
         }
 
     def load(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """Takes over a state; parameters that it does not name start afresh.
+        """Takes over a state, its tensors included; parameters that it does not name start afresh.
 
         Raises:
             FileFormatError: as ``check_optimizer_state``.
@@ -107,9 +119,12 @@ class ModelOptimizer:
         for name, entries in state.items():
             parameter = parameters[name]
             self._states[parameter] = {
-                key: int(value) if key == "step" else value.to(parameter.device, copy=True)
-                for key, value in entries.items()
+                key: int(value) if key == "step" else value.to(parameter.device) for key, value in entries.items()
             }
+
+    def _clipped(self, gradients: Mapping[nn.Parameter, Tensor], max_norm: float) -> list[Tensor]:
+        are_cut = [parameter in self._cut for parameter in gradients]
+        return clipped(list(gradients.values()), max_norm, are_cut=are_cut, ranks=self._ranks)
 
     def _reads_rows(self, table: FactorTable) -> bool:
         return self._type == "adam" and serve(*(parameter.detach() for parameter in table.parameters(recurse=False)))
@@ -121,6 +136,10 @@ class ModelOptimizer:
                 f"{names[0]} has sparse gradients, which optimizer_type {self._type!r} does not support; "
                 "use optimizer_type='adam', or build the model with sparse=False"
             )
+
+
+def _as_tensor(value: Tensor | int) -> Tensor:
+    return torch.tensor(float(value), dtype=torch.float32) if isinstance(value, int) else value
 
 
 def check_optimizer_type(optimizer_type: str) -> None:

@@ -67,4 +67,5 @@ def set_popularity_biases(model: FactorizationModel, loss: nn.Module, dataset: R
     target = dataset.target_interactions_matrix
     target = dataset.interactions_matrix if target is None else target
     check_targets(loss, target.data, "train_dataset")
-    bias_N.copy_(torch.from_numpy(popularity_biases(loss, target)))
+    biases_N, here = torch.from_numpy(popularity_biases(loss, target)), model.parts.items
+    bias_N.copy_(biases_N if here is None else biases_N[here.cpu()])

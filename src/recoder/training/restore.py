@@ -22,6 +22,7 @@ from recoder.training.legacy import read_legacy
 from recoder.training.loop import Progress
 from recoder.training.model_file import ModelFile, read_safetensors, without_aliases
 from recoder.training.optimizers import check_optimizer_state, check_optimizer_type
+from recoder.training.part_files import rows_here
 from recoder.training.stopping import Best
 
 __all__ = ["check_fits", "read_model_file", "rebuild", "restored_run"]
@@ -93,15 +94,23 @@ def restored_run(path: str | os.PathLike[str], content: ModelFile) -> tuple[nn.M
 
 
 def rebuild(
-    path: str | os.PathLike[str], model: FactorizationModel, content: ModelFile, init_model: Callable[[], None]
-) -> None:
-    """Makes the model that the file holds; if that fails, the model is as it was before.
+    path: str | os.PathLike[str],
+    model: FactorizationModel,
+    content: ModelFile,
+    init_model: Callable[[], None],
+    *,
+    is_part: bool,
+) -> ModelFile:
+    """Makes the model that the file holds, and returns what of it this process has.
+
+    If that fails, the model is as it was before.
 
     Args:
         path: of the file.
         model: takes over hyper-parameters and weights.
         content: what the file holds.
         init_model: creates the parameters, once the hyper-parameters are set.
+        is_part: the content is of the rows alone that this process has.
 
     Raises:
         FileFormatError: if hyper-parameters, names or shapes do not fit the model.
@@ -117,11 +126,14 @@ def rebuild(
                 f"{type(model).__name__} cannot be made as {path} describes it ({error}); "
                 "the file was damaged, or the model's class was changed since"
             ) from error
+        if model.parts.items is not None and not is_part:
+            content = rows_here(model, content)
         _load_weights(path, model, content)
         try:
             check_optimizer_state(content.optimizer, dict(model.named_parameters()), content.optimizer_type)
         except FileFormatError as error:
             raise FileFormatError(f"{path}: {error}") from error
+    return content
 
 
 @contextlib.contextmanager

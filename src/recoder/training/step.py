@@ -30,7 +30,8 @@ class BatchLoss:
     """Computes the loss of a model on a batch.
 
     For a factorized model with one of the library's own losses, from sparse interactions and a block of items at a
-    time; for others, from dense tensors of users by items.
+    time; for others, from dense tensors of users by items. Where processes have some of the items each
+    (``model.parts``), the loss is this process's part of the sum over them all; gradients are those of the whole.
 
     Args:
         model: the model.
@@ -50,6 +51,7 @@ class BatchLoss:
         self._model = model
         self._dtype = dtype
         self._lowered_by = lowered_by
+        self._ranks = model.parts.ranks
         self._space = Workspace()
         self._fused = fused_form(loss) if model.is_factorized else None
         self._compare = dense_form(loss)
@@ -76,18 +78,25 @@ class BatchLoss:
         return self._loss_of_factors(factors_BD, items, target.rows, scale=None)[0]
 
     def backward(self, interactions: Batch, target: Batch | None) -> Tensor:
-        """Returns the mean loss per user plus the model's penalty, and adds their gradients to the parameters'."""
+        """Returns the mean loss per user plus the model's penalty, and adds their gradients to the parameters'.
+
+        Of users that are part of a batch, it is what they add to the mean over the whole batch.
+        """
         target = interactions if target is None else target
+        per_user = interactions.weight / interactions.num_users_of_all
+        share = len(interactions) * per_user
         if self._model.brings_loss:
             whole = _with_penalty(self._own_loss(interactions, target), self._model.penalty())
+            if share != 1:
+                whole = whole * share
             whole.backward()  # type: ignore[no-untyped-call]  # unannotated in torch 2.13
             return whole.detach()
         if self._fused is None:
             scores_BI = self._scores(interactions, target)
             if self._lowered_by is not None:
                 scores_BI = scores_BI - _rows(self._lowered_by, target.items)
-            mean = self._compare(scores_BI, target.rows) / len(interactions)
-            whole = _with_penalty(mean, self._model.penalty())
+            mean = self._compare(scores_BI, target.rows) * per_user
+            whole = _with_penalty(mean, self._model.penalty(), share)
             whole.backward()  # type: ignore[no-untyped-call]  # unannotated in torch 2.13
             return whole.detach()
         if self._tables is not None and any(_has_gradient(t) for t in (self._tables.weight, self._tables.bias)):
@@ -95,7 +104,7 @@ class BatchLoss:
         factors_BD, items = self._factors_and_items(interactions, target)
         items = self._lowered(items, target)
         penalty = self._model.penalty()
-        summed, gradients = self._loss_of_factors(factors_BD, items, target.rows, scale=1 / len(interactions))
+        summed, gradients = self._loss_of_factors(factors_BD, items, target.rows, scale=per_user)
         assert gradients is not None  # there is a scale
         known = [(factors_BD, gradients.factors)]
         if self._tables is None and gradients.weight is not None:
@@ -103,13 +112,14 @@ class BatchLoss:
             if items.bias is not None and gradients.bias is not None:
                 known.append((items.bias, gradients.bias))
         tensors, of_tensors = zip(*known, strict=True)
-        loss: Tensor = _Known.apply(summed / len(interactions), of_tensors, *tensors)  # type: ignore[no-untyped-call]  # in torch 2.13
-        whole = _with_penalty(loss, penalty)
+        loss: Tensor = _Known.apply(summed * per_user, of_tensors, *tensors)  # type: ignore[no-untyped-call]  # in torch 2.13
+        whole = _with_penalty(loss, penalty, share)
         if whole.requires_grad:
             whole.backward()  # type: ignore[no-untyped-call]  # unannotated in torch 2.13
         if self._tables is not None:
             self._add_to_tables(self._tables, target.items, gradients)
-        return whole.detach()
+        # a penalty is of what all processes have: one of them counts it
+        return (whole if self._ranks.is_first else loss).detach()
 
     def _trains_items(self) -> bool:
         tables = self._tables
@@ -129,7 +139,14 @@ class BatchLoss:
         assert loss is not None  # the caller has looked
         if isinstance(loss, SquaredError) and gram_is_cheaper(*factors_BD.shape):
             return gram_squared_error(
-                loss, factors_BD, items, target, scale=scale, dense=self._dense_gradients, space=self._space
+                loss,
+                factors_BD,
+                items,
+                target,
+                scale=scale,
+                dense=self._dense_gradients,
+                space=self._space,
+                ranks=self._ranks,
             )
         return fused_loss(
             loss,
@@ -141,6 +158,7 @@ class BatchLoss:
             dense=self._dense_gradients,
             of_items=self._trains_items(),
             space=self._space,
+            ranks=self._ranks,
         )
 
     def _factors_and_items(self, interactions: Batch, target: Batch) -> tuple[Tensor, ItemRows]:
@@ -229,5 +247,7 @@ def _has_gradient(table: Tensor | None) -> bool:
     return table is not None and table.grad is not None
 
 
-def _with_penalty(mean: Tensor, penalty: Tensor | None) -> Tensor:
-    return mean if penalty is None else mean + penalty
+def _with_penalty(mean: Tensor, penalty: Tensor | None, share: float = 1.0) -> Tensor:
+    if penalty is None:
+        return mean
+    return mean + (penalty if share == 1 else penalty * share)

@@ -16,6 +16,7 @@ from torch.optim.sgd import sgd
 
 from recoder.ops.adam_rows import AdamStep, adam_all, adam_every_row, adam_rows
 from recoder.ops.gather import may_repeat
+from recoder.ops.large import zeros_like_table
 
 __all__ = ["STATE_KEYS", "UPDATES", "State", "Update", "update_by_adam", "without_repeats"]
 
@@ -64,7 +65,7 @@ def update_by_adam(
     for where the tiny ``eps`` is added.
     """
     if not state:
-        state.update(step=0, exp_avg=torch.zeros_like(parameter), exp_avg_sq=torch.zeros_like(parameter))
+        state.update(step=0, exp_avg=zeros_like_table(parameter), exp_avg_sq=zeros_like_table(parameter))
     state["step"] += 1
     step = AdamStep(state["step"], lr, *betas, eps, weight_decay)
     moments = state["exp_avg"], state["exp_avg_sq"]

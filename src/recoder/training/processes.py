@@ -1,0 +1,147 @@
+"""The processes that train one model together, and what each of them has of it.
+
+They stand in a grid: those of a row have the same users and other items each, those of a column the same items and
+other users each.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.distributed as dist
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
+
+from recoder.errors import ConfigError
+from recoder.nn.base import FactorizationModel
+from recoder.nn.matrix_factorization import MatrixFactorization
+from recoder.nn.parts import WHOLE, Parts
+from recoder.ops.collectives import ALONE, Ranks, let_go
+
+__all__ = ["PARALLEL", "Processes", "check_parallel", "dealt"]
+
+PARALLEL = ("items", "users", "items+users")
+
+
+@dataclass(frozen=True, eq=False)
+class Processes:
+    """Those that train together.
+
+    Attributes:
+        all: all of them.
+        items: those with the same users, which have some of the items each.
+        users: those with the same items, which see some of the users of each batch.
+    """
+
+    all: Ranks = ALONE
+    items: Ranks = ALONE
+    users: Ranks = ALONE
+
+    @staticmethod
+    def of(parallel: str | None, device: torch.device) -> Processes:
+        """Returns the processes that ``torchrun`` started, or this one if it was not started so.
+
+        Args:
+            parallel: what is cut: ``'items'``, ``'users'`` or ``'items+users'``; None: this process is alone.
+            device: where they compute.
+
+        Raises:
+            ConfigError: if ``parallel`` is something else.
+        """
+        if parallel is None:
+            return Processes()
+        if parallel not in PARALLEL:
+            raise ConfigError(f"parallel is {parallel!r}; choose one of {', '.join(map(repr, PARALLEL))}, or None")
+        if not dist.is_initialized():
+            if "RANK" not in os.environ:
+                return Processes()
+            _begin("nccl" if device.type == "cuda" else "gloo")
+        size, rank = dist.get_world_size(), dist.get_rank()
+        width = {"items": size, "users": 1}.get(parallel, size // _largest_divisor_to_root(size))
+        rows = [list(range(start, start + width)) for start in range(0, size, width)]
+        columns = [list(range(start, size, width)) for start in range(width)]
+        return Processes(Ranks(dist.group.WORLD), _mine_of(rows, rank), _mine_of(columns, rank))
+
+    @property
+    def was_restarted(self) -> bool:
+        """Whether ``torchrun`` started them anew, after one of them had died."""
+        return self.all.size > 1 and _num_restarts() > 0
+
+    def parts(self, counts_N: npt.NDArray[np.int64], num_users: int | None) -> Parts:
+        """Returns what this process has of a model: items as popular, together, as those of the others, and users.
+
+        Args:
+            counts_N: interactions of each item; all processes must have the same.
+            num_users: rows of a table of users; None: there is none.
+        """
+        if self.items.size == 1:
+            return WHOLE
+        number, of = self.items.rank, self.items.size
+        users = None
+        if num_users is not None:
+            users = torch.arange(num_users * number // of, num_users * (number + 1) // of)
+        return Parts(self.items, torch.from_numpy(dealt(counts_N, of)[number]), users)
+
+
+def dealt(counts_N: npt.NDArray[np.int64], num_parts: int) -> list[npt.NDArray[np.int64]]:
+    """Returns the items of each part, ascending: dealt to and fro by popularity, so that parts have equally many.
+
+    Args:
+        counts_N: how popular each item is.
+        num_parts: how many parts.
+    """
+    by_popularity = np.argsort(-counts_N, kind="stable")
+    places = np.arange(len(counts_N))
+    rounds, seats = np.divmod(places, num_parts)
+    part_of = np.where(rounds % 2, num_parts - 1 - seats, seats)
+    return [np.sort(by_popularity[part_of == part]) for part in range(num_parts)]
+
+
+def _begin(backend: str) -> None:
+    """Meets the other processes."""
+    store, rank, size = next(rendezvous("env://"))
+    # torch 2.13 may hand the store of the processes before a restart to those after it: their addresses are still there
+    store = PrefixStore(f"recoder/{_num_restarts()}", store)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size)
+    atexit.register(let_go)
+
+
+def _num_restarts() -> int:
+    """Returns how often ``torchrun`` has started the processes anew."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+
+
+def check_parallel(model: FactorizationModel, processes: Processes, optimizer_type: str) -> None:
+    """Checks that the processes can train the model together.
+
+    Raises:
+        ConfigError: if they cannot.
+    """
+    name = type(model).__name__
+    if processes.all.size > 1 and (model.is_solved or optimizer_type == "als"):
+        raise ConfigError(
+            f"{name} is not trained by steps, so {processes.all.size} processes have none to share; run one"
+        )
+    if processes.items.size > 1 and (not model.can_be_cut or _folds_in(model)):
+        raise ConfigError(f"{name} needs all items in one place; use parallel='users'")
+
+
+def _folds_in(model: FactorizationModel) -> bool:
+    return isinstance(model, MatrixFactorization) and model.folds_in_users
+
+
+def _mine_of(lines: list[list[int]], rank: int) -> Ranks:
+    """Returns the line with this process; every process takes part in making the groups of all lines."""
+    if len(lines[0]) == 1:
+        return ALONE
+    groups = [dist.new_group(ranks) for ranks in lines]
+    return next(Ranks(group) for ranks, group in zip(lines, groups, strict=True) if rank in ranks)
+
+
+def _largest_divisor_to_root(number: int) -> int:
+    return max(divisor for divisor in range(1, int(number**0.5) + 1) if number % divisor == 0)

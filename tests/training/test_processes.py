@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recoder.errors import ConfigError
+from recoder.model import Recoder
+from recoder.nn import EASE, DynamicAutoencoder, MatrixFactorization, RecVAE
+from recoder.nn.parts import WHOLE
+from recoder.ops.collectives import Ranks
+from recoder.training.processes import Processes, check_parallel, dealt
+
+
+def several(size: int = 2) -> Ranks:
+    """Processes that nobody talks to."""
+    ranks = Ranks()
+    ranks.size = size
+    return ranks
+
+
+@given(counts=st.lists(st.integers(0, 10_000), min_size=1, max_size=200), num_parts=st.integers(1, 9))
+def test_dealt_items_are_each_in_one_part_and_parts_are_as_large(counts, num_parts):
+    parts = dealt(np.array(counts), num_parts)
+    assert sorted(np.concatenate(parts)) == list(range(len(counts)))
+    sizes = [len(part) for part in parts]
+    assert max(sizes) - min(sizes) <= 1
+    assert all((np.diff(part) > 0).all() for part in parts)
+
+
+@given(seed=st.integers(0, 1000), num_parts=st.integers(2, 8))
+def test_dealt_parts_have_nearly_as_many_interactions(seed, num_parts):
+    counts = (1e5 / np.arange(1, 5_001) ** 0.9).astype(np.int64)
+    counts = np.random.default_rng(seed).permutation(counts)
+    sums = np.array([counts[part].sum() for part in dealt(counts, num_parts)])
+    # they cannot be nearer than the most popular item lets them
+    assert sums.max() - sums.min() <= counts.max()
+
+
+def test_unknown_ways_to_share_are_refused():
+    with pytest.raises(ConfigError, match="'items', 'users', 'items\\+users', or None"):
+        Recoder(DynamicAutoencoder([4]), parallel="rows")
+
+
+@pytest.mark.parametrize("parallel", ["items", "users", "items+users"])
+def test_without_torchrun_a_process_is_alone(parallel, monkeypatch):
+    monkeypatch.delenv("RANK", raising=False)
+    found = Processes.of(parallel, torch.device("cpu"))
+    assert (found.all.size, found.items.size, found.users.size) == (1, 1, 1)
+    assert found.parts(np.ones(5, dtype=np.int64), 3) is WHOLE
+
+
+@pytest.mark.parametrize(
+    ("model", "processes", "optimizer_type", "reason"),
+    [
+        (EASE(), Processes(all=several(), users=several()), "adam", "not trained by steps"),
+        (MatrixFactorization(4), Processes(all=several(), users=several()), "als", "not trained by steps"),
+        (RecVAE(), Processes(all=several(), items=several()), "adam", "parallel='users'"),
+        (MatrixFactorization(4, fold_in=True), Processes(all=several(), items=several()), "adam", "parallel='users'"),
+    ],
+)
+def test_models_that_processes_cannot_share_are_refused(model, processes, optimizer_type, reason):
+    with pytest.raises(ConfigError, match=reason):
+        check_parallel(model, processes, optimizer_type)
