@@ -12,6 +12,7 @@ MAINS = {
     "real_data": "benchmarks.real_data",
     "quality": "benchmarks.quality.cli",
     "papers": "benchmarks.papers.cli",
+    "scale": "benchmarks.scale.cli",
 }
 
 
