@@ -53,7 +53,7 @@ from recoder.training.model_file import ModelFile, check_json
 from recoder.training.optimizers import ModelOptimizer, OptimizerState, check_optimizer_type
 from recoder.training.part_files import MANIFEST, SavedParts, newest_checkpoint, write_together
 from recoder.training.popularity import set_popularity_biases
-from recoder.training.processes import Processes, check_parallel
+from recoder.training.processes import Processes, check_parallel, check_same
 from recoder.training.relay import Relay, checked_callbacks
 from recoder.training.restore import check_fits, read_model_file, rebuild, restored_run
 from recoder.training.stopping import Best, EarlyStopping, best_of
@@ -133,12 +133,14 @@ class Recoder:
         self._loss_params = dict(loss_params or {})
         self.user_based = user_based
         self.item_based = item_based
-        self.seed = fresh_seed() if seed is None else whole_number("seed", seed, 0)
         self.device = choose_device(use_cuda, device)
         self.precision = checked_precision(precision)
         self.parallel = parallel
         self._processes = Processes.of(parallel, self.device)
         check_parallel(model, self._processes, optimizer_type)
+        self.seed = fresh_seed() if seed is None else whole_number("seed", seed, 0)
+        if seed is None:
+            self.seed = self._processes.all.largest(self.seed)  # the same for all
         self.history = History()
         self.interactions: Interactions | None = None
         self._holds_histories = False
@@ -287,6 +289,7 @@ class Recoder:
             item_based=self.item_based,
         )
         check_sampling(config.batch_size, negative_sampling, config.num_sampling_users, config.num_uniform_negatives)
+        check_same(self._processes.all, self.seed, train_dataset, val_dataset)
         if model_checkpoint_prefix is not None:
             check_writable(self._checkpoint_path(model_checkpoint_prefix))
         self._storable_params()
@@ -548,9 +551,10 @@ class Recoder:
 
     def _take_over_parts(self, folder: str) -> None:
         with SavedParts(Path(folder)) as saved:
-            saved.check()
             counts_N = saved.item_counts.numpy()
             parts = self._processes.parts(counts_N, saved.num_users)
+            saved.only(parts)
+            saved.check()
             self.take_over(folder, saved.content(parts), counts_N)
 
     def take_over(

@@ -149,6 +149,7 @@ class SavedParts:
                 self._files.append(self._stack.enter_context(safe_open(path, framework="pt", device="cpu")))
             except (SafetensorError, OSError) as error:
                 raise FileFormatError(f"{path} is missing or damaged ({error}); load an earlier checkpoint") from error
+        self._is_own = False
         self._keys = list(self._files[0].keys())
         names = manifest["files"]
         self._described = [described_content(self.folder / name, f) for name, f in zip(names, self._files, strict=True)]
@@ -171,8 +172,20 @@ class SavedParts:
         """Rows of the users' table; None: there is none."""
         return sum(len(file.get_tensor("part/users")) for file in self._files) if "part/users" in self._keys else None
 
+    def only(self, parts: Parts) -> None:
+        """Reads from now on a single file, if there is one of just what a process with these parts has."""
+        if parts.items is None:
+            return
+        for number, file in enumerate(self._files):
+            ids = {kind: _tensor(file, f"part/{kind}") for kind in ("items", "users") if f"part/{kind}" in self._keys}
+            wanted = {"items": parts.items, "users": parts.users}
+            if all(rows is not None and torch.equal(ids[kind], rows) for kind, rows in wanted.items() if kind in ids):
+                self._files, self._described, self._is_own = [file], [self._described[number]], True
+                self._keys = list(file.keys())
+                return
+
     def check(self) -> None:
-        """Checks that every number is as it was written.
+        """Checks that every number is as it was written, in the files that are read.
 
         Raises:
             FileFormatError: if one is not.
@@ -187,7 +200,7 @@ class SavedParts:
     def content(self, parts: Parts) -> ModelFile:
         """Returns what a process with these parts has of the model.
 
-        Where that is one of the parts that were saved, its tensors lie in the file until they are written to.
+        After ``only``, its tensors may lie in the file until they are written to.
         """
         content, metadata = self._described[0]
         sections: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "best": {}}
@@ -283,10 +296,9 @@ class SavedParts:
 
     def _assembled(self, key: str, kind: str, wanted: Tensor | None) -> Tensor:
         """Returns rows of a tensor that is cut: those that are wanted, or all."""
+        if self._is_own:
+            return _tensor(self._files[0], key)
         ids = [_tensor(file, f"part/{kind}") for file in self._files]
-        for file, there in zip(self._files, ids, strict=True):
-            if wanted is not None and torch.equal(there, wanted.cpu()):
-                return _tensor(file, key)
         like = _tensor(self._files[0], key)
         num_rows = sum(map(len, ids)) if wanted is None else len(wanted)
         rows = like.new_empty(num_rows, *like.shape[1:])

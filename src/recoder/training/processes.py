@@ -17,13 +17,14 @@ import torch.distributed as dist
 from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
+from recoder.data.datasets import RecommendationDataset
 from recoder.errors import ConfigError
 from recoder.nn.base import FactorizationModel
 from recoder.nn.matrix_factorization import MatrixFactorization
 from recoder.nn.parts import WHOLE, Parts
 from recoder.ops.collectives import ALONE, Ranks, let_go
 
-__all__ = ["PARALLEL", "Processes", "check_parallel", "dealt"]
+__all__ = ["PARALLEL", "Processes", "check_parallel", "check_same", "dealt"]
 
 PARALLEL = ("items", "users", "items+users")
 
@@ -129,6 +130,23 @@ def check_parallel(model: FactorizationModel, processes: Processes, optimizer_ty
         )
     if processes.items.size > 1 and (not model.can_be_cut or _folds_in(model)):
         raise ConfigError(f"{name} needs all items in one place; use parallel='users'")
+
+
+def check_same(ranks: Ranks, seed: int, train: RecommendationDataset, validation: RecommendationDataset | None) -> None:
+    """Checks that all processes were given the same data, by its size, and the same seed.
+
+    Raises:
+        ConfigError: if they were not.
+    """
+    numbers = {"seed": seed, "users of train_dataset": len(train), "items of train_dataset": train.num_items}
+    numbers["interactions of train_dataset"] = train.interactions_matrix.nnz
+    numbers["users of val_dataset"] = 0 if validation is None else len(validation)
+    for name, number in numbers.items():
+        most, least = ranks.largest(number), -ranks.largest(-number)
+        if most != least:
+            raise ConfigError(
+                f"the processes differ in the {name}: {least} here, {most} there; all of them must be given the same"
+            )
 
 
 def _folds_in(model: FactorizationModel) -> bool:
