@@ -744,7 +744,7 @@ class Recoder:
         """Creates the model's parameters on the device; those of its part of the items, by their counts."""
         if self._processes.items.size > 1:
             counts_N = np.zeros(num_items, dtype=np.int64) if counts_N is None else counts_N
-            parts = self._processes.parts(counts_N, num_users)
+            parts = self._processes.parts(counts_N, None if self.model.folds_in_users else num_users)
             self.model.parts, self._counts_here = parts.to(self.device), torch.from_numpy(counts_N)[parts.items]
         draw_parameters(self.model, num_items=num_items, num_users=num_users, seed=seed)
         self.model.to(self.device)

@@ -93,6 +93,7 @@ def run(case: Case, parallel: str | None, dtype: torch.dtype) -> dict[str, np.nd
         "users": np.arange(USERS) if parts.users is None else parts.users.numpy(),
         "ranked": recoder.ranked(users, K),
         "some": recoder.scorer().best(users, K, items=np.arange(3, 60), exclude_seen=False)[0],
+        "one": recoder.scorer().best(users, K, items=np.array([11]), exclude_seen=False)[0],
         "scores": recoder.predict(users).numpy(),
         "pairs": recoder.scorer().at(users, np.arange(USERS), np.arange(USERS) % ITEMS),
     }

@@ -63,7 +63,7 @@ class TestEquality:
         for found in results(world, name, torch.float64):
             for key in ("losses", "val_losses", "ndcg", "scores", "pairs"):
                 np.testing.assert_allclose(found[key], whole[key], rtol=1e-8, atol=1e-10, err_msg=key)
-            for key in ("ranked", "some"):
+            for key in ("ranked", "some", "one"):
                 np.testing.assert_array_equal(found[key], whole[key], err_msg=key)
 
     def test_every_row_is_with_one_process_of_a_line(self, world: Any, name: str) -> None:

@@ -64,3 +64,11 @@ def test_without_torchrun_a_process_is_alone(parallel, monkeypatch):
 def test_models_that_processes_cannot_share_are_refused(model, processes, optimizer_type, reason):
     with pytest.raises(ConfigError, match=reason):
         check_parallel(model, processes, optimizer_type)
+
+
+def test_more_processes_than_items_or_users_are_refused():
+    three = Processes(all=several(3), items=several(3))
+    with pytest.raises(ConfigError, match="3 processes cannot share 2 items; start at most 2"):
+        three.parts(np.ones(2, dtype=np.int64), None)
+    with pytest.raises(ConfigError, match="3 processes cannot share 1 users"):
+        three.parts(np.ones(5, dtype=np.int64), 1)

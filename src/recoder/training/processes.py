@@ -79,10 +79,16 @@ class Processes:
         Args:
             counts_N: interactions of each item; all processes must have the same.
             num_users: rows of a table of users; None: there is none.
+
+        Raises:
+            ConfigError: if there are more processes than items or users.
         """
         if self.items.size == 1:
             return WHOLE
         number, of = self.items.rank, self.items.size
+        for kind, rows in (("items", len(counts_N)), ("users", num_users)):
+            if rows is not None and rows < of:
+                raise ConfigError(f"{of} processes cannot share {rows} {kind}; start at most {rows}")
         users = None
         if num_users is not None:
             users = torch.arange(num_users * number // of, num_users * (number + 1) // of)
