@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import torch
 
 from parallel.checkpoint_worker import ARGUMENTS, EPOCHS, MODELS, recoder
 from parallel.equality_worker import data
-from parallel.launching import together
+from parallel.launching import FINDING_TESTS, together
 from recoder.errors import FileFormatError
 from recoder.model import Recoder
 from recoder.training import join_parts
@@ -167,6 +168,7 @@ class TestRestart:
         arguments = [str(tmp_path), "deep", parallel, str(2 * EPOCHS), "-", "9,22"]
         done = subprocess.run(
             [*command, "--max-restarts=3", "--monitor-interval=0.1", str(script), *arguments],
+            env={**os.environ, **FINDING_TESTS},
             capture_output=True,
             text=True,
             timeout=300,

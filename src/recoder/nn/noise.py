@@ -44,12 +44,11 @@ class StepNoise(nn.Module):
         """Returns a generator with that seed."""
         return torch.Generator(device).manual_seed(self.draw_seed())
 
-    def drawn(self, draw: Callable[..., Tensor], like_BD: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-        """Returns what ``draw``, such as ``torch.rand``, draws for these users: ``[B, D]``."""
-        num_here, num_factors = like_BD.shape
+    def drawn(self, draw: Callable[..., Tensor], like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        """Returns what ``draw``, such as ``torch.rand``, draws for these users: in the shape of ``like``, ``[B, ...]``."""
+        num_here, *rest = like.shape
         first, num_users = (0, num_here) if self.step_users is None else self.step_users
-        device = like_BD.device
-        of_all = draw(num_users, num_factors, generator=self.generator(device), device=device, dtype=dtype)
+        of_all = draw(num_users, *rest, generator=self.generator(like.device), device=like.device, dtype=dtype)
         return of_all[first : first + num_here]
 
 
