@@ -45,7 +45,7 @@ class StepNoise(nn.Module):
         return torch.Generator(device).manual_seed(self.draw_seed())
 
     def drawn(self, draw: Callable[..., Tensor], like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-        """Returns what ``draw``, such as ``torch.rand``, draws for these users: in the shape of ``like``, ``[B, ...]``."""
+        """Returns what ``draw``, such as ``torch.rand``, draws for these users, as ``like``: ``[B, ...]``."""
         num_here, *rest = like.shape
         first, num_users = (0, num_here) if self.step_users is None else self.step_users
         of_all = draw(num_users, *rest, generator=self.generator(like.device), device=like.device, dtype=dtype)

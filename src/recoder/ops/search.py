@@ -62,7 +62,7 @@ class FactorSearch:
         check_k(k)
         num_items = weight_ND.shape[0]
         # lists that are about as long as a range would gain nothing
-        num_ranges = -(-num_items // _RANGE_ITEMS) if k <= _RANGE_ITEMS // 8 else 1
+        num_ranges = max(1, -(-num_items // _RANGE_ITEMS)) if k <= _RANGE_ITEMS // 8 else 1
         self._k = k
         self._width = max(1, -(-num_items // num_ranges))
         self._num_items = num_items
