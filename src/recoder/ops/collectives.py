@@ -85,11 +85,6 @@ class Ranks:
         """Returns the largest of the numbers of the processes."""
         return number if self._group is None else int(self.max_(torch.tensor([number], device=self.device)))
 
-    def wait(self) -> None:
-        """Returns when all processes have come here."""
-        if self._group is not None:
-            dist.barrier(self._group)
-
     def _reduced(self, tensor: Tensor, how: str) -> Tensor:
         if self._group is not None:
             self.numbers_sent += tensor.numel()

@@ -1,8 +1,8 @@
 """Checkpoints of a model that several processes have in parts: a folder with a model file for each, and a manifest.
 
 ``part-R-of-P.safetensors`` is a model file of what process R had, and of its rows: the tensors ``part/items``,
-``part/counts`` (interactions of these items) and ``part/users``. ``manifest.json`` names the files, what is cut into
-rows, and the sizes; it is written last. Any number of processes can read it, one included.
+``part/counts`` (interactions of these items) and ``part/users``. ``manifest.json`` names the files and what is cut into
+rows; it is written last. Any number of processes can read it, one included.
 
 Sizes: N items, n of them in a part, U users.
 """
@@ -96,12 +96,12 @@ def write_parts(
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     error: FileWriteError | None = None
     if folder.is_dir() and not (folder / MANIFEST).is_file():
-        raise FileWriteError(
+        error = FileWriteError(
             f"cannot write {folder}: it is a folder, and not one of a checkpoint; choose another prefix"
         )
     if ranks.is_first:
         shutil.rmtree(unfinished, ignore_errors=True)
-    ranks.wait()
+    _raise_together(error, folder, ranks)
     try:
         # ids and histories are of the whole model: one file has them
         mine = content if ranks.is_first else replace(content, interactions=None, with_histories=False)

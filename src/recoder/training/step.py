@@ -84,7 +84,7 @@ class BatchLoss:
         """
         target = interactions if target is None else target
         per_user = interactions.weight / interactions.num_users_of_all
-        share = len(interactions) * per_user
+        share = len(interactions) * interactions.weight / interactions.num_users_of_all
         if self._model.brings_loss:
             whole = _with_penalty(self._own_loss(interactions, target), self._model.penalty())
             if share != 1:
