@@ -11,8 +11,9 @@ from torch import Tensor
 
 from recoder.ops.collectives import ALONE, Ranks
 from recoder.ops.item_blocks import Gradients, ItemGradients, ItemRows, TargetEntries, item_blocks
+from recoder.ops.one_pass import one_pass_loss, one_pass_serves
 from recoder.ops.rows import SparseRows
-from recoder.ops.score_losses import Multinomial, ScoreBlock, ScoreLoss, Slopes
+from recoder.ops.score_losses import Multinomial, ScoreBlock, ScoreLoss, Slopes, over_all_items
 from recoder.ops.workspace import Workspace
 
 __all__ = ["fused_loss"]
@@ -56,9 +57,19 @@ def fused_loss(
     space = space or Workspace()
     items.check(target)
     entries = TargetEntries.of(target, factors_BD.dtype)
-    products = _Products(factors_BD, items, entries, dtype or factors_BD.dtype, space)
+    dtype = dtype or factors_BD.dtype
+    wanted = None
     if scale is not None and of_items:
-        products.of_items = ItemGradients(items, dense=dense, like=factors_BD, space=space)
+        wanted = ItemGradients(items, dense=dense, like=factors_BD, space=space)
+    if one_pass_serves(loss, factors_BD, items, entries, dtype):
+        value, gradients = one_pass_loss(
+            loss, factors_BD, items, entries, scale=scale, dtype=dtype, of_items=wanted, space=space, ranks=ranks
+        )
+        if gradients is not None:
+            ranks.sum_(gradients.factors)
+        return value, gradients
+    products = _Products(factors_BD, items, entries, dtype, space)
+    products.of_items = wanted
     if isinstance(loss, Multinomial):
         value = _multinomial(loss, products, entries.sums_of_rows(), scale, ranks)
     else:
@@ -94,7 +105,7 @@ def _multinomial(loss: Multinomial, products: _Products, counts_B: Tensor, scale
             blocks.append(block)
     if ranks.size == 1 and not of_blocks:
         return value
-    log_sums_B, all_counts_B = _over_all_items(of_blocks, counts_B, ranks)
+    log_sums_B, all_counts_B = over_all_items(of_blocks, counts_B, ranks)
     value += torch.dot(counts_B, log_sums_B)
     if scale is None:
         return value
@@ -102,22 +113,6 @@ def _multinomial(loss: Multinomial, products: _Products, counts_B: Tensor, scale
         block = blocks[number] if keep else products.block(place)
         products.add_gradients(place, loss.slopes(block, log_sums_B, all_counts_B * scale, scale))
     return value
-
-
-def _over_all_items(of_blocks: list[Tensor], counts_B: Tensor, ranks: Ranks) -> tuple[Tensor, Tensor]:
-    """Returns the logarithms of the users' sums of exponentials, and of their targets, over the items of all processes.
-
-    Args:
-        of_blocks: those logarithms by block, ``[B]`` each.
-        counts_B: sums of the users' targets here.
-        ranks: the processes.
-    """
-    here_B = torch.logsumexp(torch.stack(of_blocks), dim=0) if of_blocks else torch.full_like(counts_B, -torch.inf)
-    if ranks.size == 1:
-        return here_B, counts_B
-    largest_B = ranks.max_(here_B.clone())
-    sums_B, all_counts_B = ranks.sum_(torch.stack([(here_B - largest_B).exp(), counts_B]))
-    return largest_B + sums_B.log(), all_counts_B
 
 
 class _Products:

@@ -130,6 +130,11 @@ class ItemGradients:
             if self.bias is not None:
                 self.bias.zero_()
 
+    @property
+    def is_direct(self) -> bool:
+        """Whether ``place`` gives a place in the gradient itself, if the dtype is the same."""
+        return self._ids is None
+
     def place(self, block: slice, dtype: torch.dtype) -> Tensor:
         """Returns where to compute the gradients of a block of the factors: ``[i, D]``, contiguous, as ``dtype``."""
         if self._ids is None and dtype == self.weight.dtype:

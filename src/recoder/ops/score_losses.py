@@ -12,12 +12,13 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from recoder.ops.collectives import Ranks
 from recoder.ops.item_blocks import TargetBlock
 from recoder.ops.kernels import losses as kernels
 from recoder.ops.kernels import serve
 from recoder.ops.workspace import Workspace
 
-__all__ = ["Logistic", "Multinomial", "ScoreBlock", "ScoreLoss", "Slopes", "SquaredError"]
+__all__ = ["Logistic", "Multinomial", "ScoreBlock", "ScoreLoss", "Slopes", "SquaredError", "over_all_items"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,3 +175,19 @@ class Multinomial:
         slopes_Bi = block.scores().sub_(log_sums_B.unsqueeze(1)).exp_().mul_(weights_B.unsqueeze(1))
         slopes_Bi.view(-1).index_add_(0, target.at, target.values, alpha=-scale)
         return Slopes.summed(slopes_Bi)
+
+
+def over_all_items(of_blocks: list[Tensor], counts_B: Tensor, ranks: Ranks) -> tuple[Tensor, Tensor]:
+    """Returns the logarithms of the users' sums of exponentials, and of their targets, over the items of all processes.
+
+    Args:
+        of_blocks: those logarithms by block, ``[B]`` each.
+        counts_B: sums of the users' targets here.
+        ranks: the processes.
+    """
+    here_B = torch.logsumexp(torch.stack(of_blocks), dim=0) if of_blocks else torch.full_like(counts_B, -torch.inf)
+    if ranks.size == 1:
+        return here_B, counts_B
+    largest_B = ranks.max_(here_B.clone())
+    sums_B, all_counts_B = ranks.sum_(torch.stack([(here_B - largest_B).exp(), counts_B]))
+    return largest_B + sums_B.log(), all_counts_B
