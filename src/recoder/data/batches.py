@@ -15,6 +15,8 @@ from torch import Tensor
 from recoder._checks import whole_number
 from recoder.data.datasets import UsersInteractions
 from recoder.errors import ShapeError
+from recoder.ops.kernels import library
+from recoder.ops.kernels.rows import number_ids
 from recoder.ops.rows import SparseRows
 
 __all__ = ["Batch", "BatchCollator"]
@@ -161,7 +163,12 @@ def _tensors(
 
 
 def _unique(ids: npt.NDArray[np.int64], limit: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Returns the different ids, ascending, and where each id stands among them; all lie in [0, ``limit``)."""
+    """Returns the different ids, ascending, and where each id stands among them; all lie in [0, ``limit``).
+
+    The ids may be overwritten.
+    """
+    if limit < _FEW_PER_ID * len(ids) and library() is not None:
+        return number_ids(ids, limit), ids
     # never read where nothing was written, so its size costs nothing
     place = np.empty(limit, dtype=np.int64)
     if limit < _FEW_PER_ID * len(ids):

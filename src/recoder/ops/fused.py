@@ -96,8 +96,8 @@ def _multinomial(loss: Multinomial, products: _Products, counts_B: Tensor, scale
     value = products.factors_BD.new_zeros(())
     keep = scale is not None and products.num_bytes <= KEPT_BYTES
     blocks, of_blocks = [], []
-    for place in products.places:
-        block = products.block(place, keep=keep)
+    for number, place in enumerate(products.places):
+        block = products.block(place, kept_as=number if keep else None)
         matched, log_sums_B = loss.log_sums(block)
         value -= matched
         of_blocks.append(log_sums_B)
@@ -140,13 +140,13 @@ class _Products:
         self._space = space
         self._weights: dict[int, Tensor] = {}
 
-    def block(self, place: slice, *, keep: bool = False) -> ScoreBlock:
-        """Returns the scores of a block of items; those of the block before are overwritten unless both are kept."""
-        weight_iD = self._items.weight_of(place, self._inputs_BD.dtype, self._space, keep=keep)
-        if not keep:
+    def block(self, place: slice, *, kept_as: int | None = None) -> ScoreBlock:
+        """Returns the scores of a block of items, which overwrite those kept under the same number, or also under none."""
+        weight_iD = self._items.weight_of(place, self._inputs_BD.dtype, self._space, kept_as=kept_as)
+        if kept_as is None:
             self._weights.clear()
         self._weights[place.start] = weight_iD
-        name = f"products {place.start}" if keep else "products"
+        name = "products" if kept_as is None else f"products {kept_as}"
         products_Bi = self._space.take(name, len(self._inputs_BD), len(weight_iD), like=self._inputs_BD)
         torch.mm(self._inputs_BD, weight_iD.T, out=products_Bi)
         return ScoreBlock(products_Bi, self._items.bias_of(place), self._entries.cut(place), self._space)

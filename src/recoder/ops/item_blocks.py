@@ -67,12 +67,12 @@ class ItemRows:
                 "make the batches from the data set that the model is trained on"
             )
 
-    def weight_of(self, block: slice, dtype: torch.dtype, space: Workspace, *, keep: bool = False) -> Tensor:
+    def weight_of(self, block: slice, dtype: torch.dtype, space: Workspace, *, kept_as: int | None = None) -> Tensor:
         """Returns the factors of some of the items to score as ``dtype``: ``[i, D]``.
 
-        They are overwritten by those of the next block, unless both have memory of their own because of ``keep``.
+        They are overwritten by the next ones that are kept under the same number, or also under none.
         """
-        of_block = f" {block.start}" if keep else ""
+        of_block = "" if kept_as is None else f" {kept_as}"
         if self.ids is None:
             weight = self.weight[block]
         else:
@@ -141,6 +141,12 @@ class ItemGradients:
             return self.weight[block]
         shape = block.stop - block.start, self.weight.shape[1]
         return self._space.take("block gradient", *shape, like=self.weight, dtype=dtype)
+
+    def bias_place(self, block: slice) -> Tensor:
+        """Returns where to compute the gradients of a block of the biases, even if there are none: ``[i]``."""
+        if self._ids is None and self.bias is not None:
+            return self.bias[block]
+        return self._space.take("block bias gradient", block.stop - block.start, like=self.weight)
 
     def write(self, block: slice, weight_iD: Tensor, bias_i: Tensor) -> None:
         """Writes the gradients of a block of the items to score; those of biases that there are not, nowhere."""

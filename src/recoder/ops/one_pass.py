@@ -25,7 +25,7 @@ SCRATCH_BYTES = 48 << 20
 KEPT_BYTES = 40 << 20
 """Of the multinomial's scores; where they need more, they are made twice."""
 
-_KEPT_PIECES = 4
+_KEPT_PIECES = 2
 _NARROWEST = 128
 """Items of a part."""
 
@@ -89,8 +89,10 @@ def _multinomial(whole_pass: _Pass, counts_B: Tensor, ranks: Ranks) -> Tensor:
     # kept in pieces: no tensor is as large as users by items
     places = whole_pass.places(_KEPT_PIECES if keep else 1)
     parts, value, of_places = [], 0.0, []
-    for place in places:
-        part = whole_pass.part(place, keep=keep)
+    for number, place in enumerate(places):
+        part = whole_pass.part(place)
+        if keep:
+            part.keep_scores(f"kept scores {number}")
         log_sums_B = torch.empty_like(counts_B)
         value += part.compute(kernels.LOG_SUMS, log_sums_B=log_sums_B)
         of_places.append(log_sums_B)
@@ -133,18 +135,15 @@ class _Pass:
         width = max(-(-num_items // at_least), _NARROWEST)
         return [slice(start, min(start + width, num_items)) for start in range(0, num_items, width)]
 
-    def part(self, place: slice, *, keep: bool = False) -> kernels.FactorLosses:
-        """Returns what computes the loss of some of the items; see ``FactorLosses.keep_scores``."""
+    def part(self, place: slice) -> kernels.FactorLosses:
+        """Returns what computes the loss of some of the items."""
         items = self._items
         table_ND, bias_N, ids_I = items.weight, items.bias, None if items.ids is None else items.ids[place]
         if ids_I is None:
             table_ND, bias_N = table_ND[place], None if bias_N is None else bias_N[place]
-        part = kernels.FactorLosses(
+        return kernels.FactorLosses(
             self._factors_BD, table_ND, bias_N, ids_I, self._entries.cut(place), dtype=self._dtype, space=self._space
         )
-        if keep:
-            part.keep_scores(f"kept scores {place.start}")
-        return part
 
     def compute(self, part: kernels.FactorLosses, place: slice, work: int, **options: Any) -> float:
         """Returns the loss of a part, and writes and adds its gradients where these are wanted."""
@@ -154,7 +153,7 @@ class _Pass:
         if of_items is None:
             return part.compute(work, scale=self.scale, of_factors_BD=self._of_factors_BD, **options)
         of_weight_ID = of_items.place(place, torch.float32)
-        of_bias_I = of_weight_ID.new_empty(len(of_weight_ID))
+        of_bias_I = of_items.bias_place(place)
         loss = part.compute(
             work,
             scale=self.scale,

@@ -15,6 +15,9 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
+from recoder.ops.kernels import serve
+from recoder.ops.kernels.rows import order_by_column
+
 __all__ = ["ColumnOrder", "Offsets", "SparseRows"]
 
 Offsets = npt.NDArray[np.int64]
@@ -77,6 +80,11 @@ class SparseRows:
     def columns(self) -> ColumnOrder:
         """The entries by column; derived once and kept, also by ``to``: best before the rows go to a device."""
         on_host = self.to(torch.device("cpu"))
+        if serve(on_host.offsets, on_host.cols, dtypes=(torch.int64,)):
+            column_offsets, rows, entries, row_ids = order_by_column(on_host.offsets, on_host.cols, self.num_cols)
+            on_host.__dict__.setdefault("row_ids", row_ids)
+            order = ColumnOrder(column_offsets, column_offsets.numpy(), rows, entries)
+            return order if on_host is self else order.to(self.offsets.device)
         # the entries' numbers are the values that scipy sorts, in time linear in Z and C
         numbers = np.arange(self.cols.shape[0], dtype=np.int64)
         by_row = sparse.csr_matrix(
@@ -94,10 +102,12 @@ class SparseRows:
 
     def prepare(self) -> None:
         """Derives ``row_ids`` and ``columns`` now."""
-        _ = self.row_ids, self.columns
+        _ = self.columns, self.row_ids
 
     def sum_rows(self, entries: Tensor) -> Tensor:
         """Returns the sum of ``entries`` (one number per stored entry, ``[Z]``) in each row: ``[B]``."""
+        if entries.device.type == "cpu" and self.num_rows:
+            return torch.segment_reduce(entries, "sum", offsets=self.offsets, initial=0.0, unsafe=True)
         sums_B = entries.new_zeros(self.num_rows)
         return sums_B.index_add(0, self.row_ids, entries)
 

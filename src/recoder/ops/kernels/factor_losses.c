@@ -24,7 +24,7 @@ struct problem {
     float *log_sums;
     const float *weights;
     float *of_entries;                      /* of SQUARED: for each entry, to be filled and used here */
-    float *kept;                            /* [items, kept_row]: scores of LOG_SUMS for SOFTMAX, or NULL */
+    float *kept;                            /* [items, kept_row]: scores of LOG_SUMS for SOFTMAX, or NULL; aligned */
     float *of_factors, *of_weight, *of_bias; /* [users, size], [items, size], [items]; NULL: not wanted */
     void *scratch;
     int64_t users, size, items, work, threads;
@@ -59,7 +59,7 @@ static struct plan planned(int64_t users, int64_t size, int64_t items, int64_t t
     if (p.block_items < STRIP)
         p.block_items = STRIP;
     p.score_row = spread_out(p.block_users);
-    p.kept_row = spread_out(p.all_users);
+    p.kept_row = p.all_users;
     p.across = p.all_users * in_whole(size, LANES);
     p.along = p.all_users * in_whole(size, PANEL);
     p.rows = 0;
@@ -79,7 +79,7 @@ int64_t factor_losses_scratch(int64_t users, int64_t size, int64_t items, int64_
     return p.across + p.along + threads * p.part + 2 * LANES;
 }
 
-int64_t factor_losses_kept_row(int64_t users) { return spread_out(in_whole(users, PANEL)); }
+int64_t factor_losses_kept_row(int64_t users) { return in_whole(users, PANEL); }
 
 #ifdef HAS_PRODUCTS
 
@@ -281,6 +281,14 @@ WIDE static double log_sums_block(const struct problem *p, struct block block, f
     return loss;
 }
 
+/* Writes the scores of a block to memory, past the caches: they are read when all blocks have been seen. */
+WIDE static void keep(struct block block, float *kept, int64_t kept_row)
+{
+    for (int64_t i = 0; i < block.items; i++)
+        for (int64_t u = 0; u < block.users; u += LANES)
+            _mm512_stream_ps(kept + i * kept_row + u, _mm512_loadu_ps(block.scores + i * block.row + u));
+}
+
 /* Puts the slopes of -y log softmax(x), weight * exp(x - log_sum) - scale * y, in place of scores that lie in `scores`. */
 WIDE static void softmax_block(const struct problem *p, struct block block, const float *scores, int64_t scores_row)
 {
@@ -322,14 +330,31 @@ static void add_masses(
     }
 }
 
+/* Items whose rows are read from memory meanwhile. */
+#define AHEAD 6
+
+static inline const float *row_of(const struct problem *p, int64_t item)
+{
+    return p->table + (p->ids ? p->ids[item] : item) * p->size;
+}
+
+/* Lets the processor read a row from memory meanwhile, if there is one. */
+static inline void fetch_row(const struct problem *p, int64_t item)
+{
+    const float *row = row_of(p, smaller(item, p->items - 1));
+    for (int64_t d = 0; d < p->size; d += LANES)
+        __builtin_prefetch(row + d);
+}
+
 /* Rows of the table for a block of items, zero for those that there are not: [block_items, width]. */
 WIDE static void gather_f32(const struct problem *p, struct plan plan, struct block block, float *rows)
 {
     for (int64_t i = 0; i < plan.block_items; i++) {
         float *row = rows + i * plan.width;
         int64_t size = i < block.items ? p->size : 0, item = block.first_item + i;
+        fetch_row(p, item + AHEAD);
         if (size)
-            memcpy(row, p->table + (p->ids ? p->ids[item] : item) * size, size * sizeof *row);
+            memcpy(row, row_of(p, item), size * sizeof *row);
         memset(row + size, 0, (plan.width - size) * sizeof *row);
     }
 }
@@ -354,9 +379,10 @@ WIDE_BF16 static void gather_bf16_rows(
     for (int64_t i = 0; i < plan.block_items; i += 2) {
         int64_t item = block.first_item + i;
         int64_t first_size = i < block.items ? p->size : 0, second_size = i + 1 < block.items ? p->size : 0;
-        const float *first = first_size ? p->table + (p->ids ? p->ids[item] : item) * p->size : p->table;
-        const float *second = second_size ? p->table + (p->ids ? p->ids[item + 1] : item + 1) * p->size : p->table;
+        const float *first = first_size ? row_of(p, item) : NULL, *second = second_size ? row_of(p, item + 1) : NULL;
         uint16_t *first_row = (uint16_t *)(rows + i * plan.width), *second_row = (uint16_t *)(rows + (i + 1) * plan.width);
+        fetch_row(p, item + AHEAD);
+        fetch_row(p, item + AHEAD + 1);
         for (int64_t d = 0; d < plan.width; d += LANES) {
             __m256bh a = rounded(first + d, first_size - d), b = rounded(second + d, second_size - d);
             _mm256_storeu_si256((__m256i *)(first_row + d), (__m256i)a);

@@ -6,14 +6,14 @@ struct NAME(room) {
     float *scores, *sums;
 };
 
-/* The scores of a block: written to `scores`, biases not included. */
+/* Computes the scores of a block, biases not included. */
 TARGET static void NAME(score)(
-    const struct problem *p, struct plan plan, struct block block, struct NAME(room) room, float *scores, int64_t row)
+    const struct problem *p, struct plan plan, struct block block, struct NAME(room) room)
 {
     int64_t depth = (p->size + PAIR - 1) / PAIR, panel = PANEL * in_whole(p->size, LANES);
     NAME(multiply)(
         room.rows, plan.width, 1, room.across + block.first_user / PANEL * panel, PANEL, panel, depth,
-        block.items, 0, in_whole(block.users, PANEL), scores, row, 0);
+        block.items, 0, in_whole(block.users, PANEL), block.scores, block.row, 0);
 }
 
 /* Adds the gradients of a block, whose slopes are there. */
@@ -49,18 +49,17 @@ TARGET static double NAME(items_pass)(
             gather_f32(p, plan, block, (float *)room.rows);
         for (int64_t u = 0; u < p->users; u += plan.block_users) {
             block.first_user = u, block.users = smaller(plan.block_users, p->users - u);
-            float *kept = p->kept ? p->kept + i * plan.kept_row + u : block.scores;
-            int64_t row = p->kept ? plan.kept_row : block.row;
-            if (p->work != SOFTMAX || !p->kept)
-                NAME(score)(p, plan, block, room, kept, row);
+            float *kept = p->kept ? p->kept + i * plan.kept_row + u : NULL;
+            if (p->work != SOFTMAX || !kept)
+                NAME(score)(p, plan, block, room);
             if (p->work == LOG_SUMS) {
-                block.scores = kept, block.row = row;
                 loss += log_sums_block(p, block, room.sums, room.sums + plan.all_users);
-                block.scores = room.scores, block.row = plan.score_row;
+                if (kept)
+                    keep(block, kept, plan.kept_row);
                 continue;
             }
             if (p->work == SOFTMAX)
-                softmax_block(p, block, kept, row);
+                softmax_block(p, block, kept ? kept : block.scores, kept ? plan.kept_row : block.row);
             else
                 loss += p->work == LOGISTIC ? logistic_block(p, block) : squared_block(p, block);
             if (p->of_factors)
@@ -112,6 +111,53 @@ TARGET double NAME(factor_losses)(const struct problem *p)
                     sum += parts[t * plan.part + plan.sums + n];
                 p->of_factors[n] += sum;
             }
+        }
+    }
+    return loss;
+}
+
+/* Does the work of a problem, and returns what it adds to the loss. */
+TARGET double NAME(factor_losses)(const struct problem *p)
+{
+    struct plan plan = planned(p->users, p->size, p->items, p->threads);
+    float *common = (float *)(((uintptr_t)p->scratch + 63) / 64 * 64), *parts = common + plan.across + plan.along;
+    double loss = 0;
+    if (!p->users)
+        return 0;
+#pragma omp parallel num_threads(p->threads) reduction(+ : loss)
+    {
+        int64_t threads = omp_get_num_threads(), first, last;
+        float *part = parts + omp_get_thread_num() * plan.part;
+        struct NAME(room) room = {
+            (ELEMENT *)common, (ELEMENT *)(common + plan.across), (ELEMENT *)(part + plan.rows),
+            (ELEMENT *)(part + plan.pairs), (ELEMENT *)(part + plan.slopes), part + plan.scores, part + plan.sums};
+        if (PAIR == 2)
+            pack_bf16(p, plan, (uint32_t *)room.across, (uint32_t *)room.along);
+        else
+            pack_f32(p, plan, (float *)room.across, (float *)room.along);
+        memset(room.scores, 0, plan.block_items * plan.score_row * sizeof *room.scores);
+        for (int64_t u = 0; p->work == LOG_SUMS && u < plan.all_users; u++)
+            room.sums[u] = -INFINITY, room.sums[plan.all_users + u] = 0;
+        if (p->of_factors)
+            memset(room.sums, 0, p->users * p->size * sizeof *room.sums);
+        own_part(p->items, STRIP, &first, &last);
+        if (p->of_bias)
+            memset(p->of_bias + first, 0, (last - first) * sizeof *p->of_bias);
+#pragma omp barrier
+        loss += NAME(items_pass)(p, plan, room, first, last);
+#pragma omp barrier
+        if (p->work == LOG_SUMS) {
+            own_part(p->users, 1, &first, &last);
+            add_masses(p, parts + plan.sums, plan.part, threads, plan.all_users, first, last);
+        }
+        if (p->of_factors) {
+            own_part(p->users, 1, &first, &last);
+            for (int64_t u = first; u < last; u++)
+                for (int64_t t = 0; t < threads; t++) {
+                    const float *sum = parts + t * plan.part + plan.sums + u * plan.sums_row;
+                    for (int64_t d = 0; d < p->size; d++)
+                        p->of_factors[u * p->size + d] += sum[d];
+                }
         }
     }
     return loss;

@@ -37,6 +37,10 @@ static inline int64_t spread_out(int64_t width) { return in_whole(width, LANES) 
 #define FETCHED(from) _mm512_loadu_ps(from)
 #define REPEATED(x) _mm512_set1_ps(x)
 #define ADDED(sum, a, b) _mm512_fmadd_ps(a, b, sum)
+#define HALF_VECTOR __m256
+#define HALF_FETCHED(from) _mm256_loadu_ps(from)
+#define HALF_REPEATED(x) _mm256_set1_ps(x)
+#define HALF_ADDED(sum, a, b) _mm256_fmadd_ps(a, b, sum)
 #include "products_of.h"
 #undef NAME
 #undef ELEMENT
@@ -45,6 +49,10 @@ static inline int64_t spread_out(int64_t width) { return in_whole(width, LANES) 
 #undef FETCHED
 #undef REPEATED
 #undef ADDED
+#undef HALF_VECTOR
+#undef HALF_FETCHED
+#undef HALF_REPEATED
+#undef HALF_ADDED
 
 #define NAME(name) name##_bf16
 #define ELEMENT uint32_t
@@ -53,6 +61,10 @@ static inline int64_t spread_out(int64_t width) { return in_whole(width, LANES) 
 #define FETCHED(from) (__m512bh)_mm512_loadu_si512(from)
 #define REPEATED(x) (__m512bh)_mm512_set1_epi32(x)
 #define ADDED(sum, a, b) _mm512_dpbf16_ps(sum, a, b)
+#define HALF_VECTOR __m256bh
+#define HALF_FETCHED(from) (__m256bh)_mm256_loadu_si256((const void *)(from))
+#define HALF_REPEATED(x) (__m256bh)_mm256_set1_epi32(x)
+#define HALF_ADDED(sum, a, b) _mm256_dpbf16_ps(sum, a, b)
 #include "products_of.h"
 #undef NAME
 #undef ELEMENT
@@ -61,6 +73,10 @@ static inline int64_t spread_out(int64_t width) { return in_whole(width, LANES) 
 #undef FETCHED
 #undef REPEATED
 #undef ADDED
+#undef HALF_VECTOR
+#undef HALF_FETCHED
+#undef HALF_REPEATED
+#undef HALF_ADDED
 
 #endif
 #endif

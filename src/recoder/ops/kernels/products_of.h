@@ -49,6 +49,46 @@ TARGET __attribute__((noinline)) static void NAME(wide_tile)(
     NAME(tile)(2, a, a_row, a_step, b, b_step, depth, c, c_row, add, last);
 }
 
+/* The same for half a register: where a processor adds up two halves at a time, they cost half as much. */
+TARGET __attribute__((noinline)) static void NAME(half_tile)(
+    const ELEMENT *a, int64_t a_row, int64_t a_step, const ELEMENT *b, int64_t b_step, int64_t depth, float *c,
+    int64_t c_row, int add, __mmask16 last)
+{
+    __m256 sums[STRIP];
+#pragma GCC unroll 16
+    for (int m = 0; m < STRIP; m++)
+        sums[m] = add ? _mm256_maskz_loadu_ps(last, c + m * c_row) : _mm256_setzero_ps();
+    for (int64_t k = 0; k < depth; k++, a += a_step, b += b_step) {
+        HALF_VECTOR row = HALF_FETCHED(b);
+#pragma GCC unroll 16
+        for (int m = 0; m < STRIP; m++)
+            sums[m] = HALF_ADDED(sums[m], HALF_REPEATED(a[m * a_row]), row);
+    }
+#pragma GCC unroll 16
+    for (int m = 0; m < STRIP; m++)
+        _mm256_mask_storeu_ps(c + m * c_row, last, sums[m]);
+}
+
+/* As `tile`, for up to PANEL columns. */
+TARGET static void NAME(panel)(
+    const ELEMENT *a, int64_t a_row, int64_t a_step, const ELEMENT *b, int64_t b_step, int64_t depth, int64_t columns,
+    float *c, int64_t c_row, int add)
+{
+    const int half = LANES / 2;
+    if (columns > LANES + half) {
+        __mmask16 last = 0xffff >> (PANEL - columns);
+        NAME(wide_tile)(a, a_row, a_step, b, b_step, depth, c, c_row, add, last);
+        return;
+    }
+    if (columns > half) {
+        __mmask16 last = columns < LANES ? 0xffff >> (LANES - columns) : 0xffff;
+        NAME(narrow_tile)(a, a_row, a_step, b, b_step, depth, c, c_row, add, last);
+        columns -= LANES, b += LANES, c += LANES;
+    }
+    if (columns > 0)
+        NAME(half_tile)(a, a_row, a_step, b, b_step, depth, c, c_row, add, 0xff >> (half - columns));
+}
+
 /*
  * c[m, n] = or += the sum over k < depth of a[m * a_row + k * a_step] b[panel of n, k, n in the panel], m < rows and
  * first <= n < columns, where `first` is a multiple of PANEL. Whole strips of `a` are read: they must exist.
@@ -67,9 +107,7 @@ TARGET static void NAME(multiply)(
                 for (int64_t row = 0; add && row < height; row++)
                     memcpy(room + row * PANEL, c + (m + row) * c_row + n, width * sizeof *c);
             }
-            __mmask16 last = 0xffff >> (LANES - 1 - (width - 1) % LANES);
-            (width > LANES ? NAME(wide_tile) : NAME(narrow_tile))(
-                a, a_row, a_step, b + n / PANEL * b_panel, b_step, depth, to, to_row, add, last);
+            NAME(panel)(a, a_row, a_step, b + n / PANEL * b_panel, b_step, depth, width, to, to_row, add);
             for (int64_t row = 0; to == room && row < height; row++)
                 memcpy(c + (m + row) * c_row + n, room + row * PANEL, width * sizeof *c);
         }

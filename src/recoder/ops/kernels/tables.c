@@ -22,6 +22,15 @@ static inline void adam_row(
     }
 }
 
+/* Rows that are read from memory meanwhile. */
+#define AHEAD 2
+
+static inline void fetch(const float *row, int64_t size)
+{
+    for (int64_t d = 0; d < size; d += 16)
+        __builtin_prefetch(row + d, 1);
+}
+
 /* Updates the rows of a table and of its moments whose gradients these are, [R, D]; none repeats. */
 EVERY_LEVEL void adam_rows(
     float *table, float *first, float *second, const int64_t *rows, const float *gradient, int64_t count, int64_t size,
@@ -30,6 +39,12 @@ EVERY_LEVEL void adam_rows(
 #pragma omp parallel for schedule(static) if (count * size > WORTH_THREADS)
     for (int64_t r = 0; r < count; r++) {
         int64_t at = rows[r] * size;
+        if (r + AHEAD < count) {
+            int64_t next = rows[r + AHEAD] * size;
+            fetch(table + next, size);
+            fetch(first + next, size);
+            fetch(second + next, size);
+        }
         adam_row(table + at, first + at, second + at, gradient + r * size, size, step);
     }
 }
