@@ -75,8 +75,13 @@ TARGET double NAME(factor_losses)(const struct problem *p)
     struct plan plan = planned(p->users, p->size, p->items, p->threads);
     float *common = (float *)(((uintptr_t)p->scratch + 63) / 64 * 64), *parts = common + plan.across + plan.along;
     double loss = 0;
-    if (!p->users)
+    if (!p->users) { /* then there is no block that would write these */
+        if (p->of_weight)
+            memset(p->of_weight, 0, p->items * p->size * sizeof *p->of_weight);
+        if (p->of_bias)
+            memset(p->of_bias, 0, p->items * sizeof *p->of_bias);
         return 0;
+    }
 #pragma omp parallel num_threads(p->threads) reduction(+ : loss)
     {
         int64_t threads = omp_get_num_threads(), first, last;
@@ -111,53 +116,6 @@ TARGET double NAME(factor_losses)(const struct problem *p)
                     sum += parts[t * plan.part + plan.sums + n];
                 p->of_factors[n] += sum;
             }
-        }
-    }
-    return loss;
-}
-
-/* Does the work of a problem, and returns what it adds to the loss. */
-TARGET double NAME(factor_losses)(const struct problem *p)
-{
-    struct plan plan = planned(p->users, p->size, p->items, p->threads);
-    float *common = (float *)(((uintptr_t)p->scratch + 63) / 64 * 64), *parts = common + plan.across + plan.along;
-    double loss = 0;
-    if (!p->users)
-        return 0;
-#pragma omp parallel num_threads(p->threads) reduction(+ : loss)
-    {
-        int64_t threads = omp_get_num_threads(), first, last;
-        float *part = parts + omp_get_thread_num() * plan.part;
-        struct NAME(room) room = {
-            (ELEMENT *)common, (ELEMENT *)(common + plan.across), (ELEMENT *)(part + plan.rows),
-            (ELEMENT *)(part + plan.pairs), (ELEMENT *)(part + plan.slopes), part + plan.scores, part + plan.sums};
-        if (PAIR == 2)
-            pack_bf16(p, plan, (uint32_t *)room.across, (uint32_t *)room.along);
-        else
-            pack_f32(p, plan, (float *)room.across, (float *)room.along);
-        memset(room.scores, 0, plan.block_items * plan.score_row * sizeof *room.scores);
-        for (int64_t u = 0; p->work == LOG_SUMS && u < plan.all_users; u++)
-            room.sums[u] = -INFINITY, room.sums[plan.all_users + u] = 0;
-        if (p->of_factors)
-            memset(room.sums, 0, p->users * p->size * sizeof *room.sums);
-        own_part(p->items, STRIP, &first, &last);
-        if (p->of_bias)
-            memset(p->of_bias + first, 0, (last - first) * sizeof *p->of_bias);
-#pragma omp barrier
-        loss += NAME(items_pass)(p, plan, room, first, last);
-#pragma omp barrier
-        if (p->work == LOG_SUMS) {
-            own_part(p->users, 1, &first, &last);
-            add_masses(p, parts + plan.sums, plan.part, threads, plan.all_users, first, last);
-        }
-        if (p->of_factors) {
-            own_part(p->users, 1, &first, &last);
-            for (int64_t u = first; u < last; u++)
-                for (int64_t t = 0; t < threads; t++) {
-                    const float *sum = parts + t * plan.part + plan.sums + u * plan.sums_row;
-                    for (int64_t d = 0; d < p->size; d++)
-                        p->of_factors[u * p->size + d] += sum[d];
-                }
         }
     }
     return loss;
