@@ -15,7 +15,8 @@ from recoder.ops.collectives import ALONE, Ranks
 from recoder.ops.encode import sums_by_column, weighted_row_sums
 from recoder.ops.item_blocks import Gradients, ItemGradients, ItemRows, TargetEntries
 from recoder.ops.kernels import serve
-from recoder.ops.kernels.gram import finish_gram, squared_entries
+from recoder.ops.kernels.factor_losses import served_dtypes
+from recoder.ops.kernels.gram import finish_gram, gram_pass, squared_entries
 from recoder.ops.products_at import products_at
 from recoder.ops.rows import SparseRows
 from recoder.ops.score_losses import SquaredError
@@ -65,32 +66,25 @@ def gram_squared_error(
     factors_BD, target = factors_BD.contiguous(), target.with_values(target.values.to(factors_BD.dtype))
     users_DD, users_sum_D = factors_BD.T @ factors_BD, factors_BD.sum(dim=0)
     correction, slopes_Z, of_factors = _of_entries(loss, factors_BD, items, target, 1.0 if scale is None else scale)
-    blocks = _ItemPart(factors_BD, users_sum_D, items, target.with_values(slopes_Z), scale)
     of_items = None if scale is None else ItemGradients(items, dense=dense, like=factors_BD, space=space)
-    items_DD, scaled_DD = torch.zeros_like(users_DD), users_DD * (0.0 if scale is None else 2 * scale)
-    for block in _blocks(len(items), num_factors):
-        weight_iD = items.weight_of(block, factors_BD.dtype, space)
-        items_DD.addmm_(weight_iD.T, weight_iD)
-        blocks.add_biased(block, weight_iD)
-        if of_items is not None:
-            of_weight_iD = of_items.place(block, factors_BD.dtype)
-            torch.mm(weight_iD, scaled_DD, out=of_weight_iD)
-            of_items.write(block, of_weight_iD, blocks.finish(block, weight_iD, of_weight_iD))
-    value = (items_DD * users_DD).sum() + 2 * torch.dot(blocks.biased_D, users_sum_D) + correction
+    part = _ItemPart(factors_BD, users_sum_D, items, target.with_values(slopes_Z), scale, of_items, space)
+    part.compute(users_DD * (0.0 if scale is None else 2 * scale))
+    items_DD, biased_D = part.items_DD, part.biased_D
+    value = (items_DD * users_DD).sum() + 2 * torch.dot(biased_D, users_sum_D) + correction
     biases = items.bias if items.bias is None or items.ids is None else items.bias[items.ids]
     if biases is not None:
         value += num_users * biases.square().sum()
     if of_items is None or scale is None:
         return value, None
     ranks.sum_(of_factors)
-    both = ranks.sum_(torch.cat([items_DD, blocks.biased_D.unsqueeze(0)]))
+    both = ranks.sum_(torch.cat([items_DD, biased_D.unsqueeze(0)]))
     items_DD, biased_D = both[:-1], both[-1]
     of_factors.addmm_(factors_BD, items_DD, alpha=2 * scale).add_(biased_D, alpha=2 * scale)
     return value, Gradients(of_factors, of_items.weight, of_items.bias)
 
 
 class _ItemPart:
-    """What is no matrix product, block by block of the items.
+    """What is summed over the items, and their gradients, a block of items at a time.
 
     Args:
         factors_BD: the users' factors.
@@ -98,26 +92,88 @@ class _ItemPart:
         items: what is scored.
         slopes: of the stored entries of the target, times ``scale``.
         scale: what to multiply gradients by; None: there are none.
+        of_items: where the gradients are written; None: they are not wanted.
+        space: where to compute.
 
     Attributes:
-        biased_D: the sum of the items' factors, each times its bias, of the blocks so far.
+        items_DD: the products of the items' factors.
+        biased_D: the sum of the items' factors, each times its bias.
     """
 
     def __init__(
-        self, factors_BD: Tensor, users_sum_D: Tensor, items: ItemRows, slopes: SparseRows, scale: float | None
+        self,
+        factors_BD: Tensor,
+        users_sum_D: Tensor,
+        items: ItemRows,
+        slopes: SparseRows,
+        scale: float | None,
+        of_items: ItemGradients | None,
+        space: Workspace,
     ) -> None:
+        num_factors = factors_BD.shape[1]
+        self.items_DD = factors_BD.new_zeros(num_factors, num_factors)
         self.biased_D = torch.zeros_like(users_sum_D)
         self._factors_BD, self._users_sum_D, self._items = factors_BD, users_sum_D, items
         self._slopes, self._scale = slopes, 1.0 if scale is None else scale
         self._by_column = TargetEntries.of(slopes, factors_BD.dtype)
+        self._of_items, self._space = of_items, space
 
-    def add_biased(self, block: slice, weight_iD: Tensor) -> None:
-        """Adds to ``biased_D``."""
+    def compute(self, scaled_DD: Tensor) -> None:
+        """Computes it all, with the gradients' products ``scaled_DD`` of the users' factors."""
+        if self._is_served():
+            blocks = _blocks(len(self._items), 1 if self._writes_directly() else self._factors_BD.shape[1])
+            for block in blocks:
+                self._by_kernel(block, scaled_DD)
+            return
+        for block in _blocks(len(self._items), self._factors_BD.shape[1]):
+            weight_iD = self._items.weight_of(block, self._factors_BD.dtype, self._space)
+            self.items_DD.addmm_(weight_iD.T, weight_iD)
+            self._add_biased(block, weight_iD)
+            if self._of_items is not None:
+                of_weight_iD = self._of_items.place(block, self._factors_BD.dtype)
+                torch.mm(weight_iD, scaled_DD, out=of_weight_iD)
+                self._of_items.write(block, of_weight_iD, self._finish(block, weight_iD, of_weight_iD))
+
+    def _is_served(self) -> bool:
+        items = self._items
+        numbers = [self._factors_BD, items.weight, self._slopes.values, *([] if items.bias is None else [items.bias])]
+        whole_numbers = [self._slopes.columns.rows, *([] if items.ids is None else [items.ids])]
+        return (
+            torch.float32 in served_dtypes() and serve(*numbers) and serve(*whole_numbers, dtypes=(torch.int64,))
+        )
+
+    def _writes_directly(self) -> bool:
+        return self._of_items is None or self._of_items.is_direct
+
+    def _by_kernel(self, block: slice, scaled_DD: Tensor) -> None:
+        table_ND, bias_N, ids_i = self._items.part(block)
+        of_items, of_weight_iD, of_bias_i = self._of_items, None, None
+        if of_items is not None:
+            of_weight_iD, of_bias_i = of_items.place(block, torch.float32), of_items.bias_place(block)
+        gram_pass(
+            table_ND,
+            bias_N,
+            ids_i,
+            self._factors_BD,
+            self._users_sum_D,
+            self._by_column.cut(block),
+            self.items_DD,
+            self.biased_D,
+            products_DD=scaled_DD,
+            scale=self._scale,
+            of_weight_ID=of_weight_iD,
+            of_bias_I=of_bias_i,
+            space=self._space,
+        )
+        if of_items is not None and of_weight_iD is not None and of_bias_i is not None:
+            of_items.write(block, of_weight_iD, of_bias_i)
+
+    def _add_biased(self, block: slice, weight_iD: Tensor) -> None:
         bias_i = self._items.bias_of(block)
         if bias_i is not None:
             self.biased_D += weight_iD.T @ bias_i
 
-    def finish(self, block: slice, weight_iD: Tensor, of_weight_iD: Tensor) -> Tensor:
+    def _finish(self, block: slice, weight_iD: Tensor, of_weight_iD: Tensor) -> Tensor:
         """Adds what biases and stored entries add to a block's gradients.
 
         Returns the gradients of the biases: ``[i]``, zero where there are none.

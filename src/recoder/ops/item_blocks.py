@@ -67,6 +67,12 @@ class ItemRows:
                 "make the batches from the data set that the model is trained on"
             )
 
+    def part(self, block: slice) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Returns the table, the biases and the rows to score of some of the items to score; views."""
+        if self.ids is not None:
+            return self.weight, self.bias, self.ids[block]
+        return self.weight[block], None if self.bias is None else self.bias[block], None
+
     def weight_of(self, block: slice, dtype: torch.dtype, space: Workspace, *, kept_as: int | None = None) -> Tensor:
         """Returns the factors of some of the items to score as ``dtype``: ``[i, D]``.
 

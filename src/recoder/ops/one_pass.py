@@ -137,10 +137,7 @@ class _Pass:
 
     def part(self, place: slice) -> kernels.FactorLosses:
         """Returns what computes the loss of some of the items."""
-        items = self._items
-        table_ND, bias_N, ids_I = items.weight, items.bias, None if items.ids is None else items.ids[place]
-        if ids_I is None:
-            table_ND, bias_N = table_ND[place], None if bias_N is None else bias_N[place]
+        table_ND, bias_N, ids_I = self._items.part(place)
         return kernels.FactorLosses(
             self._factors_BD, table_ND, bias_N, ids_I, self._entries.cut(place), dtype=self._dtype, space=self._space
         )

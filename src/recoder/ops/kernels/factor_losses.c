@@ -123,7 +123,7 @@ static inline __mmask16 lanes_of(int64_t count) { return count < LANES ? (1 << c
 
 static inline float bias_of(const struct problem *p, int64_t item)
 {
-    return p->bias ? p->bias[p->ids ? p->ids[item] : item] : 0;
+    return p->bias ? p->bias[row_of(p->ids, item)] : 0;
 }
 
 /* The entries of an item among the users of a block. */
@@ -330,35 +330,6 @@ static void add_masses(
     }
 }
 
-/* Items whose rows are read from memory meanwhile. */
-#define AHEAD 6
-
-static inline const float *row_of(const struct problem *p, int64_t item)
-{
-    return p->table + (p->ids ? p->ids[item] : item) * p->size;
-}
-
-/* Lets the processor read a row from memory meanwhile, if there is one. */
-static inline void fetch_row(const struct problem *p, int64_t item)
-{
-    const float *row = row_of(p, smaller(item, p->items - 1));
-    for (int64_t d = 0; d < p->size; d += LANES)
-        __builtin_prefetch(row + d);
-}
-
-/* Rows of the table for a block of items, zero for those that there are not: [block_items, width]. */
-WIDE static void gather_f32(const struct problem *p, struct plan plan, struct block block, float *rows)
-{
-    for (int64_t i = 0; i < plan.block_items; i++) {
-        float *row = rows + i * plan.width;
-        int64_t size = i < block.items ? p->size : 0, item = block.first_item + i;
-        fetch_row(p, item + AHEAD);
-        if (size)
-            memcpy(row, row_of(p, item), size * sizeof *row);
-        memset(row + size, 0, (plan.width - size) * sizeof *row);
-    }
-}
-
 INLINED WIDE_BF16 __m512i widened(__m256bh x) { return _mm512_cvtepu16_epi32((__m256i)x); }
 
 /* Two rows of numbers as one of pairs, whose first halves are of the first row. */
@@ -379,10 +350,9 @@ WIDE_BF16 static void gather_bf16_rows(
     for (int64_t i = 0; i < plan.block_items; i += 2) {
         int64_t item = block.first_item + i;
         int64_t first_size = i < block.items ? p->size : 0, second_size = i + 1 < block.items ? p->size : 0;
-        const float *first = first_size ? row_of(p, item) : NULL, *second = second_size ? row_of(p, item + 1) : NULL;
+        const float *first = first_size ? p->table + row_of(p->ids, item) * p->size : NULL;
+        const float *second = second_size ? p->table + row_of(p->ids, item + 1) * p->size : NULL;
         uint16_t *first_row = (uint16_t *)(rows + i * plan.width), *second_row = (uint16_t *)(rows + (i + 1) * plan.width);
-        fetch_row(p, item + AHEAD);
-        fetch_row(p, item + AHEAD + 1);
         for (int64_t d = 0; d < plan.width; d += LANES) {
             __m256bh a = rounded(first + d, first_size - d), b = rounded(second + d, second_size - d);
             _mm256_storeu_si256((__m256i *)(first_row + d), (__m256i)a);

@@ -46,7 +46,7 @@ TARGET static double NAME(items_pass)(
         if (PAIR == 2)
             gather_bf16_rows(p, plan, block, (uint32_t *)room.rows, (uint32_t *)room.pairs);
         else
-            gather_f32(p, plan, block, (float *)room.rows);
+            gather_rows(p->table, p->ids, p->size, i, block.items, plan.block_items, plan.width, (float *)room.rows);
         for (int64_t u = 0; u < p->users; u += plan.block_users) {
             block.first_user = u, block.users = smaller(plan.block_users, p->users - u);
             float *kept = p->kept ? p->kept + i * plan.kept_row + u : NULL;

@@ -1,5 +1,5 @@
 /* Parts of the squared error over all items that are not matrix products. B users, i items of a block, D factors. */
-#include "numbers.h"
+#include "products.h"
 
 static inline float dot(const float *restrict a, const float *restrict b, int64_t size)
 {
@@ -82,6 +82,104 @@ EVERY_LEVEL void finish_gram(
         of_bias[i] = slope;
     }
 }
+
+/* What the squared error over all items makes of the items, without scores: see recoder.ops.gram. */
+struct gram {
+    const float *table;     /* [.., size]: the items' factors */
+    const float *bias;      /* of the rows of the table, or NULL */
+    const int64_t *ids;     /* [items]: rows of the table, or NULL: the first ones */
+    const float *factors;   /* [users, size] */
+    const float *users_sum; /* [size]: their sum */
+    const float *products;  /* [size, size]: what the items' factors are multiplied by for their gradients */
+    /* the target by item: item i has the entries offsets[i] to offsets[i + 1] */
+    const int64_t *offsets, *rows;
+    const float *slopes;
+    float *items_products, *biased;  /* added to: [size, size], the products of the items' factors; [size] */
+    float *of_weight, *of_bias;      /* written: [items, size], [items]; NULL: no gradient is wanted */
+    void *scratch;
+    int64_t users, size, items, threads;
+    float scale;
+};
+
+#define BLOCK_ITEMS (7 * STRIP)
+
+/* Numbers of 4 bytes that the scratch memory has to hold. */
+int64_t gram_pass_scratch(int64_t size, int64_t threads)
+{
+    int64_t width = spread_out(size), sums = (size + 1) * width, rows = BLOCK_ITEMS * width + STRIP;
+    return size * in_whole(size, PANEL) + threads * (sums + in_whole(rows, LANES)) + LANES;
+}
+
+#ifdef HAS_PRODUCTS
+
+/* Adds what biases and stored entries add to the gradients of an item. */
+WIDE static void finish_item(const struct gram *g, int64_t item, const float *restrict row)
+{
+    float *restrict to = g->of_weight + item * g->size, bias = g->bias ? g->bias[row_of(g->ids, item)] : 0;
+    float slope = 2 * g->scale * (dot(row, g->users_sum, g->size) + g->users * bias);
+    add(to, 2 * g->scale * bias, g->users_sum, g->size);
+    for (int64_t z = g->offsets[item]; z < g->offsets[item + 1]; z++) {
+        add(to, g->slopes[z], g->factors + g->rows[z] * g->size, g->size);
+        slope += g->slopes[z];
+    }
+    g->of_bias[item] = slope;
+}
+
+/* Does that for some of the items. Of the products of their factors the half at and above the diagonal is computed. */
+WIDE static void gram_items(
+    const struct gram *g, const float *packed, float *restrict sums, float *restrict rows, int64_t first, int64_t last)
+{
+    int64_t size = g->size, width = spread_out(size);
+    for (int64_t i = first; i < last; i += BLOCK_ITEMS) {
+        int64_t items = smaller(BLOCK_ITEMS, last - i);
+        gather_rows(g->table, g->ids, size, i, items, in_whole(items, STRIP), width, rows);
+        for (int64_t d = 0; d < size; d += STRIP)
+            multiply_f32(
+                rows + d, 1, width, rows, width, PANEL, items, smaller(STRIP, size - d), d / PANEL * PANEL, size,
+                sums + d * width, width, 1);
+        for (int64_t k = 0; g->bias && k < items; k++)
+            add(sums + size * width, g->bias[row_of(g->ids, i + k)], rows + k * width, size);
+        if (!g->of_weight)
+            continue;
+        multiply_f32(
+            rows, width, 1, packed, PANEL, size * PANEL, size, items, 0, size, g->of_weight + i * size, size, 0);
+        for (int64_t k = 0; k < items; k++)
+            finish_item(g, i + k, rows + k * width);
+    }
+}
+
+WIDE void gram_pass(const struct gram *g)
+{
+    int64_t size = g->size, width = spread_out(size), part = gram_pass_scratch(size, 1) - gram_pass_scratch(size, 0);
+    float *packed = (float *)(((uintptr_t)g->scratch + 63) / 64 * 64), *parts = packed + size * in_whole(size, PANEL);
+#pragma omp parallel num_threads(g->threads)
+    {
+        int64_t threads = omp_get_num_threads(), first, last;
+        float *sums = parts + omp_get_thread_num() * part, *rows = sums + (size + 1) * width;
+        own_part(in_whole(size, PANEL), PANEL, &first, &last);
+        for (int64_t n = first; g->of_weight && n < last; n += PANEL)
+            for (int64_t d = 0; d < size; d++)
+                for (int64_t c = 0; c < PANEL; c++)
+                    packed[n * size + d * PANEL + c] = n + c < size ? g->products[d * size + n + c] : 0;
+        memset(sums, 0, (size + 1) * width * sizeof *sums);
+        memset(rows, 0, (BLOCK_ITEMS * width + STRIP) * sizeof *rows);
+#pragma omp barrier
+        own_part(g->items, STRIP, &first, &last);
+        gram_items(g, packed, sums, rows, first, last);
+#pragma omp barrier
+        own_part(size, 1, &first, &last);
+        for (int64_t t = 0; t < threads; t++) {
+            const float *of_thread = parts + t * part;
+            for (int64_t d = first; d < last; d++) {
+                for (int64_t e = 0; e < size; e++)
+                    g->items_products[d * size + e] += of_thread[d < e ? d * width + e : e * width + d];
+                g->biased[d] += of_thread[size * width + d];
+            }
+        }
+    }
+}
+
+#endif
 
 /*
  * Adds to each row of `products` [B, D] the sum over its entries of weight times (its row of `directions` times the

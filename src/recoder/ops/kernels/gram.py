@@ -12,9 +12,25 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from recoder.ops.item_blocks import TargetBlock
 from recoder.ops.kernels import address, library
+from recoder.ops.workspace import Workspace
 
-__all__ = ["add_entry_products", "finish_gram", "improve_rows", "squared_entries"]
+__all__ = ["add_entry_products", "finish_gram", "gram_pass", "improve_rows", "squared_entries"]
+
+_POINTERS = (
+    "table bias ids factors users_sum products offsets rows slopes items_products biased of_weight of_bias scratch"
+)
+
+
+class _Gram(ctypes.Structure):
+    """What ``struct gram`` of gram.c holds."""
+
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in _POINTERS.split()),
+        *((name, ctypes.c_int64) for name in ("users", "size", "items", "threads")),
+        ("scale", ctypes.c_float),
+    )
 
 
 def squared_entries(
@@ -44,6 +60,68 @@ def squared_entries(
         address(of_factors_BD),
     )
     return total, slopes_Z, of_factors_BD
+
+
+def gram_pass(
+    table_ND: Tensor,
+    bias_N: Tensor | None,
+    ids_I: Tensor | None,
+    factors_BD: Tensor,
+    users_sum_D: Tensor,
+    entries: TargetBlock,
+    items_DD: Tensor,
+    biased_D: Tensor,
+    *,
+    products_DD: Tensor | None,
+    scale: float,
+    of_weight_ID: Tensor | None,
+    of_bias_I: Tensor | None,
+    space: Workspace,
+) -> None:
+    """Adds up products of items' factors, and writes the items' gradients. All tensors are contiguous and float32.
+
+    Args:
+        table_ND: the items' factors.
+        bias_N: the biases, or None.
+        ids_I: int64: rows of the table; None: all of them. Trusted to exist.
+        factors_BD: the users' factors.
+        users_sum_D: their sum.
+        entries: the slopes of the stored entries, by item.
+        items_DD: to which the products of the items' factors are added.
+        biased_D: to which the items' factors are added, each times its bias.
+        products_DD: what the items' factors are multiplied by for their gradients.
+        scale: of the gradients.
+        of_weight_ID: receives the gradients of the items' factors. None: no gradient is computed.
+        of_bias_I: receives those of the biases.
+        space: where to compute.
+    """
+    kernels = library()
+    assert kernels is not None  # the caller has asked `served_dtypes`
+    num_factors, threads = table_ND.shape[1], torch.get_num_threads()
+    kernels.gram_pass_scratch.restype = ctypes.c_int64
+    size = int(kernels.gram_pass_scratch(ctypes.c_int64(num_factors), ctypes.c_int64(threads)))
+    problem = _Gram(
+        table=address(table_ND),
+        bias=address(bias_N),
+        ids=address(ids_I),
+        factors=address(factors_BD),
+        users_sum=address(users_sum_D),
+        products=address(products_DD),
+        offsets=entries.offsets.ctypes.data,
+        rows=address(entries.rows),
+        slopes=address(entries.values),
+        items_products=address(items_DD),
+        biased=address(biased_D),
+        of_weight=address(of_weight_ID),
+        of_bias=address(of_bias_I),
+        scratch=address(space.take("gram pass", size, like=table_ND)),
+        users=len(factors_BD),
+        size=num_factors,
+        items=len(table_ND if ids_I is None else ids_I),
+        threads=threads,
+        scale=scale,
+    )
+    kernels.gram_pass(ctypes.byref(problem))
 
 
 def finish_gram(

@@ -30,6 +30,21 @@ static inline int64_t in_whole(int64_t count, int64_t unit) { return (count + un
 /* A width of rows, in float32, that does not let the columns of a block fall into the same few sets of the cache. */
 static inline int64_t spread_out(int64_t width) { return in_whole(width, LANES) | LANES; }
 
+static inline int64_t row_of(const int64_t *ids, int64_t item) { return ids ? ids[item] : item; }
+
+/* Copies the rows of some items of a table, [.., size], to `rows` of `width`; zeros fill these up, and `height` rows. */
+static inline void gather_rows(
+    const float *table, const int64_t *ids, int64_t size, int64_t first_item, int64_t items, int64_t height,
+    int64_t width, float *rows)
+{
+    for (int64_t i = 0; i < height; i++, rows += width) {
+        int64_t count = i < items ? size : 0;
+        if (count)
+            memcpy(rows, table + row_of(ids, first_item + i) * size, size * sizeof *rows);
+        memset(rows + count, 0, (width - count) * sizeof *rows);
+    }
+}
+
 #define NAME(name) name##_f32
 #define ELEMENT float
 #define TARGET WIDE
