@@ -64,7 +64,7 @@ def test_candidates_are_the_items_of_the_super_batch_and_every_batch_has_them():
 @settings(max_examples=100, deadline=None)
 def test_candidates_and_their_places_are_those_of_numpy_unique(ids, limit):
     ids = np.array(ids, dtype=np.int64)
-    unique, places = _unique(ids, limit)
+    unique, places = _unique(ids.copy(), limit)
     expected, expected_places = np.unique(ids, return_inverse=True)
     np.testing.assert_array_equal(unique, expected)
     np.testing.assert_array_equal(places, expected_places)

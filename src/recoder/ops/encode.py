@@ -50,7 +50,7 @@ class _WeightedRowSums(torch.autograd.Function):
         sums_BD = gradients[0].contiguous()
         of_table = of_values = None
         if ctx.needs_input_grad[0]:
-            of_table = _table_gradient(table_ND.shape, rows, values_Z, ctx.items_C, sums_BD, sparse=ctx.sparse)
+            of_table = _table_gradient(table_ND.shape, rows, ctx.items_C, sums_BD, sparse=ctx.sparse)
         if ctx.needs_input_grad[1]:
             of_values = (sums_BD[rows.row_ids] * table_ND[ids_Z]).sum(dim=1).to(values_Z.dtype)
         return of_table, of_values, None, None, None
@@ -78,14 +78,13 @@ def sums_by_column(rows: SparseRows, values_Z: Tensor, factors_BD: Tensor, colum
 def _table_gradient(
     shape: torch.Size,
     rows: SparseRows,
-    values_Z: Tensor,
     items_C: Tensor | None,
     sums_BD: Tensor,
     *,
     sparse: bool,
 ) -> Tensor:
     columns = rows.columns
-    weights_Z = values_Z[columns.entries]
+    weights_Z = rows.values_by_column
     offsets = None if sparse else _offsets_of_all(columns, items_C, shape[0])
     if offsets is not None:
         return _bags(sums_BD, columns.rows, offsets, weights_Z)

@@ -207,7 +207,8 @@ class TargetEntries:
     @staticmethod
     def of(target: SparseRows, dtype: torch.dtype) -> TargetEntries:
         """Returns the entries of ``target``, their values as ``dtype``."""
-        return TargetEntries(target, target.values.to(dtype)[target.columns.entries])
+        _ = target.columns  # derived first: it may give the values too
+        return TargetEntries(target, target.values_by_column.to(dtype))
 
     def sums_of_rows(self) -> Tensor:
         """Returns the sum of each row's values: ``[B]``."""

@@ -19,9 +19,6 @@ from recoder.ops.workspace import Workspace
 
 __all__ = ["one_pass_loss", "one_pass_serves"]
 
-SCRATCH_BYTES = 48 << 20
-"""Most that the pass may need: each thread has a sum of the users' gradients of its own."""
-
 KEPT_BYTES = 40 << 20
 """Of the multinomial's scores; where they need more, they are made twice."""
 
@@ -41,7 +38,6 @@ def one_pass_serves(
         and isinstance(loss, Logistic | SquaredError | Multinomial)
         and serve(*numbers)
         and serve(*whole_numbers, dtypes=(torch.int64,))
-        and kernels.scratch_bytes(*factors_BD.shape, len(items)) <= SCRATCH_BYTES
     )
 
 
@@ -77,8 +73,8 @@ def one_pass_loss(
         confidence = loss.confidence if isinstance(loss, SquaredError) else 0.0
         work = kernels.SQUARED if isinstance(loss, SquaredError) else kernels.LOGISTIC
         places = whole_pass.places(1)
-        value = factors_BD.new_tensor(
-            sum(whole_pass.compute(whole_pass.part(place), place, work, confidence=confidence) for place in places)
+        value = factors_BD.new_full(
+            (), sum(whole_pass.compute(whole_pass.part(place), place, work, confidence=confidence) for place in places)
         )
     return value, whole_pass.gradients()
 

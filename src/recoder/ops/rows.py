@@ -80,11 +80,15 @@ class SparseRows:
     def columns(self) -> ColumnOrder:
         """The entries by column; derived once and kept, also by ``to``: best before the rows go to a device."""
         on_host = self.to(torch.device("cpu"))
-        if serve(on_host.offsets, on_host.cols, dtypes=(torch.int64,)):
-            column_offsets, rows, entries, row_ids = order_by_column(on_host.offsets, on_host.cols, self.num_cols)
-            on_host.__dict__.setdefault("row_ids", row_ids)
-            order = ColumnOrder(column_offsets, column_offsets.numpy(), rows, entries)
-            return order if on_host is self else order.to(self.offsets.device)
+        if serve(on_host.offsets, on_host.cols, dtypes=(torch.int64,)) and serve(on_host.values):
+            ordered = order_by_column(on_host.offsets, on_host.cols, on_host.values.detach(), self.num_cols)
+            order = ColumnOrder(ordered.offsets, ordered.offsets.numpy(), ordered.rows, ordered.entries)
+            if on_host is not self:
+                return order.to(self.offsets.device)
+            self.__dict__.setdefault("row_ids", ordered.row_ids)
+            if not self.values.requires_grad:
+                self.__dict__["values_by_column"] = ordered.values
+            return order
         # the entries' numbers are the values that scipy sorts, in time linear in Z and C
         numbers = np.arange(self.cols.shape[0], dtype=np.int64)
         by_row = sparse.csr_matrix(
@@ -99,6 +103,11 @@ class SparseRows:
             torch.from_numpy(by_column.data),
         )
         return order if on_host is self else order.to(self.offsets.device)
+
+    @cached_property
+    def values_by_column(self) -> Tensor:
+        """The values in the order of the columns, ``[Z]``; derived once and kept."""
+        return self.values[self.columns.entries]
 
     def prepare(self) -> None:
         """Derives ``row_ids`` and ``columns`` now."""

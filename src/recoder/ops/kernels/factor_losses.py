@@ -20,6 +20,9 @@ __all__ = ["LOGISTIC", "LOG_SUMS", "SOFTMAX", "SQUARED", "FactorLosses", "served
 LOGISTIC, SQUARED, LOG_SUMS, SOFTMAX = range(4)
 """What to compute: two losses that are sums over scores, and the two halves of the multinomial."""
 
+_SCRATCH_BYTES, _SCRATCH_BYTES_OF_USER = 16 << 20, 64 << 10
+"""Memory for threads to compute in: enough for 50 with 200 factors, whatever the number of users."""
+
 _POINTERS = "factors table bias ids offsets rows values log_sums weights of_entries kept of_factors of_weight of_bias"
 
 
@@ -86,9 +89,10 @@ class FactorLosses:
             users=factors_BD.shape[0],
             size=factors_BD.shape[1],
             items=num_items,
-            threads=torch.get_num_threads(),
         )
-        scratch = space.take("one pass", scratch_bytes(*factors_BD.shape, num_items) // 4, like=factors_BD)
+        threads, num_bytes = _threads_and_bytes(*factors_BD.shape, num_items)
+        self._problem.threads = threads
+        scratch = space.take("one pass", num_bytes // 4, like=factors_BD)
         self._problem.scratch = address(scratch)
 
     def keep_scores(self, name: str) -> None:
@@ -131,12 +135,18 @@ class FactorLosses:
         return loss
 
 
-def scratch_bytes(num_users: int, num_factors: int, num_items: int) -> int:
-    """Returns how much memory the pass needs beside what it is given."""
+def _threads_and_bytes(num_users: int, num_factors: int, num_items: int) -> tuple[int, int]:
+    """Returns how many threads compute, and how much memory they need: each has gradients of all users of its own."""
+    threads, most = torch.get_num_threads(), _SCRATCH_BYTES + _SCRATCH_BYTES_OF_USER * num_users
+    while (num_bytes := _scratch_bytes(num_users, num_factors, num_items, threads)) > most and threads > 1:
+        threads = min(threads - 1, threads * most // num_bytes) or 1
+    return threads, num_bytes
+
+
+def _scratch_bytes(*sizes: int) -> int:
     kernels = library()
     assert kernels is not None  # the caller has asked `served_dtypes`
     kernels.factor_losses_scratch.restype = ctypes.c_int64
-    sizes = (num_users, num_factors, num_items, torch.get_num_threads())
     return 4 * int(kernels.factor_losses_scratch(*map(ctypes.c_int64, sizes)))
 
 

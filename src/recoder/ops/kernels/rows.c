@@ -5,12 +5,12 @@
  * Puts the entries in the order of their columns, those of a column in the order of their rows.
  *
  * Row r has the entries offsets[r] to offsets[r + 1]. Writes where each column begins, [columns + 1]; the row of each
- * entry and which entry it is, in the new order, [Z]; and the rows in the old order, [Z].
+ * entry, its value and which entry it is, in the new order, [Z]; and the rows in the old order, [Z].
  */
 void order_by_column(
-    const int64_t *restrict offsets, const int64_t *restrict cols, int64_t rows, int64_t columns,
-    int64_t *restrict column_offsets, int64_t *restrict ordered_rows, int64_t *restrict entries,
-    int64_t *restrict row_ids)
+    const int64_t *restrict offsets, const int64_t *restrict cols, const float *restrict values, int64_t rows,
+    int64_t columns, int64_t *restrict column_offsets, int64_t *restrict ordered_rows, float *restrict ordered_values,
+    int64_t *restrict entries, int64_t *restrict row_ids)
 {
     memset(column_offsets, 0, (columns + 1) * sizeof *column_offsets);
     for (int64_t z = offsets[0]; z < offsets[rows]; z++)
@@ -22,6 +22,7 @@ void order_by_column(
         for (int64_t z = offsets[r]; z < offsets[r + 1]; z++) {
             int64_t place = column_offsets[cols[z]]++;
             ordered_rows[place] = r;
+            ordered_values[place] = values[z];
             entries[place] = z;
             row_ids[z] = r;
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,30 +12,47 @@ from torch import Tensor
 
 from recoder.ops.kernels import address, library
 
-__all__ = ["number_ids", "order_by_column"]
+__all__ = ["Ordered", "number_ids", "order_by_column"]
 
 
-def order_by_column(offsets: Tensor, cols: Tensor, num_cols: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Returns where each column begins ``[C + 1]``, the rows and the numbers of the entries in the order of their columns.
+class Ordered(NamedTuple):
+    """Entries in the order of their columns, int64 but for the values; see ``order_by_column``.
 
-    The last tensor is the row of each entry in the order that they have. All are int64.
+    Attributes:
+        offsets: ``[C + 1]``: where each column begins.
+        rows: ``[Z]``: the row of each entry.
+        values: float32 ``[Z]``.
+        entries: ``[Z]``: which entry it was.
+        row_ids: ``[Z]``: the row of each entry in the order that they had.
+    """
+
+    offsets: Tensor
+    rows: Tensor
+    values: Tensor
+    entries: Tensor
+    row_ids: Tensor
+
+
+def order_by_column(offsets: Tensor, cols: Tensor, values: Tensor, num_cols: int) -> Ordered:
+    """Returns entries in the order of their columns, those of a column in the order of their rows.
 
     Args:
         offsets: int64 ``[B + 1]``: row ``b`` has the entries ``offsets[b]`` to ``offsets[b + 1]``.
         cols: int64 ``[Z]``, in [0, C): trusted.
+        values: float32 ``[Z]``.
         num_cols: C.
     """
     kernels = library()
     assert kernels is not None  # the caller has asked `serve`
-    column_offsets = offsets.new_empty(num_cols + 1)
     rows, entries, row_ids = (torch.empty_like(cols) for _ in range(3))
+    ordered = Ordered(offsets.new_empty(num_cols + 1), rows, torch.empty_like(values), entries, row_ids)
     kernels.order_by_column(
-        *map(address, (offsets, cols)),
+        *map(address, (offsets, cols, values)),
         ctypes.c_int64(len(offsets) - 1),
         ctypes.c_int64(num_cols),
-        *map(address, (column_offsets, rows, entries, row_ids)),
+        *map(address, ordered),
     )
-    return column_offsets, rows, entries, row_ids
+    return ordered
 
 
 def number_ids(ids_Z: npt.NDArray[np.int64], limit: int) -> npt.NDArray[np.int64]:
