@@ -141,7 +141,7 @@ class _Products:
         self._weights: dict[int, Tensor] = {}
 
     def block(self, place: slice, *, kept_as: int | None = None) -> ScoreBlock:
-        """Returns the scores of a block of items, which overwrite those kept under the same number, or also under none."""
+        """Returns the scores of a block of items; they overwrite those kept as the same number, or as none as well."""
         weight_iD = self._items.weight_of(place, self._inputs_BD.dtype, self._space, kept_as=kept_as)
         if kept_as is None:
             self._weights.clear()

@@ -62,7 +62,7 @@ def gram_squared_error(
     """
     space = space or Workspace()
     items.check(target)
-    num_users, num_factors = factors_BD.shape
+    num_users = len(factors_BD)
     factors_BD, target = factors_BD.contiguous(), target.with_values(target.values.to(factors_BD.dtype))
     users_DD, users_sum_D = factors_BD.T @ factors_BD, factors_BD.sum(dim=0)
     correction, slopes_Z, of_factors = _of_entries(loss, factors_BD, items, target, 1.0 if scale is None else scale)
@@ -138,9 +138,7 @@ class _ItemPart:
         items = self._items
         numbers = [self._factors_BD, items.weight, self._slopes.values, *([] if items.bias is None else [items.bias])]
         whole_numbers = [self._slopes.columns.rows, *([] if items.ids is None else [items.ids])]
-        return (
-            torch.float32 in served_dtypes() and serve(*numbers) and serve(*whole_numbers, dtypes=(torch.int64,))
-        )
+        return torch.float32 in served_dtypes() and serve(*numbers) and serve(*whole_numbers, dtypes=(torch.int64,))
 
     def _writes_directly(self) -> bool:
         return self._of_items is None or self._of_items.is_direct

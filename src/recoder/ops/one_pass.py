@@ -19,8 +19,8 @@ from recoder.ops.workspace import Workspace
 
 __all__ = ["one_pass_loss", "one_pass_serves"]
 
-KEPT_BYTES = 40 << 20
-"""Of the multinomial's scores; where they need more, they are made twice."""
+KEPT_BYTES = 60 << 20
+"""Of the multinomial's scores and what the pass needs beside; where it is more, the scores are made twice."""
 
 _KEPT_PIECES = 2
 _NARROWEST = 128
@@ -81,7 +81,7 @@ def one_pass_loss(
 
 def _multinomial(whole_pass: _Pass, counts_B: Tensor, ranks: Ranks) -> Tensor:
     """Goes over the items twice: what a score is compared with is known when all have been seen."""
-    keep = whole_pass.scale is not None and whole_pass.kept_bytes <= KEPT_BYTES
+    keep = whole_pass.may_keep_scores()
     # kept in pieces: no tensor is as large as users by items
     places = whole_pass.places(_KEPT_PIECES if keep else 1)
     parts, value, of_places = [], 0.0, []
@@ -117,10 +117,15 @@ class _Pass:
         space: Workspace,
     ) -> None:
         self.scale = scale
-        self.kept_bytes = kernels.kept_bytes(len(factors_BD), len(items))
         self._factors_BD, self._items, self._entries = factors_BD, items, entries
         self._dtype, self._of_items, self._space = dtype, of_items, space
         self._of_factors_BD = None if scale is None else torch.zeros_like(factors_BD)
+
+    def may_keep_scores(self) -> bool:
+        """Returns whether scores can be kept until they are used for gradients."""
+        num_users, num_factors, num_items = *self._factors_BD.shape, len(self._items)
+        needed = kernels.kept_bytes(num_users, num_items) + kernels.scratch_bytes(num_users, num_factors, num_items)
+        return self.scale is not None and needed <= KEPT_BYTES
 
     def places(self, at_least: int) -> list[slice]:
         """Returns parts of the items: so many, where there are enough items for it to pay."""

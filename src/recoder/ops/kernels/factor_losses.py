@@ -15,7 +15,7 @@ from recoder.ops.item_blocks import TargetBlock
 from recoder.ops.kernels import address, library
 from recoder.ops.workspace import Workspace
 
-__all__ = ["LOGISTIC", "LOG_SUMS", "SOFTMAX", "SQUARED", "FactorLosses", "served_dtypes"]
+__all__ = ["LOGISTIC", "LOG_SUMS", "SOFTMAX", "SQUARED", "FactorLosses", "kept_bytes", "scratch_bytes", "served_dtypes"]
 
 LOGISTIC, SQUARED, LOG_SUMS, SOFTMAX = range(4)
 """What to compute: two losses that are sums over scores, and the two halves of the multinomial."""
@@ -90,15 +90,16 @@ class FactorLosses:
             size=factors_BD.shape[1],
             items=num_items,
         )
-        threads, num_bytes = _threads_and_bytes(*factors_BD.shape, num_items)
-        self._problem.threads = threads
-        scratch = space.take("one pass", num_bytes // 4, like=factors_BD)
-        self._problem.scratch = address(scratch)
+        self._problem.threads, self._scratch_bytes = _threads_and_bytes(*self._sizes())
 
     def keep_scores(self, name: str) -> None:
         """Lets ``SOFTMAX`` use the scores that ``LOG_SUMS`` makes, which are kept under ``name`` in the space."""
         size = kept_bytes(self._problem.users, self._problem.items) // 4
-        self._problem.kept = address(self._space.take(name, size, like=self._like))
+        self._scores = self._space.take(name, size, like=self._like)
+        self._problem.kept = address(self._scores)
+
+    def _sizes(self) -> tuple[int, int, int]:
+        return self._problem.users, self._problem.size, self._problem.items
 
     def compute(
         self,
@@ -131,6 +132,8 @@ class FactorLosses:
         problem.log_sums, problem.weights = address(log_sums_B), address(weights_B)
         problem.of_entries = address(of_entries)
         problem.of_factors, problem.of_weight, problem.of_bias = map(address, (of_factors_BD, of_weight_ID, of_bias_I))
+        scratch = self._space.take("one pass", self._scratch_bytes // 4, like=self._like)
+        problem.scratch = address(scratch)
         loss: float = self._run(ctypes.byref(problem))
         return loss
 
@@ -148,6 +151,11 @@ def _scratch_bytes(*sizes: int) -> int:
     assert kernels is not None  # the caller has asked `served_dtypes`
     kernels.factor_losses_scratch.restype = ctypes.c_int64
     return 4 * int(kernels.factor_losses_scratch(*map(ctypes.c_int64, sizes)))
+
+
+def scratch_bytes(num_users: int, num_factors: int, num_items: int) -> int:
+    """Returns how much memory the pass needs beside what it is given."""
+    return _threads_and_bytes(num_users, num_factors, num_items)[1]
 
 
 def kept_bytes(num_users: int, num_items: int) -> int:
