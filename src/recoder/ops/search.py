@@ -11,6 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from recoder.ops.kernels import serve
+from recoder.ops.kernels.factor_losses import served_dtypes
+from recoder.ops.kernels.scores import write_scores
 from recoder.ops.products_at import products_at
 from recoder.ops.rows import SparseRows
 from recoder.ops.topk import EXCLUDED, candidates, check_k, top_k
@@ -136,7 +139,13 @@ class _Products:
 
     def __call__(self, factors_BD: Tensor, start: int, stop: int) -> Tensor:
         scores_BN = self._workspace.take("scores", factors_BD.shape[0], stop - start, like=factors_BD)
-        in_parts = scores_BN.device.type == "cpu" and scores_BN.shape[0] >= _FEWEST_USERS
+        weight_nD, bias_n = self._weight_ND[start:stop], None if self._bias_N is None else self._bias_N[start:stop]
+        are_many = len(factors_BD) >= _FEWEST_USERS
+        numbers = [factors_BD, weight_nD, *([] if bias_n is None else [bias_n])]
+        if are_many and torch.float32 in served_dtypes() and serve(*numbers):
+            write_scores(factors_BD, weight_nD, bias_n, scores_BN, self._workspace)
+            return scores_BN
+        in_parts = scores_BN.device.type == "cpu" and are_many
         step = _PRODUCT_ITEMS if in_parts else max(1, stop - start)
         for first in range(start, stop, step):
             items = slice(first, min(first + step, stop))
