@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import ctypes
 import platform
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -67,3 +69,17 @@ print(count() - before)
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(result.stdout) == number - 1
+
+
+def test_a_compiler_that_knows_one_level_of_processors_compiles_what_needs_no_more(tmp_path):
+    if library() is None:
+        pytest.skip("no kernels are compiled")
+    sources = sorted(Path(kernels.__file__).parent.glob("*.c"))
+    compiled = tmp_path / "kernels.so"
+    definitions = ["-DRECODER_ONE_LEVEL", '-DRECODER_SOURCES="these"']
+    command = ["gcc", "-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-fopenmp", "-fPIC", "-shared", *definitions]
+    subprocess.run([*command, *map(str, sources), "-o", str(compiled), "-lm"], check=True)
+    loaded = ctypes.CDLL(str(compiled))
+    assert loaded.factor_losses_served() == 0
+    for name in ("adam_rows", "finish_gram", "order_by_column", "top_k_f32"):
+        assert hasattr(loaded, name)

@@ -7,7 +7,13 @@
  */
 #include "products.h"
 
-#include <stdlib.h>
+#ifndef HAS_PRODUCTS
+
+int64_t factor_losses_served(void) { return 0; }
+
+#else
+
+#include <cpuid.h>
 
 /* As recoder.ops.kernels.factor_losses names them. */
 enum work { LOGISTIC, SQUARED, LOG_SUMS, SOFTMAX };
@@ -80,10 +86,6 @@ int64_t factor_losses_scratch(int64_t users, int64_t size, int64_t items, int64_
 }
 
 int64_t factor_losses_kept_row(int64_t users) { return in_whole(users, PANEL); }
-
-#ifdef HAS_PRODUCTS
-
-#include <cpuid.h>
 
 /* Whether the processor multiplies in float32 (1), and in bfloat16 (2) as fast as it can: not if it has AMX. */
 int64_t factor_losses_served(void)
@@ -444,9 +446,5 @@ WIDE_BF16 static void round_slopes(struct block block, int64_t block_users, uint
 #define ELEMENT uint32_t
 #define PAIR 2
 #include "factor_losses_of.h"
-
-#else
-
-int64_t factor_losses_served(void) { return 0; }
 
 #endif

@@ -83,6 +83,8 @@ EVERY_LEVEL void finish_gram(
     }
 }
 
+#ifdef HAS_PRODUCTS
+
 /* What the squared error over all items makes of the items, without scores: see recoder.ops.gram. */
 struct gram {
     const float *table;     /* [.., size]: the items' factors */
@@ -109,8 +111,6 @@ int64_t gram_pass_scratch(int64_t size, int64_t threads)
     int64_t width = spread_out(size), sums = (size + 1) * width, rows = BLOCK_ITEMS * width + STRIP;
     return size * in_whole(size, PANEL) + threads * (sums + in_whole(rows, LANES)) + LANES;
 }
-
-#ifdef HAS_PRODUCTS
 
 /* Adds what biases and stored entries add to the gradients of an item. */
 WIDE static void finish_item(const struct gram *g, int64_t item, const float *restrict row)

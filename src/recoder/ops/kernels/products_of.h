@@ -93,7 +93,7 @@ TARGET static void NAME(panel)(
  * c[m, n] = or += the sum over k < depth of a[m * a_row + k * a_step] b[panel of n, k, n in the panel], m < rows and
  * first <= n < columns, where `first` is a multiple of PANEL. Whole strips of `a` are read: they must exist.
  */
-TARGET static void NAME(multiply)(
+TARGET __attribute__((unused)) static void NAME(multiply)(
     const ELEMENT *a, int64_t a_row, int64_t a_step, const ELEMENT *b, int64_t b_step, int64_t b_panel, int64_t depth,
     int64_t rows, int64_t first, int64_t columns, float *c, int64_t c_row, int add)
 {
