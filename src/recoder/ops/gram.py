@@ -120,7 +120,7 @@ class _ItemPart:
 
     def compute(self, scaled_DD: Tensor) -> None:
         """Computes it all, with the gradients' products ``scaled_DD`` of the users' factors."""
-        if self._is_served():
+        if self.is_served():
             blocks = _blocks(len(self._items), 1 if self._writes_directly() else self._factors_BD.shape[1])
             for block in blocks:
                 self._by_kernel(block, scaled_DD)
@@ -134,7 +134,8 @@ class _ItemPart:
                 torch.mm(weight_iD, scaled_DD, out=of_weight_iD)
                 self._of_items.write(block, of_weight_iD, self._finish(block, weight_iD, of_weight_iD))
 
-    def _is_served(self) -> bool:
+    def is_served(self) -> bool:
+        """Returns whether the kernels take it."""
         items = self._items
         numbers = [self._factors_BD, items.weight, self._slopes.values, *([] if items.bias is None else [items.bias])]
         whole_numbers = [self._slopes.columns.rows, *([] if items.ids is None else [items.ids])]
