@@ -1,7 +1,7 @@
 """Where a training step's time goes: ``python -m benchmarks phases`` prints a Markdown table.
 
-The stages are timed by wrapping the functions that a step consists of, in one run each; the matrix products are those of
-PyTorch, which ``torch.profiler`` counts in a second run that makes do without the library's own.
+The stages are timed by wrapping the functions that a step consists of, in one run each; the matrix products are those
+of PyTorch, which ``torch.profiler`` counts in a second run that makes do without the library's own.
 """
 
 from __future__ import annotations
