@@ -310,3 +310,15 @@ def test_values_of_a_target_may_have_another_dtype_than_the_factors(name, dtype)
     assert {tensor.dtype for tensor in [value, *gradients]} == {dtype}
     rtol = 1e-9 if dtype == torch.float64 else 1e-5
     assert_same([value.double(), *(part.double() for part in gradients)], [expected_value, *expected], rtol, rtol)
+
+
+def test_steps_with_ever_other_numbers_of_items_use_the_same_memory():
+    """What is kept of a multinomial was kept by the place of its block, which differs from step to step."""
+    space, known = Workspace(), set()
+    for num_items in (900, 700, 640, 530, 801, 775):
+        generator = torch.Generator().manual_seed(num_items)
+        factors, weight = (torch.randn(n, 4, generator=generator, dtype=torch.float64) for n in (3, num_items))
+        target = SparseRows.from_dense((torch.rand(3, num_items, generator=generator) < 0.1).double())
+        fused_loss(Multinomial(), factors, ItemRows(weight, None, None), target, scale=1.0, space=space)
+        known = known or set(space._buffers)
+        assert set(space._buffers) == known
