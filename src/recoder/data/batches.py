@@ -167,18 +167,15 @@ def _unique(ids: npt.NDArray[np.int64], limit: int) -> tuple[npt.NDArray[np.int6
 
     The ids may be overwritten.
     """
-    if limit < _FEW_PER_ID * len(ids) and library() is not None:
+    if limit >= _FEW_PER_ID * len(ids):
+        unique, places = np.unique(ids, return_inverse=True)
+        return unique, places
+    if library() is not None:
         return number_ids(ids, limit), ids
-    # never read where nothing was written, so its size costs nothing
-    place = np.empty(limit, dtype=np.int64)
-    if limit < _FEW_PER_ID * len(ids):
-        is_there = np.zeros(limit, dtype=np.bool_)
-        is_there[ids] = True
-        unique = np.flatnonzero(is_there)
-    else:
-        numbers = np.arange(len(ids))
-        place[ids] = numbers
-        unique = np.sort(ids[place[ids] == numbers])
+    is_there = np.zeros(limit, dtype=np.bool_)
+    is_there[ids] = True
+    place = np.empty(limit, dtype=np.int64)  # never read where nothing was written
+    unique = np.flatnonzero(is_there)
     place[unique] = np.arange(len(unique))
     return unique, place[ids]
 
