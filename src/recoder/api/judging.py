@@ -9,6 +9,7 @@ from scipy import sparse
 
 from recoder.api.asking import from_histories, places_of
 from recoder.data import HeldOut, IdMap, Interactions, RecommendationDataset
+from recoder.data.mapped import item_counts
 from recoder.errors import DataTypeError, EmptyDataError, NotInitializedError
 from recoder.metrics import NDCG, Metric, Recall
 
@@ -36,7 +37,7 @@ def aligned(test: HeldOut | Interactions, known: Interactions, *, has_histories:
         if test.item_ids == known.item_ids:
             return test
         matrices = test.dataset.interactions_matrix, test.dataset.target_interactions_matrix
-        used = np.unique(np.concatenate([matrix.indices for matrix in matrices if matrix is not None]))
+        used = np.flatnonzero(sum(item_counts(matrix) for matrix in matrices if matrix is not None))
         cols = np.full(len(test.item_ids), -1)
         cols[used] = places_of(known.item_ids, test.item_ids.ids.take(pa.array(used)), "items of test users", unknown)
         history, target = (None if matrix is None else _moved(matrix, cols, known.num_items) for matrix in matrices)

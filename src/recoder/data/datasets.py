@@ -11,7 +11,8 @@ import numpy.typing as npt
 from scipy import sparse
 from torch.utils.data import Dataset
 
-from recoder.data.matrices import canonical_csr
+from recoder.data.mapped import csr_of
+from recoder.data.matrices import canonical_csr, columns_of
 from recoder.errors import DataError, DataTypeError, ShapeError
 
 __all__ = ["RecommendationDataset", "UsersInteractions"]
@@ -190,18 +191,5 @@ class RecommendationDataset(Dataset[tuple[UsersInteractions, UsersInteractions |
         return f"RecommendationDataset({self.num_users} users, {self.num_items} items, {nnz} interactions{end})"
 
 
-def columns_of(matrix: sparse.csr_matrix, cols: npt.NDArray[np.int64]) -> sparse.csr_matrix:
-    """Returns some columns, ascending, of a CSR matrix; those beyond its last one are empty."""
-    num_cols = max(matrix.shape[1], int(cols[-1]) + 1 if len(cols) else 0)
-    places = np.full(num_cols, -1, dtype=np.int64)
-    places[cols] = np.arange(len(cols))
-    places_Z = places[matrix.indices]
-    is_there_Z = places_Z >= 0
-    offsets = np.concatenate([[0], is_there_Z.cumsum()])[matrix.indptr]
-    return sparse.csr_matrix(
-        (matrix.data[is_there_Z], places_Z[is_there_Z], offsets), shape=(matrix.shape[0], len(cols))
-    )
-
-
 def _widened(matrix: sparse.csr_matrix, num_items: int) -> sparse.csr_matrix:
-    return sparse.csr_matrix((matrix.data, matrix.indices, matrix.indptr), shape=(matrix.shape[0], num_items))
+    return csr_of(matrix.data, matrix.indices, matrix.indptr, (matrix.shape[0], num_items))

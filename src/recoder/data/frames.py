@@ -32,7 +32,10 @@ __all__ = [
     "number_columns",
     "read_columns",
     "read_weights",
+    "refuse_missing",
+    "refuse_weights",
     "sum_pairs",
+    "tell_of_repeats",
 ]
 
 _log = logging.getLogger("recoder.data")
@@ -156,8 +159,17 @@ def _check_complete(array: pa.ChunkedArray, name: str) -> None:
     elif pa.types.is_dictionary(array.type):  # a row without a category counts already, one of a null category not
         with_null = (chunk for chunk in array.chunks if chunk.dictionary.null_count)
         missing += sum(pc.sum(pc.is_null(chunk.dictionary).take(chunk.indices)).as_py() or 0 for chunk in with_null)
-    if missing:
-        raise DataError(f"column {name!r} holds {missing} missing values (null or NaN); drop these rows or fill them")
+    refuse_missing(missing, name)
+
+
+def refuse_missing(number: int, name: str) -> None:
+    """Checks that no value of a column is missing.
+
+    Raises:
+        DataError: if some are.
+    """
+    if number:
+        raise DataError(f"column {name!r} holds {number} missing values (null or NaN); drop these rows or fill them")
 
 
 def _arrow(column: nw.Series[Any], name: str) -> pa.ChunkedArray:
@@ -196,11 +208,20 @@ def read_weights(column: pa.ChunkedArray, name: str) -> npt.NDArray[np.float32]:
         values: npt.NDArray[np.float32] = column.to_numpy().astype(np.float32)
     for bad, what in ((np.isinf(values), "infinite as float32"), (values < 0, "negative")):
         if bad.any():
-            raise DataError(
-                f"column {name!r} holds {bad.sum()} values that are {what} (the first is {values[bad][0]}); "
-                "drop these rows or map them to other values"
-            )
+            refuse_weights(int(bad.sum()), values[bad][0], name, what)
     return values
+
+
+def refuse_weights(number: int, first: np.float32, name: str, what: str) -> None:
+    """Refuses a column of weights for what some of them are.
+
+    Raises:
+        DataError: always.
+    """
+    raise DataError(
+        f"column {name!r} holds {number} values that are {what} (the first is {first}); "
+        "drop these rows or map them to other values"
+    )
 
 
 def number_columns(columns: Mapping[str, pa.ChunkedArray], names: list[str]) -> list[tuple[Codes, pa.Array]]:
@@ -271,9 +292,7 @@ def sum_pairs(
 ) -> sparse.csr_matrix:
     """Returns the matrix of the values, zeros included; those of a repeated pair are added up, with a warning."""
     matrix = csr_from_pairs(users, items, values, shape)
-    repeats = len(values) - matrix.nnz
-    if repeats:
-        _log.warning("%d of %d rows repeat a user and item; their values were added up", repeats, len(values))
+    tell_of_repeats(len(values) - matrix.nnz, len(values), are_summed=True)
     return matrix
 
 
@@ -281,7 +300,14 @@ def count_once(users: Codes, items: Codes, shape: tuple[int, int]) -> sparse.csr
     """Returns a matrix of 1 for each pair, however often it stands there."""
     ones = np.ones(len(users), np.float32)
     matrix = csr_from_pairs(users, items, ones, shape)
-    if matrix.nnz < len(users):
-        _log.info("%d of %d rows repeat a user and item; each pair counts once", len(users) - matrix.nnz, len(users))
+    tell_of_repeats(len(users) - matrix.nnz, len(users), are_summed=False)
     matrix.data[:] = 1
     return matrix
+
+
+def tell_of_repeats(number: int, of: int, *, are_summed: bool) -> None:
+    """Logs how many rows repeat a pair of user and item, if any do."""
+    if number and are_summed:
+        _log.warning("%d of %d rows repeat a user and item; their values were added up", number, of)
+    elif number:
+        _log.info("%d of %d rows repeat a user and item; each pair counts once", number, of)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,17 +15,28 @@ import pyarrow.compute as pc
 from narwhals.typing import IntoFrame
 from scipy import sparse
 
-from recoder._checks import non_negative, whole_number
+from recoder._checks import non_negative, path_text, whole_number
 from recoder.data.frames import check_names, count_once, number_columns, read_columns, read_weights, sum_pairs
 from recoder.data.id_map import IdMap
-from recoder.data.matrices import canonical_csr, keep_entries
+from recoder.data.mapped import csr_of, entry_blocks, item_counts, marks, room
+from recoder.data.mapped_folder import read_folder
+from recoder.data.matrices import canonical_csr, keep_entries, rows_and_columns
 from recoder.data.merging import merged
 from recoder.data.native_frames import DEFAULT_LIBRARY, checked_library, library_of, make_frame
+from recoder.data.sorting import LEAST_MEMORY_MIB, sort_parquet
 from recoder.data.summaries import interactions_html
-from recoder.data.tables import read_csv_file, read_parquet_file
+from recoder.data.tables import ParquetPath, read_csv_file, read_parquet_files
 from recoder.data.times import Times, checked_times, latest_times, read_times
 from recoder.data.titles import checked_titles, first_titles
-from recoder.errors import ConfigError, DataTypeError, EmptyDataError, ShapeError, UnknownIdError
+from recoder.errors import (
+    ConfigError,
+    DataError,
+    DataTypeError,
+    EmptyDataError,
+    FileFormatError,
+    ShapeError,
+    UnknownIdError,
+)
 
 __all__ = ["Interactions"]
 
@@ -124,31 +136,68 @@ class Interactions:
     @classmethod
     def from_parquet(
         cls,
-        path: str | os.PathLike[str],
+        path: ParquetPath,
         *,
         user: str,
         item: str,
         weight: str | None = None,
         time: str | None = None,
         title: str | None = None,
+        mapped_to: str | os.PathLike[str] | None = None,
+        memory_limit_mib: int = 1024,
     ) -> Interactions:
-        """Returns the interactions in a parquet file; only the columns that are named are read.
+        """Returns the interactions in parquet files; only the columns that are named are read.
 
         Args:
-            path: one row per interaction.
+            path: a file with one row per interaction; a folder of such, a pattern such as ``"plays/2024-*.parquet"``,
+                both in the order of their names; or a list of these.
             user: as in ``from_frame``, like the following.
             item: the column of item ids.
             weight: the column of weights.
             time: the column of times.
             title: the column of item titles.
+            mapped_to: a folder to write them to, for more interactions than memory holds (extra ``large``): the matrix
+                and times then stay in its files and are mapped, and ``open_mapped`` opens it again. A folder that was
+                written so before is replaced when the new one is whole.
+            memory_limit_mib: with ``mapped_to``, of DuckDB, which numbers and sorts with files beside the folder.
 
         Raises:
             FileNotFoundError: if there is no such file.
             FileFormatError: if it is no parquet file, or a damaged one.
             ConfigError, EmptyDataError, DataError, DataTypeError: as ``from_frame``.
+            FileWriteError, NotEnoughMemoryError, MissingDependencyError: with ``mapped_to``, if the folder cannot be
+                written, the limit is too small, or DuckDB is not installed.
         """
-        frame = read_parquet_file(path, _named(user, item, weight, time, title))
+        names = _named(user, item, weight, time, title)
+        if mapped_to is not None:
+            limit = whole_number("memory_limit_mib", memory_limit_mib, LEAST_MEMORY_MIB)
+            roles = {"user": user, "item": item, "weight": weight, "time": time, "title": title}
+            columns = {role: name for role, name in roles.items() if name is not None}
+            sort_parquet(path, columns, Path(path_text("mapped_to", mapped_to)), memory_limit_mib=limit)
+            return cls.open_mapped(mapped_to)
+        frame = read_parquet_files(path, names)
         return cls.from_frame(frame, user=user, item=item, weight=weight, time=time, title=title)
+
+    @classmethod
+    def open_mapped(cls, folder: str | os.PathLike[str]) -> Interactions:
+        """Returns the interactions in a folder that ``from_parquet`` wrote with ``mapped_to``.
+
+        The matrix and times stay in its files. Every method but ``to_frame`` and ``merge`` works through them in parts,
+        and puts what comes out into files without a name in the same folder, which vanish with the process. Ids and
+        titles are in memory. Do not change the files while they are in use.
+
+        Args:
+            folder: which.
+
+        Raises:
+            FileNotFoundError: if there is none.
+            FileFormatError: if it is another, of a newer format, or damaged.
+        """
+        found = read_folder(Path(path_text("folder", folder)))
+        try:
+            return cls(found.matrix, found.user_ids, found.item_ids, found.titles, found.times)
+        except DataError as error:
+            raise FileFormatError(f"{folder} was damaged ({error}); write it again") from error
 
     @classmethod
     def from_csv(
@@ -325,7 +374,7 @@ class Interactions:
 
     def _heavier(self, min_weight: float) -> Interactions:
         min_weight = non_negative("min_weight", min_weight)  # numpy would compare its own float64 with float32 exactly
-        is_kept_Z = self.matrix.data >= min_weight
+        is_kept_Z = marks(self.matrix, lambda part, _: part.data >= min_weight)
         if not is_kept_Z.any():
             largest = self.matrix.data.max(initial=0)
             raise EmptyDataError(f"no interaction has a weight of {min_weight} or more; the largest is {largest:g}")
@@ -333,24 +382,27 @@ class Interactions:
 
     def _with_active(self, kind: str, least: int) -> Interactions:
         """Returns the interactions of users, or with items, that have at least so many."""
-        counts_Z: npt.NDArray[np.intp]
-        if kind == "user":
-            counts_U = np.diff(self.matrix.indptr)
-            counts_Z = np.repeat(counts_U, counts_U)
-        else:
-            counts_Z = np.bincount(self.matrix.indices, minlength=self.num_items)[self.matrix.indices]
-        is_kept_Z = counts_Z >= least
-        if not is_kept_Z.any():
+        matrix = self.matrix
+        counts = np.diff(matrix.indptr) if kind == "user" else item_counts(matrix)
+        is_active = counts >= least
+        if not is_active.any():
             raise EmptyDataError(
-                f"no {kind} of those left has {least} or more interactions; the most is {counts_Z.max(initial=0)}"
+                f"no {kind} of those left has {least} or more interactions; the most is {counts.max(initial=0)}"
             )
-        return self if is_kept_Z.all() else self.select_interactions(is_kept_Z)
+        if is_active[counts > 0].all():
+            return self
+        if kind == "user":
+            return self.select_interactions(marks(matrix, lambda part, _: _of_long_rows(part, least)))
+        return self.select_interactions(marks(matrix, lambda part, _: is_active[part.indices]))
 
     def binarize(self) -> Interactions:
         """Returns the same interactions, each of weight 1."""
-        ones = self.matrix.copy()
-        ones.data[:] = 1
-        return replace(self, matrix=ones)
+        weights = self.matrix.data
+        if all((weights[block] == 1).all() for block in entry_blocks(len(weights))):
+            return self
+        ones = room(weights, len(weights), np.float32)
+        ones[:] = 1
+        return replace(self, matrix=csr_of(ones, self.matrix.indices, self.matrix.indptr, self.matrix.shape))
 
     def drop_empty(self) -> Interactions:
         """Returns the interactions without the users and the items that have none.
@@ -361,7 +413,7 @@ class Interactions:
         if not self.matrix.nnz:
             raise EmptyDataError(f"none of the {self.num_users} users has an interaction: nothing would be left")
         has_users = np.flatnonzero(np.diff(self.matrix.indptr))
-        return self.select_users(has_users).select_items(np.unique(self.matrix.indices))
+        return self.select_users(has_users).select_items(np.flatnonzero(item_counts(self.matrix)))
 
     def select_users(self, rows: npt.NDArray[np.int64]) -> Interactions:
         """Returns the users at these rows, in this order, over the same items.
@@ -375,7 +427,7 @@ class Interactions:
         if not len(rows):
             raise ShapeError(f"0 users of {self.num_users} were selected; select at least one")
         user_ids = IdMap(self.user_ids.ids.take(pa.array(rows, pa.int64())))
-        return self._taken(rows, slice(None), user_ids=user_ids)
+        return self._taken(rows, None, user_ids=user_ids)
 
     def select_items(self, cols: npt.NDArray[np.int64]) -> Interactions:
         """Returns the items at these columns, in this order, with the same users.
@@ -387,7 +439,7 @@ class Interactions:
         cols = _positions("column", cols, self.num_items, "items")
         titles = None if self.titles is None else tuple(self.titles[col] for col in cols)
         item_ids = IdMap(self.item_ids.ids.take(pa.array(cols, pa.int64())))
-        return self._taken(slice(None), cols, item_ids=item_ids, titles=titles)
+        return self._taken(None, cols, item_ids=item_ids, titles=titles)
 
     def select_interactions(self, is_kept_Z: npt.NDArray[np.bool_]) -> Interactions:
         """Returns the marked interactions only; users and items that are left without any stay.
@@ -404,19 +456,15 @@ class Interactions:
                 f"is_kept_Z must be {self.matrix.nnz} bools, one for each interaction, "
                 f"not an array of {mask.dtype} and shape {mask.shape}"
             )
-        times = None if self.times is None else self.times[mask]
-        return replace(self, matrix=keep_entries(self.matrix, mask), times=times)
+        matrix, times = keep_entries(self.matrix, mask, self.times)
+        return replace(self, matrix=matrix, times=times)
 
-    def _taken(self, rows: Any, cols: Any, **changes: Any) -> Interactions:
-        if self.times is None:
-            return replace(self, matrix=self.matrix[rows, cols], **changes)
-        matrix = self.matrix
-        places = sparse.csr_matrix((np.arange(matrix.nnz), matrix.indices, matrix.indptr), shape=matrix.shape)[
-            rows, cols
-        ]
-        places.sort_indices()  # as canonical_csr would sort the matrix
-        taken = sparse.csr_matrix((matrix.data[places.data], places.indices, places.indptr), shape=places.shape)
-        return replace(self, matrix=taken, times=self.times[places.data], **changes)
+    def _taken(
+        self, rows: npt.NDArray[np.int64] | None, cols: npt.NDArray[np.int64] | None, **changes: Any
+    ) -> Interactions:
+        rows, cols = _if_not_all(rows, self.num_users), _if_not_all(cols, self.num_items)
+        matrix, times = rows_and_columns(self.matrix, rows, cols, self.times)
+        return replace(self, matrix=matrix, times=times, **changes)
 
     def title_of(self, item_id: int) -> str:
         """Returns the title of the item in this column; its raw id where there are no titles.
@@ -443,6 +491,16 @@ def _named(user: str, item: str, *others: str | None) -> list[str]:
     names = [user, item, *(name for name in others if name is not None)]
     check_names(names)
     return names
+
+
+def _of_long_rows(part: sparse.csr_matrix, least: int) -> npt.NDArray[np.bool_]:
+    lengths = np.diff(part.indptr)
+    return np.repeat(lengths >= least, lengths)
+
+
+def _if_not_all(places: npt.NDArray[np.int64] | None, size: int) -> npt.NDArray[np.int64] | None:
+    is_all = places is not None and len(places) == size and bool((places == np.arange(size)).all())
+    return None if is_all else places
 
 
 def _positions(name: str, positions: npt.ArrayLike, size: int, of: str) -> npt.NDArray[np.int64]:

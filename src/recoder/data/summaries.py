@@ -10,6 +10,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from recoder._html import html_table
+from recoder.data.mapped import item_counts
 
 if TYPE_CHECKING:
     from recoder.data.interactions import Interactions
@@ -23,7 +24,7 @@ def interactions_html(interactions: Interactions) -> str:
     """Returns how many there are, how they spread over users and items, and the most popular items."""
     matrix = interactions.matrix
     counts_U = np.diff(matrix.indptr)
-    counts_N = np.bincount(matrix.indices, minlength=interactions.num_items)
+    counts_N = item_counts(matrix)
     spread = html_table(
         ["", "number", "fewest interactions", "median", "most"],
         [_spread("users", counts_U), _spread("items", counts_N)],

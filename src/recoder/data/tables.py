@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import glob
 import io
 import lzma
 import os
@@ -20,6 +21,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import IO, Any
 
 import pyarrow as pa
@@ -27,16 +29,20 @@ import pyarrow.compute as pc
 from pyarrow import csv, parquet
 
 from recoder._checks import path_text
-from recoder.errors import ConfigError, EmptyDataError, FileFormatError
+from recoder.errors import ConfigError, DataTypeError, EmptyDataError, FileFormatError
 
 __all__ = [
     "UNREADABLE",
+    "ParquetPath",
     "check_text_form",
     "csv_column_names",
     "parquet_column_names",
+    "parquet_paths",
+    "parquet_schema",
     "read_csv_file",
     "read_delimited",
     "read_parquet_file",
+    "read_parquet_files",
     "stream_csv_file",
     "stream_parquet_file",
 ]
@@ -46,6 +52,8 @@ _BLOCK_BYTES = 1 << 22
 
 # what reading a damaged file raises, archives and compressed ones included
 UNREADABLE = (EOFError, OSError, UnicodeError, zlib.error, zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError)
+
+ParquetPath = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 Open = Callable[[], AbstractContextManager[IO[bytes]]]
 
@@ -225,11 +233,79 @@ def read_parquet_file(path: str | os.PathLike[str], columns: Sequence[str]) -> p
     """
     text = path_text("path", path)
     with _parquet(text) as file:
-        present = file.schema_arrow.names
-        missing = [name for name in columns if name not in present]
-        if missing:
-            raise ConfigError(f"{text} has no column {missing[0]!r}; its columns are {present}")
+        _check_present(text, file.schema_arrow.names, columns)
         return file.read(columns=list(dict.fromkeys(columns)))
+
+
+def read_parquet_files(path: ParquetPath, columns: Sequence[str]) -> pa.Table:
+    """Returns these columns of one parquet file or several, one after the other.
+
+    Raises:
+        ConfigError, FileFormatError, FileNotFoundError: as ``read_parquet_file`` and ``parquet_paths``.
+        DataTypeError: if a column is of another type in another file.
+    """
+    paths = parquet_paths(path)
+    if len(paths) == 1:
+        return read_parquet_file(paths[0], columns)
+    parquet_schema(paths, columns)
+    return pa.concat_tables([read_parquet_file(each, columns) for each in paths], promote_options="default")
+
+
+def parquet_paths(path: ParquetPath) -> list[str]:
+    """Returns the parquet files that are meant, those of a folder or a pattern in the order of their names.
+
+    Args:
+        path: a file; a folder, whose files that end in ``.parquet`` are meant, those of its folders too; a pattern such
+            as ``"plays/2024-*.parquet"``; or a list of these.
+
+    Raises:
+        ConfigError: if it is none of them.
+        FileNotFoundError: if there is no file.
+    """
+    if isinstance(path, Sequence) and not isinstance(path, str):
+        found = [each for part in path for each in parquet_paths(part)]
+        if not found:
+            raise ConfigError("path is an empty list; pass at least one parquet file")
+        return found
+    text = path_text("path", path)
+    if Path(text).is_dir():
+        found = sorted(str(each) for each in Path(text).rglob("*.parquet"))
+    elif glob.has_magic(text) and not Path(text).exists():
+        found = sorted(each for each in glob.glob(text, recursive=True) if Path(each).is_file())  # noqa: PTH207 (an absolute pattern, too)
+    else:
+        return [text]
+    if not found:
+        raise FileNotFoundError(f"there is no parquet file at {text}; pass a file, a folder of them or a pattern")
+    return found
+
+
+def parquet_schema(paths: Sequence[str], columns: Sequence[str]) -> pa.Schema:
+    """Returns the schema of parquet files that are alike in these columns.
+
+    Raises:
+        ConfigError: if a column does not exist.
+        DataTypeError: if a column is of another type in another file.
+        FileFormatError, FileNotFoundError: as ``read_parquet_file``.
+    """
+    first: pa.Schema = None
+    for path in paths:
+        with _parquet(path) as file:
+            schema = file.schema_arrow
+        _check_present(path, schema.names, columns)
+        first = schema if first is None else first
+        for column in columns:
+            here, there = schema.field(column).type, first.field(column).type
+            if here != there:
+                raise DataTypeError(
+                    f"column {column!r} is {there} in {paths[0]} and {here} in {path}; write all files alike"
+                )
+    return first
+
+
+def _check_present(path: str, present: Sequence[str], columns: Sequence[str]) -> None:
+    missing = [name for name in columns if name not in present]
+    if missing:
+        raise ConfigError(f"{path} has no column {missing[0]!r}; its columns are {present}")
 
 
 def stream_parquet_file(

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from recoder.data.raw_ids import Codes, plain_ids
 from recoder.errors import DataTypeError
 
-__all__ = ["checked_titles", "first_titles"]
+__all__ = ["checked_titles", "first_titles", "titles_or_ids"]
 
 _log = logging.getLogger("recoder.data")
 
@@ -53,7 +53,20 @@ def first_titles(column: pa.ChunkedArray, name: str, items: Codes, item_ids: pa.
     first[items[backwards]] = backwards  # the last one written is an item's first row
     if pa.types.is_string_view(column.type):  # Arrow cannot take from one
         column = column.cast(pa.large_string())
-    titles = column.take(pa.array(first))
+    return titles_or_ids(column.take(pa.array(first)), name, item_ids)
+
+
+def titles_or_ids(titles: pa.ChunkedArray, name: str, item_ids: pa.Array) -> tuple[str, ...]:
+    """Returns the title of each item, or its id where there is none.
+
+    Args:
+        titles: one for each item, perhaps missing.
+        name: of the column, for errors.
+        item_ids: the raw ids by number.
+
+    Raises:
+        DataTypeError: if they are not strings.
+    """
     if pa.types.is_dictionary(titles.type):
         titles = titles.cast(titles.type.value_type)  # its own null_count leaves out rows whose category is null
     are_texts = pa.types.is_string(titles.type) or pa.types.is_large_string(titles.type)

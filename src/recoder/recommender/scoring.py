@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from recoder.data.batches import Batch, full_batch
-from recoder.data.datasets import UsersInteractions, columns_of
+from recoder.data.datasets import UsersInteractions
+from recoder.data.matrices import columns_of
 from recoder.errors import UnknownIdError
 from recoder.nn.base import FactorizationModel, checked_scores, dot_scores
 from recoder.ops.products_at import products_at

@@ -11,6 +11,7 @@ from scipy import sparse
 from torch import Tensor
 
 from recoder.data.loader import RecommendationDataLoader
+from recoder.data.mapped import item_counts
 
 __all__ = ["log_inclusion", "log_inclusion_of"]
 
@@ -41,7 +42,7 @@ def log_inclusion(
     """
     num_users, num_items = target.shape
     # an item that nobody has is no candidate, or one drawn uniformly; as if one user had it, it has a logarithm
-    shares_N = np.maximum(target.getnnz(axis=0), 1) / num_users
+    shares_N = np.maximum(item_counts(target), 1) / num_users
     with np.errstate(divide="ignore"):  # what everybody has is always a candidate
         log_absent_N = num_sampling_users * np.log1p(-shares_N)
         if num_uniform:

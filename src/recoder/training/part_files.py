@@ -26,7 +26,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from recoder._files import atomic_write, move, write_errors
+from recoder._files import atomic_write, move, replace_folder, write_errors
 from recoder.errors import FileFormatError, FileWriteError
 from recoder.nn.base import FactorizationModel
 from recoder.nn.parts import Parts
@@ -119,7 +119,7 @@ def write_parts(
         try:
             with atomic_write(unfinished / MANIFEST) as path:
                 path.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-            _put_in_place(unfinished, folder)
+            replace_folder(unfinished, folder)
         except FileWriteError as raised:
             error = raised
     _raise_together(error, folder, ranks)
@@ -385,20 +385,6 @@ def _write_single(path: Path, content: ModelFile, *, version: str) -> None:
     with write_errors(path):
         shutil.rmtree(path)
     move(whole, path)
-
-
-def _put_in_place(unfinished: Path, folder: Path) -> None:
-    with write_errors(folder):
-        if folder.is_file():
-            folder.unlink()
-        elif folder.is_dir():
-            before = folder.with_name(f".{folder.name}.before")
-            shutil.rmtree(before, ignore_errors=True)
-            folder.rename(before)
-            unfinished.rename(folder)
-            shutil.rmtree(before)
-            return
-        unfinished.rename(folder)
 
 
 def _name(rank: int, size: int) -> str:

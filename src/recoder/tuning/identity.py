@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recoder.data.interactions import Interactions
+from recoder.data.mapped import entry_blocks
 from recoder.data.splits import HeldOut
 from recoder.errors import ConfigError
 from recoder.metrics import Metric
@@ -70,14 +71,15 @@ def _fingerprint(train: Interactions, valid: HeldOut) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for matrix in (train.matrix, valid.dataset.interactions_matrix, valid.dataset.target_interactions_matrix):
         if matrix is not None:
-            for array in (matrix.indptr.astype(np.int64), matrix.indices.astype(np.int64), matrix.data):
-                _add(digest, array)
+            for array, dtype in ((matrix.indptr, np.int64), (matrix.indices, np.int64), (matrix.data, np.float32)):
+                _add(digest, array, dtype)
     for ids in (train.user_ids, train.item_ids):
         for array in ids.to_arrays().values():
-            _add(digest, array)
+            _add(digest, array, array.dtype)
     return digest.hexdigest()
 
 
-def _add(digest: Any, array: npt.NDArray[Any]) -> None:
+def _add(digest: Any, array: npt.NDArray[Any], dtype: npt.DTypeLike) -> None:
     digest.update(str(array.shape).encode())
-    digest.update(np.ascontiguousarray(array).data)
+    for block in entry_blocks(len(array)):
+        digest.update(np.ascontiguousarray(array[block], dtype).data)

@@ -7,11 +7,14 @@ from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 
 from recoder._checks import whole_number
 from recoder.data.datasets import RecommendationDataset
 from recoder.data.interactions import Interactions
+from recoder.data.mapped import item_counts, marks, room
 from recoder.data.splits.arguments import checked_fraction, checked_times_of
+from recoder.data.splits.random import first_of_rows
 from recoder.data.splits.results import HeldOut, HoldoutSplit, JsonValue, Protocol, sizes
 from recoder.errors import ConfigError, EmptyDataError
 
@@ -44,11 +47,12 @@ def leave_last_out(interactions: Interactions, *, k: int = 1) -> HoldoutSplit:
             f"no user has more than {k} interactions, so nothing could be taken out; the most is {counts_U.max()}: "
             "pass a smaller k"
         )
-    row_Z = np.repeat(np.arange(interactions.num_users), counts_U)
-    order_Z = np.lexsort((times_Z, row_Z))  # a stable sort: entries of a row stand in the order of their columns
-    num_kept_U = np.where(counts_U > k, counts_U - k, counts_U)
-    is_train_Z = np.empty(matrix.nnz, dtype=bool)
-    is_train_Z[order_Z] = np.arange(matrix.nnz) - matrix.indptr[row_Z] < num_kept_U[row_Z]
+
+    def earlier_of(part: sparse.csr_matrix, place: slice) -> npt.NDArray[np.bool_]:
+        lengths = np.diff(part.indptr)
+        return first_of_rows(part, times_Z[place], np.where(lengths > k, lengths - k, lengths))
+
+    is_train_Z = marks(matrix, earlier_of)
     return holdout(interactions, is_train_Z, {"name": "leave_last_out", "k": k})
 
 
@@ -79,10 +83,13 @@ def global_time(
     if time is None:
         fraction = checked_fraction("fraction", fraction)  # type: ignore[arg-type]  # one of them is given
         place = min(math.floor((1 - fraction) * len(times_Z) + 0.5), len(times_Z) - 1)
-        moment = int(np.partition(times_Z, place)[place])
+        ordered_Z = room(times_Z, len(times_Z), np.int64)
+        ordered_Z[:] = times_Z
+        ordered_Z.partition(place)
+        moment = int(ordered_Z[place])
     else:
         moment = _whole_second(time)
-    is_train_Z = times_Z < moment
+    is_train_Z = marks(interactions.matrix, lambda _, place: times_Z[place] < moment)
     if not is_train_Z.any():
         raise EmptyDataError(
             f"nothing happened before {moment}; the first interaction is at {times_Z.min()}: split later"
@@ -104,9 +111,9 @@ def holdout(
     """
     marked = interactions.select_interactions(is_train_Z)
     users = np.flatnonzero(np.diff(marked.matrix.indptr))
-    items = np.flatnonzero(np.bincount(marked.matrix.indices, minlength=marked.num_items))
+    items = np.flatnonzero(item_counts(marked.matrix))
     train = marked.select_users(users).select_items(items)
-    others = interactions.select_interactions(~is_train_Z)
+    others = interactions.select_interactions(marks(interactions.matrix, lambda _, place: ~is_train_Z[place]))
     target = others.select_users(users).select_items(items).matrix
     if not target.nnz:
         raise EmptyDataError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
@@ -10,12 +12,13 @@ from recoder._checks import whole_number
 from recoder._random import derive_seed
 from recoder.data.datasets import RecommendationDataset
 from recoder.data.interactions import Interactions
+from recoder.data.mapped import item_counts, marks
 from recoder.data.matrices import keep_entries
 from recoder.data.splits.arguments import checked_fraction, checked_interactions
 from recoder.data.splits.results import HeldOut, HoldoutSplit, Protocol, sizes
 from recoder.errors import EmptyDataError
 
-__all__ = ["kept_at_random", "random_holdout"]
+__all__ = ["first_of_rows", "kept_at_random", "random_holdout"]
 
 
 def random_holdout(interactions: Interactions, *, fraction: float = 0.2, seed: int) -> HoldoutSplit:
@@ -41,19 +44,19 @@ def random_holdout(interactions: Interactions, *, fraction: float = 0.2, seed: i
     matrix = interactions.matrix
     is_train_Z = kept_at_random(matrix, 1 - fraction, derive_seed(seed, "split/holdout"))
     train = interactions.select_interactions(is_train_Z)
-    target = keep_entries(matrix, ~is_train_Z)
+    target, _ = keep_entries(matrix, marks(matrix, lambda _, place: ~is_train_Z[place]))
     if not target.nnz:
         raise EmptyDataError(
             f"none of the {interactions.num_users} users has two interactions or more, so nothing could be taken out; "
             "filter for more active users"
         )
-    is_trained = np.bincount(train.matrix.indices, minlength=train.num_items) > 0
+    is_untrained = item_counts(train.matrix) == 0
     protocol: dict[str, str | int | float | None] = {
         "name": "random_holdout",
         "seed": seed,
         "fraction": fraction,
         "target_interactions": int(target.nnz),
-        "untrained_targets": int((~is_trained[target.indices]).sum()),
+        "untrained_targets": int(item_counts(target)[is_untrained].sum()),
     }
     everything = sizes(train, interactions, num_users=train.num_users, num_interactions=int(matrix.nnz))
     return HoldoutSplit(
@@ -68,11 +71,23 @@ def kept_at_random(matrix: sparse.csr_matrix, keep: float, seed: int) -> npt.NDA
 
     Of two or more entries, some are marked and some not; a single one is.
     """
-    counts_U = np.diff(matrix.indptr)
-    num_kept_U = np.clip(np.floor(keep * counts_U + 0.5), np.minimum(counts_U, 1), np.maximum(counts_U - 1, 1))
-    row_Z = np.repeat(np.arange(matrix.shape[0]), counts_U)
-    key_Z = np.random.Generator(np.random.Philox(seed)).random(matrix.nnz)
-    order_Z = np.lexsort((key_Z, row_Z))  # rows stay together, each in random order
-    is_kept_Z = np.empty(matrix.nnz, dtype=bool)
-    is_kept_Z[order_Z] = np.arange(matrix.nnz) - matrix.indptr[row_Z] < num_kept_U[row_Z]
-    return is_kept_Z
+    generator = np.random.Generator(np.random.Philox(seed))
+
+    def kept_of(part: sparse.csr_matrix, _: slice) -> npt.NDArray[np.bool_]:
+        counts_U = np.diff(part.indptr)
+        num_kept_U = np.clip(np.floor(keep * counts_U + 0.5), np.minimum(counts_U, 1), np.maximum(counts_U - 1, 1))
+        return first_of_rows(part, generator.random(part.nnz), num_kept_U)
+
+    return marks(matrix, kept_of)
+
+
+def first_of_rows(
+    matrix: sparse.csr_matrix, keys_Z: npt.NDArray[Any], num_U: npt.NDArray[Any]
+) -> npt.NDArray[np.bool_]:
+    """Returns marks on the entries of each row with the smallest keys, so many of them: bool ``[Z]``."""
+    row_Z = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    # a stable sort: rows stay together, and of equal keys those in earlier columns come first
+    order_Z = np.lexsort((keys_Z, row_Z))
+    is_first_Z = np.empty(matrix.nnz, dtype=bool)
+    is_first_Z[order_Z] = np.arange(matrix.nnz) - matrix.indptr[row_Z] < num_U[row_Z]
+    return is_first_Z

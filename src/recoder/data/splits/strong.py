@@ -7,6 +7,7 @@ from itertools import accumulate
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 from scipy import sparse
 
 from recoder._checks import whole_number
@@ -14,7 +15,8 @@ from recoder._random import derive_seed
 from recoder.data.datasets import RecommendationDataset
 from recoder.data.id_map import IdMap
 from recoder.data.interactions import Interactions
-from recoder.data.matrices import keep_entries
+from recoder.data.mapped import item_counts, marks, row_blocks, row_groups
+from recoder.data.matrices import keep_entries, rows_and_columns
 from recoder.data.splits.arguments import checked_fraction, checked_interactions, number_of_users
 from recoder.data.splits.random import kept_at_random
 from recoder.data.splits.results import HeldOut, Protocol, StrongSplit, sizes
@@ -114,24 +116,22 @@ def held_out_groups(
         "fold_in": fold_in,
         "min_interactions": min_interactions,
     }
-    kept = int(np.isin(interactions.matrix.indices, seen_items).sum())
+    kept = int(item_counts(interactions.matrix)[seen_items].sum())
     counts = sizes(train, interactions, num_users=interactions.num_users, num_interactions=kept)
     return train, groups, Protocol(protocol | counts)
 
 
 def _choose_users(matrix: sparse.csr_matrix, wanted: int, least: int, seed: int) -> tuple[Rows, Rows]:
     """Returns the rows to hold out, in random order, and the columns that the other rows hold."""
-    num_users, num_items = matrix.shape
-    is_shared = np.bincount(matrix.indices, minlength=num_items) > 1
-    eligible = np.flatnonzero(_count(matrix, is_shared) >= least)
+    num_users = matrix.shape[0]
+    counts_N = item_counts(matrix)
+    eligible = np.flatnonzero(_count(matrix, counts_N > 1) >= least)
     drawn = np.random.Generator(np.random.Philox(seed)).permutation(eligible)
     while wanted <= len(drawn) and wanted < num_users:
         held = drawn[:wanted]
-        is_train = np.ones(num_users, dtype=bool)
-        is_train[held] = False
-        is_seen = np.zeros(num_items, dtype=bool)
-        is_seen[matrix[is_train].indices] = True
-        short = np.flatnonzero(_count(matrix[held], is_seen) < least)
+        is_seen = counts_N > item_counts(matrix, np.sort(held))
+        counts = np.concatenate([_count(matrix[group], is_seen) for group in row_groups(matrix, held)])
+        short = np.flatnonzero(counts < least)
         if not len(short):
             return held, np.flatnonzero(is_seen)
         # a few of these, the last drawn, stay in training for good: that can be all that the others lack
@@ -145,14 +145,19 @@ def _choose_users(matrix: sparse.csr_matrix, wanted: int, least: int, seed: int)
 
 def _count(matrix: sparse.csr_matrix, is_counted_N: npt.NDArray[np.bool_]) -> Rows:
     """Returns how many of the marked items each user has: int64 ``[U]``."""
-    marks_Z = np.concatenate([[0], np.cumsum(is_counted_N[matrix.indices])])
-    return np.diff(marks_Z[matrix.indptr])
+    counts = []
+    for _, part in row_blocks(matrix):
+        marks_Z = np.concatenate([[0], np.cumsum(is_counted_N[part.indices])])
+        counts.append(np.diff(marks_Z[part.indptr]))
+    return np.concatenate(counts)
 
 
 def _hold_out(
     interactions: Interactions, rows: Rows, item_ids: IdMap, items: Rows, fold_in: float, seed: int
 ) -> HeldOut:
-    matrix = interactions.matrix[rows][:, items]
+    matrix, _ = rows_and_columns(interactions.matrix, rows, items)
     is_history_Z = kept_at_random(matrix, fold_in, seed)
-    history, target = keep_entries(matrix, is_history_Z), keep_entries(matrix, ~is_history_Z)
-    return HeldOut(RecommendationDataset(history, target), interactions.select_users(rows).user_ids, item_ids)
+    history, _ = keep_entries(matrix, is_history_Z)
+    target, _ = keep_entries(matrix, marks(matrix, lambda _, place: ~is_history_Z[place]))
+    user_ids = IdMap(interactions.user_ids.ids.take(pa.array(rows)))
+    return HeldOut(RecommendationDataset(history, target), user_ids, item_ids)
