@@ -5,7 +5,7 @@ Sizes: B users, N items of the catalogue.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ __all__ = [
     "History",
     "chosen_items",
     "from_histories",
+    "in_parts",
     "known_places",
     "known_rows",
     "of_known_users",
@@ -66,16 +67,48 @@ def of_known_users(
         UnknownIdError, ConfigError, DataTypeError: as ``known_places``.
         EmptyDataError: if there is no user.
     """
-    if needs_histories and not has_histories:
-        raise NotInitializedError(
-            "this model's file holds no histories of its users, so users= cannot be answered; pass "
-            "histories=[[item, ...], ...], or save it with interactions=True"
-        )
+    _check_histories(has_histories, needs_histories)
     rows = np.arange(known.num_users) if users is None else known_places(known.user_ids, users, "users", unknown)
     if not len(rows):
         raise EmptyDataError("there is no known user to answer for; pass at least one")
     ids = known.user_ids.ids.take(pa.array(rows))
     return Asked(ids, UsersInteractions(rows, known.matrix[rows]))
+
+
+def in_parts(
+    known: Interactions,
+    histories: Interactions | None,
+    has_histories: bool,
+    *,
+    needs_histories: bool,
+    unknown: str,
+    users_at_once: int,
+) -> Iterator[Asked]:
+    """Yields all users, so many at a time: those of the training data, or of ``histories``; see ``recommend_to_file``.
+
+    Raises:
+        NotInitializedError, UnknownIdError: as ``of_known_users`` and ``from_histories``.
+        DataTypeError: if ``histories`` are no ``Interactions``.
+    """
+    if histories is None:
+        _check_histories(has_histories, needs_histories)
+    elif not isinstance(histories, Interactions):
+        raise DataTypeError(f"histories are a {type(histories).__name__}; pass Interactions, which may be mapped")
+    all_users = known if histories is None else histories
+    for start in range(0, all_users.num_users, users_at_once):
+        rows = np.arange(start, min(start + users_at_once, all_users.num_users))
+        if histories is None:
+            yield Asked(known.user_ids.ids.slice(start, len(rows)), UsersInteractions(rows, known.matrix[rows]))
+        else:
+            yield _from_interactions(histories.select_users(rows), known.item_ids, unknown=unknown)
+
+
+def _check_histories(has_histories: bool, needs_histories: bool) -> None:
+    if needs_histories and not has_histories:
+        raise NotInitializedError(
+            "this model's file holds no histories of its users, so users= cannot be answered; pass "
+            "histories=[[item, ...], ...], or save it with interactions=True"
+        )
 
 
 def from_histories(histories: Any, item_ids: IdMap, *, unknown: str | None) -> Asked:

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from recoder._checks import check_unknown, whole_number
+from recoder._checks import check_unknown, path_text, whole_number
 from recoder.api import files
 from recoder.api.about import About
-from recoder.api.asking import Asked, chosen_items, from_histories, known_rows, of_known_users, raw_list
+from recoder.api.asking import Asked, chosen_items, from_histories, in_parts, known_rows, of_known_users, raw_list
 from recoder.api.explaining import score_drops
 from recoder.api.judging import DEFAULT_METRICS, aligned
 from recoder.api.neighbours import similar_items, similar_users
@@ -115,10 +115,56 @@ class FittedModel:
             users, histories, unknown, needs_histories=exclude_seen or self.recoder.model.folds_in_users
         )
         items = chosen_items(self.item_ids, candidates=candidates, exclude=exclude, unknown=unknown)
-        ids_BK, scores_BK = self.recoder.scorer().best(asked.users, k, exclude_seen=exclude_seen, items=items)
-        if self._knows_popularity:
-            self._fill_from_popularity(asked.users, items, ids_BK, scores_BK)
-        return self._ranking("user_id", asked.user_ids, "item_id", ids_BK, scores_BK, of_items=True, titles=titles)
+        return make_frame(self._best(asked, k, items, exclude_seen=exclude_seen, titles=titles), self.about.library)
+
+    def recommend_to_file(
+        self,
+        path: str | os.PathLike[str],
+        k: int = 10,
+        *,
+        histories: Interactions | None = None,
+        exclude_seen: bool = True,
+        exclude: Any = None,
+        candidates: Any = None,
+        titles: bool = False,
+        unknown: str = "error",
+        users_at_once: int = 20_000,
+    ) -> int:
+        """Writes the best items of all users to a parquet file and returns how many rows it has.
+
+        The rows are those of ``recommend``. Never more than some users and their lists are in memory.
+
+        Args:
+            path: the file; a previous one stays whole until the new one is.
+            k: the length of the lists, at least 1.
+            histories: of the users to recommend to. None: all users in training.
+            exclude_seen: as in ``recommend``, like the following.
+            exclude: ids of items to leave out.
+            candidates: ids of the only items to recommend.
+            titles: add a column ``title``.
+            unknown: ``"error"`` or ``"drop"`` ids that are not known.
+            users_at_once: how many users.
+
+        Raises:
+            ConfigError: if a number is out of range, or the model cannot score users who were not in training.
+            FileWriteError: if the file cannot be written.
+            NotInitializedError, UnknownIdError, EmptyDataError, DataTypeError: as ``recommend``.
+        """
+        k = whole_number("k", k, 1)
+        check_unknown(unknown)
+        if histories is not None:
+            self._check_folds_in()
+        parts = in_parts(
+            self.interactions,
+            histories,
+            self.has_histories,
+            needs_histories=exclude_seen or self.recoder.model.folds_in_users,
+            unknown=unknown,
+            users_at_once=whole_number("users_at_once", users_at_once, 1),
+        )
+        items = chosen_items(self.item_ids, candidates=candidates, exclude=exclude, unknown=unknown)
+        tables = (pa.table(self._best(asked, k, items, exclude_seen=exclude_seen, titles=titles)) for asked in parts)
+        return files.write_tables(path_text("path", path), tables)
 
     def score(self, users: Any, items: Any) -> Any:
         """Returns the scores of pairs: a data frame ``user_id, item_id, score``, in the order of the lists.
@@ -174,7 +220,8 @@ class FittedModel:
         choice = chosen_items(self.item_ids, candidates=candidates, exclude=None, unknown=unknown)
         ids_QK, scores_QK = similar_items(self.recoder, cols_Q, k, choice)
         asked_ids = self.item_ids.ids.take(pa.array(cols_Q))
-        return self._ranking("item_id", asked_ids, "similar_item_id", ids_QK, scores_QK, of_items=True, titles=titles)
+        columns = self._ranking("item_id", asked_ids, "similar_item_id", ids_QK, scores_QK, titles=titles)
+        return make_frame(columns, self.about.library)
 
     def similar_users(self, users: Any, k: int = 10, *, unknown: str = "error") -> Any:
         """Returns the training users most similar to each: a data frame ``user_id, similar_user_id, score, rank``.
@@ -198,7 +245,8 @@ class FittedModel:
         rows_Q = known_rows(self.interactions.user_ids, users, "users", unknown)
         ids_QK, scores_QK = similar_users(self.recoder, everyone.users, rows_Q, k)
         asked_ids = self.interactions.user_ids.ids.take(pa.array(rows_Q))
-        return self._ranking("user_id", asked_ids, "similar_user_id", ids_QK, scores_QK, of_items=False, titles=False)
+        columns = self._ranking("user_id", asked_ids, "similar_user_id", ids_QK, scores_QK, of_items=False)
+        return make_frame(columns, self.about.library)
 
     def explain(self, user: Any = None, item: Any = None, *, history: Any = None, titles: bool = False) -> Any:
         """Returns which items of a user's history speak for an item: ``item_id, score_drop, rank``, strongest first.
@@ -371,12 +419,24 @@ class FittedModel:
             )
         if users is not None:
             raise ConfigError("pass users or histories, not both; histories may be a dict from user id to history")
+        self._check_folds_in()
+        return from_histories(histories, self.item_ids, unknown=unknown)
+
+    def _check_folds_in(self) -> None:
         if not self.recoder.model.folds_in_users:
             raise ConfigError(
                 f"a {type(self.recoder.model).__name__} looks users up and knows none but those in training; "
                 "train one with fold_in=True, or an autoencoder, to recommend from histories"
             )
-        return from_histories(histories, self.item_ids, unknown=unknown)
+
+    def _best(
+        self, asked: Asked, k: int, items: npt.NDArray[np.int64] | None, *, exclude_seen: bool, titles: bool
+    ) -> dict[str, Any]:
+        """Returns the columns of ``recommend``."""
+        ids_BK, scores_BK = self.recoder.scorer().best(asked.users, k, exclude_seen=exclude_seen, items=items)
+        if self._knows_popularity:
+            self._fill_from_popularity(asked.users, items, ids_BK, scores_BK)
+        return self._ranking("user_id", asked.user_ids, "item_id", ids_BK, scores_BK, titles=titles)
 
     def _fill_from_popularity(
         self,
@@ -422,15 +482,15 @@ class FittedModel:
         ids_BK: npt.NDArray[np.int64],
         scores_BK: npt.NDArray[np.floating[Any]],
         *,
-        of_items: bool,
-        titles: bool,
-    ) -> Any:
-        """Returns lists as a data frame with a row for each place that is filled."""
+        of_items: bool = True,
+        titles: bool = False,
+    ) -> dict[str, Any]:
+        """Returns lists as columns with a row for each place that is filled."""
         is_filled = ids_BK >= 0
         rows_Z, ranks_Z = np.nonzero(is_filled)
         found_Z = ids_BK[is_filled]
         ids = self.item_ids if of_items else self.interactions.user_ids
-        columns = {
+        columns: dict[str, Any] = {
             asked: asked_ids.take(pa.array(rows_Z)),
             found: ids.ids.take(pa.array(found_Z)),
             "score": scores_BK[is_filled],
@@ -438,7 +498,7 @@ class FittedModel:
         }
         if titles:
             columns["title"] = self._titles(found_Z)
-        return make_frame(columns, self.about.library)
+        return columns
 
     def _titles(self, cols: npt.NDArray[np.int64]) -> pa.Array:
         if self.interactions.titles is None:
