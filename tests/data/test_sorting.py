@@ -15,6 +15,7 @@ import pytest
 
 from recoder.data import Interactions
 from recoder.data.mapped import is_mapped
+from recoder.data.sorting import _SortedRows
 from recoder.errors import (
     ConfigError,
     DataError,
@@ -249,3 +250,25 @@ def test_duckdb_that_runs_out_of_memory_or_disk_says_so(tmp_path: Path, monkeypa
         with pytest.raises(expected):
             Interactions.from_parquet(tmp_path / "a.parquet", **ROLES, mapped_to=tmp_path / "m")
         assert [path.name for path in tmp_path.iterdir()] == ["a.parquet"]
+
+
+@pytest.mark.slow
+def test_it_spills_within_a_small_limit_and_equals_reading_into_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng, spilled = np.random.default_rng(0), []
+    for number in range(3):
+        size = 1_500_000
+        columns = {"u": rng.integers(0, 50_000, size), "i": rng.integers(0, 5_000, size), "w": rng.random(size)}
+        pq.write_table(pa.table({**columns, "t": rng.integers(0, 10**9, size)}), tmp_path / f"{number}.parquet")
+    original = _SortedRows.add
+
+    def add(rows: _SortedRows, batch: pa.RecordBatch) -> None:
+        spilled.append(sum(file.stat().st_size for file in tmp_path.rglob("spill/*")))
+        original(rows, batch)
+
+    monkeypatch.setattr(_SortedRows, "add", add)
+    roles = {**ROLES, "weight": "w", "time": "t"}
+    mapped = Interactions.from_parquet(tmp_path, **roles, mapped_to=tmp_path / "m", memory_limit_mib=128)
+    assert max(spilled) > 1 << 20
+    assert_same(mapped, Interactions.from_parquet(tmp_path, **roles))

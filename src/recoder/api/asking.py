@@ -97,10 +97,11 @@ def in_parts(
     all_users = known if histories is None else histories
     for start in range(0, all_users.num_users, users_at_once):
         rows = np.arange(start, min(start + users_at_once, all_users.num_users))
-        if histories is None:
-            yield Asked(known.user_ids.ids.slice(start, len(rows)), UsersInteractions(rows, known.matrix[rows]))
-        else:
-            yield _from_interactions(histories.select_users(rows), known.item_ids, unknown=unknown)
+        user_ids = all_users.user_ids.ids.slice(start, len(rows))
+        matrix = all_users.matrix[start : start + users_at_once]
+        if histories is not None:
+            rows, matrix = np.arange(len(rows)), _over(known.item_ids, matrix, histories.item_ids, unknown)
+        yield Asked(user_ids, UsersInteractions(rows, matrix))
 
 
 def _check_histories(has_histories: bool, needs_histories: bool) -> None:
@@ -176,10 +177,17 @@ def _checked_weights(weights: list[Any]) -> npt.NDArray[np.float32]:
 
 
 def _from_interactions(histories: Interactions, item_ids: IdMap, *, unknown: str | None) -> Asked:
-    coo = histories.matrix.tocoo()
-    cols_M = places_of(item_ids, histories.item_ids.ids, "items", unknown)
-    matrix = _summed(coo.row, cols_M[coo.col], coo.data, (histories.num_users, len(item_ids)))
+    matrix = _over(item_ids, histories.matrix, histories.item_ids, unknown)
     return Asked(histories.user_ids.ids, UsersInteractions(np.arange(histories.num_users), matrix))
+
+
+def _over(item_ids: IdMap, matrix: sparse.csr_matrix, its_ids: IdMap, unknown: str | None) -> sparse.csr_matrix:
+    """Returns a matrix over the items of the catalogue, without those that are dropped."""
+    if its_ids == item_ids:
+        return matrix
+    coo = matrix.tocoo()
+    cols_M = places_of(item_ids, its_ids.ids, "items", unknown)
+    return _summed(coo.row, cols_M[coo.col], coo.data, (matrix.shape[0], len(item_ids)))
 
 
 def _summed(

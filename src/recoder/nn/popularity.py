@@ -8,6 +8,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
+from recoder.data.mapped import item_counts
 from recoder.errors import ConfigError
 from recoder.nn.base import FactorizationModel, not_initialized
 from recoder.ops.rows import SparseRows
@@ -41,7 +42,7 @@ class Popularity(FactorizationModel):
         """Counts the users of each item."""
         if self.counts is None:
             raise not_initialized(self)
-        counts = torch.from_numpy(interactions.getnnz(axis=0))
+        counts = torch.from_numpy(item_counts(interactions))
         self.counts.zero_()
         self.counts[: len(counts)] = counts.to(self.counts)
 
