@@ -1,4 +1,4 @@
-"""More interactions than memory is allowed for: prepared, trained on, recommended from, each by a process of its own."""
+"""More interactions than memory is allowed for: prepared, trained on, recommended from, each by its own process."""
 
 from __future__ import annotations
 
