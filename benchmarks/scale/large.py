@@ -29,7 +29,7 @@ PROJECT = Path(__file__).parents[2]
 LIMIT_GIB = 2.0
 FACTORS, BATCH, K = 64, 500, 10
 ROWS_OF_FILE = 4_000_000
-FULL = {"rows": 112_000_000, "users": 1_000_000, "items": 200_000, "memory_mib": 1024, "asked": 100_000}
+FULL = {"rows": 112_000_000, "users": 1_000_000, "items": 200_000, "memory_mib": 512, "asked": 100_000}
 QUICK = {"rows": 2_000_000, "users": 20_000, "items": 5_000, "memory_mib": 128, "asked": 1_000}
 
 _SECTION = """\

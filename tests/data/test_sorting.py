@@ -178,6 +178,13 @@ def test_columns_that_duckdb_cannot_tell_apart_are_refused(tmp_path: Path, name:
         Interactions.from_parquet(tmp_path / "a.parquet", **ROLES, mapped_to=tmp_path / "m")
 
 
+def test_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    twice = pa.Table.from_arrays([pa.array([1]), pa.array([1]), pa.array([1])], names=["u", "i", "i"])
+    pq.write_table(twice, tmp_path / "a.parquet")
+    with pytest.raises(ConfigError, match="several columns 'i'"):
+        Interactions.from_parquet(tmp_path / "a.parquet", **ROLES, mapped_to=tmp_path / "m")
+
+
 def test_names_of_columns_and_files_may_hold_quotes(tmp_path: Path) -> None:
     path = tmp_path / 'it\'s "so" [1].parquet'
     pq.write_table(pa.table({'u"; DROP': [1, 2], "i'": [1, 1]}), path)
@@ -232,7 +239,9 @@ def test_a_limit_that_is_too_small_is_refused(tmp_path: Path, limit: Any) -> Non
         Interactions.from_parquet(tmp_path / "a.parquet", **ROLES, mapped_to=tmp_path / "m", memory_limit_mib=limit)
 
 
-def test_duckdb_that_runs_out_of_memory_or_disk_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_duckdb_that_runs_out_of_memory_or_disk_or_is_interrupted_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import duckdb
 
     pq.write_table(pa.table({"u": [1], "i": [1]}), tmp_path / "a.parquet")
@@ -244,7 +253,13 @@ def test_duckdb_that_runs_out_of_memory_or_disk_says_so(tmp_path: Path, monkeypa
         return sorted_rows
 
     full = duckdb.IOException(f'Could not write file "{tmp_path}/.m.1234.tmp/spill/1": No space left on device')
-    for error, expected in ((duckdb.OutOfMemoryException("no"), NotEnoughMemoryError), (full, FileWriteError)):
+    for error, expected in (
+        (duckdb.OutOfMemoryException("no"), NotEnoughMemoryError),
+        (full, FileWriteError),
+        (RuntimeError("Query interrupted"), KeyboardInterrupt),
+        (duckdb.InterruptException("INTERRUPT Error: Interrupted!"), KeyboardInterrupt),
+        (RuntimeError("something else"), RuntimeError),
+    ):
         monkeypatch.setattr("recoder.data.sorting._Source.sorted_rows", failing(error))
         monkeypatch.setattr("secrets.token_hex", lambda _: "1234")
         with pytest.raises(expected):

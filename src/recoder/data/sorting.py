@@ -134,8 +134,14 @@ def _connected(duckdb: Any, spill: Path, memory_limit_mib: int) -> Iterator[Any]
             raise _unreadable(error) from error
         with write_errors(spill.parent):
             raise OSError(_first_line(error)) from error
+    except duckdb.InterruptException as error:
+        raise KeyboardInterrupt from error
     except duckdb.Error as error:
         raise _unreadable(error) from error
+    except RuntimeError as error:  # what DuckDB makes of Ctrl-C in a query
+        if str(error) != "Query interrupted":
+            raise
+        raise KeyboardInterrupt from error
 
 
 def _unreadable(error: Exception) -> FileFormatError:

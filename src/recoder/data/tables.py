@@ -294,6 +294,8 @@ def parquet_schema(paths: Sequence[str], columns: Sequence[str]) -> pa.Schema:
         _check_present(path, schema.names, columns)
         first = schema if first is None else first
         for column in columns:
+            if schema.names.count(column) > 1:
+                raise ConfigError(f"{path} has several columns {column!r}; rename them")
             here, there = schema.field(column).type, first.field(column).type
             if here != there:
                 raise DataTypeError(
