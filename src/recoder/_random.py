@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-__all__ = ["derive_seed", "epoch_order", "fresh_seed", "uniform_hash"]
+__all__ = ["derive_seed", "epoch_order", "fresh_seed", "mixed", "uniform_hash"]
 
 _MASK_63 = (1 << 63) - 1
 
@@ -42,12 +42,13 @@ def uniform_hash(seed: int, first: Tensor, second: Tensor) -> Tensor:
     A pair's number depends on the seed and on the pair alone, not on where it stands or on what else is hashed.
     """
     key = derive_seed(seed, "uniform")
-    mixed = _mix(_mix(first + _signed(key)) ^ second)
+    bits = mixed(mixed(first + _signed(key)) ^ second)
     # the upper 24 bits are exact in float32
-    return _shift_right(mixed, 40).to(torch.float32) * 2.0**-24
+    return _shift_right(bits, 40).to(torch.float32) * 2.0**-24
 
 
-def _mix(x: Tensor) -> Tensor:
+def mixed(x: Tensor) -> Tensor:
+    """Returns a hash of each number, int64 like them: one to one, with every bit depending on all."""
     x = (x ^ _shift_right(x, 30)) * _signed(0xBF58476D1CE4E5B9)
     x = (x ^ _shift_right(x, 27)) * _signed(0x94D049BB133111EB)
     return x ^ _shift_right(x, 31)

@@ -51,7 +51,7 @@ from recoder.training.history import History
 from recoder.training.inclusion import log_inclusion_of
 from recoder.training.loop import Progress, alternate, solve, train_epochs
 from recoder.training.model_file import ModelFile, check_json
-from recoder.training.optimizers import ModelOptimizer, OptimizerState, check_optimizer_type
+from recoder.training.optimizers import ModelOptimizer, OptimizerState, check_optimizer
 from recoder.training.part_files import MANIFEST, SavedParts, newest_checkpoint, write_together
 from recoder.training.popularity import set_popularity_biases
 from recoder.training.processes import Processes, check_parallel, check_same
@@ -71,7 +71,8 @@ class Recoder:
         model: the model; it is changed in place.
         num_items: size of the catalogue. None: that of the first training data.
         num_users: number of users. None: that of the first training data.
-        optimizer_type: ``'sgd'``, ``'adam'``, ``'adagrad'`` or ``'rmsprop'`` (sgd and rmsprop with momentum 0.9); or
+        optimizer_type: ``'sgd'``, ``'adam'``, ``'adagrad'``, ``'rmsprop'`` (sgd and rmsprop with momentum 0.9) or
+            ``'rowwise_adagrad'``, which remembers one number for each row of a table (Gupta et al. 2014); or
             ``'als'``: alternating least squares, for a ``MatrixFactorization`` with ``loss='mse'``. An epoch is then a
             sweep over all users and all items, ``weight_decay`` the penalty of squared factors beside the loss summed
             over users, and the arguments of ``train`` that are about steps are not used.
@@ -91,16 +92,20 @@ class Recoder:
             data: ``'items'``: each has a part of the items' (and users') tables and of their optimizer state, so that
             catalogues grow with the number of machines; ``'users'``: each computes some users of every batch;
             ``'items+users'``: both, in a grid. The result is that of one process. None: this process is alone.
+        optimizer_state: ``'fp32'``, or ``'bf16'``: adam keeps the two moments of tables in bfloat16, 8 bytes for each
+            parameter in all instead of 12. They are rounded up or down at random, right on average; which way depends
+            on the seed, the step and the place in the table alone.
 
     Attributes:
-        model, num_items, num_users, optimizer_type, loss, loss_params, user_based, item_based, seed, device,
-        precision: as given;
+        model, num_items, num_users, optimizer_type, optimizer_state, loss, loss_params, user_based, item_based, seed,
+        device, precision: as given;
             after loading a file, as the file says.
         history: what happened in each epoch, a ``History``; it can ``plot()``.
         interactions: the ids and titles that a loaded file brought, with its histories if it holds them; else None.
 
     Raises:
-        ConfigError: for an unknown optimizer, loss or loss parameter, or a device that is not there.
+        ConfigError: for an unknown optimizer, loss or loss parameter, a device that is not there, or
+            ``optimizer_state='bf16'`` with another optimizer than adam.
         DataTypeError: if ``model`` is no ``FactorizationModel``.
     """
 
@@ -120,16 +125,17 @@ class Recoder:
         device: str | torch.device | None = None,
         precision: str = "fp32",
         parallel: str | None = None,
+        optimizer_state: str = "fp32",
     ) -> None:
         if not isinstance(model, FactorizationModel):
             raise DataTypeError(
                 f"model is a {type(model).__name__}; pass a recoder.nn.FactorizationModel, such as DynamicAutoencoder"
             )
-        check_optimizer_type(optimizer_type)
+        check_optimizer(optimizer_type, optimizer_state)
         self.model = model
         self.num_items = None if num_items is None else whole_number("num_items", num_items, 1)
         self.num_users = None if num_users is None else whole_number("num_users", num_users, 1)
-        self._optimizer_type = optimizer_type
+        self._optimizer_type, self._state_precision = optimizer_type, optimizer_state
         self._loss: str | nn.Module | None = loss
         self._loss_params = dict(loss_params or {})
         self.user_based = user_based
@@ -149,7 +155,7 @@ class Recoder:
         self._progress = Progress()
         self._best = Best()
         self._optimizer: ModelOptimizer | None = None
-        self._optimizer_state: OptimizerState = {}
+        self._kept_state: OptimizerState = {}
         self._last_config: dict[str, Any] | None = None
         self._is_initialized = False
         self._counts_here = torch.empty(0, dtype=torch.int64)
@@ -159,6 +165,11 @@ class Recoder:
     def optimizer_type(self) -> str:
         """The optimizer's name: that of the constructor, or of the file that was loaded."""
         return self._optimizer_type
+
+    @property
+    def optimizer_state(self) -> str:
+        """How the optimizer keeps its state, likewise."""
+        return self._state_precision
 
     @property
     def loss(self) -> str | nn.Module | None:
@@ -349,6 +360,8 @@ class Recoder:
             weight_decay=config.weight_decay,
             max_norm=config.max_grad_norm,
             ranks=self._processes.items,
+            state_precision=self.optimizer_state,
+            seed=self.seed,
         )
         self._optimizer.load(state)
         train_epochs(
@@ -503,6 +516,7 @@ class Recoder:
             num_users=self.num_users,
             progress=asdict(self._progress),
             optimizer_type=self.optimizer_type,
+            optimizer_state=self.optimizer_state,
             loss=self.loss if isinstance(self.loss, str) else None,
             loss_params=self.loss_params if isinstance(self.loss, str) else {},
             seed=self.seed,
@@ -535,7 +549,7 @@ class Recoder:
     def init_from_model_file(self, model_file: str | os.PathLike[str]) -> None:
         """Takes over a model and the state of its training from a file of this version or of recoder 0.4.0.
 
-        The file's loss, loss parameters, optimizer type, seed and sizes win over those of the constructor, a
+        The file's loss, loss parameters, optimizer type and state, seed and sizes win over those of the constructor, a
         difference is logged. A loss that was a module is not in the file: pass it to the constructor again.
 
         Raises:
@@ -588,7 +602,7 @@ class Recoder:
         brought = {name: value for name, value in vars(content).items() if value is not None}
         log_differences(f"{model_file} brings", self._described(), brought)
         self.num_items, self.num_users, self.seed = content.num_items, content.num_users, seed
-        self._optimizer_type = content.optimizer_type
+        self._optimizer_type, self._state_precision = content.optimizer_type, content.optimizer_state
         if content.loss is not None:
             self._loss, self._loss_module = content.loss, loss_module
         elif isinstance(self.loss, str):
@@ -596,7 +610,7 @@ class Recoder:
             self._loss, self._loss_module = None, None
         self._loss_params = content.loss_params
         self.history, self._progress, self._best = history, progress, best
-        self._optimizer, self._optimizer_state = None, held.optimizer
+        self._optimizer, self._kept_state = None, held.optimizer
         self._last_config = content.train
         self.interactions, self._holds_histories = content.interactions, content.with_histories
         self._is_initialized = True
@@ -663,6 +677,7 @@ class Recoder:
             seed=self.seed,
             device=self.device,
             precision=self.precision,
+            optimizer_state=self.optimizer_state,
         )
         made._init_model(num_items, num_users, made.seed)
         made._is_initialized = True
@@ -679,6 +694,7 @@ class Recoder:
             "num_items": self.num_items,
             "num_users": self.num_users,
             "optimizer_type": self.optimizer_type,
+            "optimizer_state": self.optimizer_state,
             "loss": self.loss,
             "loss_params": self.loss_params,
             "seed": self.seed,
@@ -689,6 +705,7 @@ class Recoder:
         """Returns what callbacks are told of the run that starts."""
         loss = self.loss if isinstance(self.loss, str) else type(self.loss).__name__
         params = {"loss_params": self.loss_params, "precision": self.precision, "device": str(self.device)}
+        params["optimizer_state"] = self.optimizer_state
         return TrainingRun(
             num_epochs=num_epochs,
             num_steps=num_steps,
@@ -789,7 +806,7 @@ class Recoder:
         return self.num_items
 
     def _current_optimizer_state(self) -> OptimizerState:
-        return self._optimizer_state if self._optimizer is None else self._optimizer.state()
+        return self._kept_state if self._optimizer is None else self._optimizer.state()
 
     def _checkpoint_path(self, prefix: str | os.PathLike[str]) -> Path:
         return Path(f"{path_text('model_checkpoint_prefix', prefix)}_epoch_{self._progress.epoch}.model")

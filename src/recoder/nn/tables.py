@@ -16,7 +16,7 @@ from recoder._random import derive_seed
 from recoder.ops.gather import gather_rows
 from recoder.ops.large import empty_table
 
-__all__ = ["FactorTable", "factor_tables", "row_gradients", "tables_with_row_gradients"]
+__all__ = ["FactorTable", "factor_tables", "row_gradients", "rows_of_tables", "tables_with_row_gradients"]
 
 BLOCK_ROWS = 4096
 
@@ -90,6 +90,19 @@ def tables_with_row_gradients(model: nn.Module) -> set[nn.Parameter]:
         for module in model.modules()
         if (isinstance(module, FactorTable) and module.row_gradients)
         or (isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.sparse)
+        for parameter in module.parameters(recurse=False)
+    }
+
+
+def rows_of_tables(model: nn.Module) -> dict[nn.Parameter, Tensor | None]:
+    """Returns the parameters of our tables and of torch's embedding layers, each with the rows that it has.
+
+    Those are int64, ascending; None: all of them.
+    """
+    return {
+        parameter: module.part if isinstance(module, FactorTable) else None
+        for module in model.modules()
+        if isinstance(module, FactorTable | nn.Embedding | nn.EmbeddingBag)
         for parameter in module.parameters(recurse=False)
     }
 

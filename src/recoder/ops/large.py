@@ -12,18 +12,21 @@ from torch import Tensor
 
 __all__ = ["empty_table", "zeros_like_table"]
 
-_NUMPY_DTYPES = {torch.float32: np.float32, torch.float64: np.float64}
+_NUMPY_DTYPES = {torch.float32: np.float32, torch.float64: np.float64, torch.bfloat16: np.int16}
+"""Of as many bytes: NumPy has no bfloat16."""
 
 
 def empty_table(*shape: int) -> Tensor:
     """Returns a tensor of the default dtype in main memory, its content left open."""
-    dtype = _NUMPY_DTYPES.get(torch.get_default_dtype())
-    return torch.empty(shape) if dtype is None else torch.from_numpy(np.empty(shape, dtype))
+    dtype = torch.get_default_dtype()
+    of_numpy = _NUMPY_DTYPES.get(dtype)
+    return torch.empty(shape) if of_numpy is None else torch.from_numpy(np.empty(shape, of_numpy)).view(dtype)
 
 
-def zeros_like_table(table: Tensor) -> Tensor:
-    """Returns zeros of the shape and dtype of a tensor, where it is."""
-    dtype = _NUMPY_DTYPES.get(table.dtype)
-    if dtype is None or table.device.type != "cpu":
-        return torch.zeros_like(table)
-    return torch.from_numpy(np.zeros(table.shape, dtype))
+def zeros_like_table(table: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """Returns zeros of the shape of a tensor, where it is, of its dtype or another."""
+    dtype = table.dtype if dtype is None else dtype
+    of_numpy = _NUMPY_DTYPES.get(dtype)
+    if of_numpy is None or table.device.type != "cpu":
+        return torch.zeros_like(table, dtype=dtype)
+    return torch.from_numpy(np.zeros(table.shape, of_numpy)).view(dtype)

@@ -65,6 +65,7 @@ class ModelFile:
         history: one entry per epoch.
         weights: the model's state.
         optimizer: the optimizer's state by parameter.
+        optimizer_state: how it is kept, as in ``Recoder``.
         early_stopping: what a run that may stop early knows of its best epoch; None for others.
         best_weights: the model's state after that epoch; empty where it is that of ``weights``.
         interactions: the user's own ids and titles, if they are to be kept.
@@ -86,6 +87,7 @@ class ModelFile:
     history: list[dict[str, Any]]
     weights: dict[str, Tensor] = field(repr=False)
     optimizer: OptimizerState = field(repr=False)
+    optimizer_state: str = "fp32"
     early_stopping: dict[str, Any] | None = None
     best_weights: dict[str, Tensor] = field(default_factory=dict, repr=False)
     interactions: Interactions | None = field(default=None, repr=False)
@@ -133,7 +135,9 @@ def write_model_file(
     described = {name: getattr(content, name) for name in _KINDS}
     if content.item_counts is not None:
         tensors[_ITEM_COUNTS] = content.item_counts
-    optional = {"early_stopping": content.early_stopping, "about": content.about}
+    optional: dict[str, Any] = {"early_stopping": content.early_stopping, "about": content.about}
+    if content.optimizer_state != "fp32":
+        optional["optimizer_state"] = content.optimizer_state
     described |= {name: value for name, value in optional.items() if value is not None}
     tensors |= more or {}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -210,6 +214,7 @@ def described_content(path: str | os.PathLike[str], file: Any) -> tuple[ModelFil
         **{name: metadata[name] for name in _KINDS},
         weights={},
         optimizer={},
+        optimizer_state=metadata.get("optimizer_state", "fp32"),
         early_stopping=metadata.get("early_stopping"),
         about=metadata.get("about"),
     )

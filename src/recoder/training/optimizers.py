@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor, nn
 
 from recoder.errors import ConfigError, FileFormatError
-from recoder.nn.tables import FactorTable, factor_tables, row_gradients, tables_with_row_gradients
+from recoder.nn.tables import FactorTable, factor_tables, row_gradients, rows_of_tables, tables_with_row_gradients
 from recoder.ops.collectives import ALONE, Ranks
 from recoder.ops.kernels import serve
+from recoder.ops.rounding import Rounding
 from recoder.training.clipping import clipped
 from recoder.training.updates import STATE_KEYS, UPDATES, State
 
-__all__ = ["OPTIMIZER_TYPES", "ModelOptimizer", "OptimizerState"]
+__all__ = ["OPTIMIZER_TYPES", "STATE_PRECISIONS", "ModelOptimizer", "OptimizerState"]
 
 OPTIMIZER_TYPES = tuple(UPDATES)
 """Those that take steps along gradients."""
 
 _ALL_TYPES = (*OPTIMIZER_TYPES, "als")
+_BY_ROWS = ("adam", "rowwise_adagrad")
+"""Those that update the rows alone that a sparse gradient holds."""
+
+STATE_PRECISIONS = ("fp32", "bf16")
 
 OptimizerState = dict[str, dict[str, Tensor]]
 
@@ -33,13 +38,18 @@ class ModelOptimizer:
 
     Args:
         model: the model.
-        optimizer_type: ``'sgd'``, ``'adam'``, ``'adagrad'`` or ``'rmsprop'``; sgd and rmsprop with momentum 0.9.
+        optimizer_type: ``'sgd'``, ``'adam'``, ``'adagrad'``, ``'rmsprop'`` or ``'rowwise_adagrad'``; sgd and rmsprop
+            with momentum 0.9.
         weight_decay: at least 0.
         max_norm: gradients with a larger global norm are scaled down to it, weight decay not counted. None: they stay.
         ranks: processes with other rows of the model's tables each.
+        state_precision: ``'bf16'``: the moments of tables, biases of their rows among them, are kept in bfloat16, for
+            adam alone.
+        seed: of their rounding.
 
     Raises:
-        ConfigError: for an unknown type, a model without parameters, or sparse gradients with another type than adam.
+        ConfigError: for an unknown type, a model without parameters, or sparse gradients with another type than adam
+            and row-wise Adagrad.
     """
 
     def __init__(
@@ -50,9 +60,12 @@ class ModelOptimizer:
         max_norm: float | None = None,
         *,
         ranks: Ranks = ALONE,
+        state_precision: str = "fp32",
+        seed: int = 0,
     ) -> None:
-        check_optimizer_type(optimizer_type)
+        check_optimizer(optimizer_type, state_precision)
         self._type = optimizer_type
+        self._state_precision = state_precision
         self._update = UPDATES[optimizer_type]
         self._weight_decay = weight_decay
         self._max_norm = max_norm
@@ -66,6 +79,10 @@ class ModelOptimizer:
         self._tables = [table for table in factor_tables(model) if not table.sparse and self._reads_rows(table)]
         self._cut = {parameter for table in factor_tables(model) for parameter in table.parameters(recurse=False)}
         self._every_row = {parameter for table in self._tables for parameter in table.parameters(recurse=False)}
+        self._rows = {parameter: rows for parameter, rows in rows_of_tables(model).items() if parameter in self._names}
+        self._roundings: dict[nn.Parameter, Rounding] = {}
+        if state_precision == "bf16":
+            self._roundings = {table: Rounding(seed, self._names[table], rows) for table, rows in self._rows.items()}
 
     def row_gradients(self) -> AbstractContextManager[None]:
         """Returns a context in which the model's tables give gradients as they are read fastest here."""
@@ -81,7 +98,7 @@ class ModelOptimizer:
         """Updates the parameters from their gradients with learning rate ``lr``.
 
         Raises:
-            ConfigError: for sparse gradients with another type than adam; nothing is updated.
+            ConfigError: for sparse gradients with a type that does not update by rows; nothing is updated.
         """
         gradients = self.gradients()
         self._check_sparse(parameter for parameter, gradient in gradients.items() if gradient.is_sparse)
@@ -95,6 +112,8 @@ class ModelOptimizer:
                 lr=lr,
                 weight_decay=0.0 if self._names[parameter].endswith("bias") else self._weight_decay,
                 every_row=parameter in self._every_row,
+                is_table=parameter in self._rows,
+                rounding=self._roundings.get(parameter),
             )
 
     def gradients(self) -> dict[nn.Parameter, Tensor]:
@@ -115,7 +134,7 @@ class ModelOptimizer:
             FileFormatError: as ``check_optimizer_state``.
         """
         parameters = {name: parameter for parameter, name in self._names.items()}
-        check_optimizer_state(state, parameters, self._type)
+        check_optimizer_state(state, parameters, self._type, rounded={self._names[table] for table in self._roundings})
         for name, entries in state.items():
             parameter = parameters[name]
             self._states[parameter] = {
@@ -127,14 +146,14 @@ class ModelOptimizer:
         return clipped(list(gradients.values()), max_norm, are_cut=are_cut, ranks=self._ranks)
 
     def _reads_rows(self, table: FactorTable) -> bool:
-        return self._type == "adam" and serve(*(parameter.detach() for parameter in table.parameters(recurse=False)))
+        return self._type in _BY_ROWS and serve(*(parameter.detach() for parameter in table.parameters(recurse=False)))
 
     def _check_sparse(self, parameters: Iterable[nn.Parameter]) -> None:
         names = sorted(self._names[parameter] for parameter in parameters)
-        if names and self._type != "adam":
+        if names and self._type not in _BY_ROWS:
             raise ConfigError(
                 f"{names[0]} has sparse gradients, which optimizer_type {self._type!r} does not support; "
-                "use optimizer_type='adam', or build the model with sparse=False"
+                "use optimizer_type='adam' or 'rowwise_adagrad', or build the model with sparse=False"
             )
 
 
@@ -142,20 +161,37 @@ def _as_tensor(value: Tensor | int) -> Tensor:
     return torch.tensor(float(value), dtype=torch.float32) if isinstance(value, int) else value
 
 
-def check_optimizer_type(optimizer_type: str) -> None:
-    """Checks the name of an optimizer.
+def check_optimizer(optimizer_type: str, state_precision: str = "fp32") -> None:
+    """Checks the name of an optimizer, and how it is to keep its state.
 
     Raises:
-        ConfigError: if it is unknown.
+        ConfigError: if one is unknown, or the two do not go together.
     """
     if optimizer_type not in _ALL_TYPES:
         raise ConfigError(f"unknown optimizer_type {optimizer_type!r}; choose one of {', '.join(_ALL_TYPES)}")
+    if state_precision not in STATE_PRECISIONS:
+        raise ConfigError(f"unknown optimizer_state {state_precision!r}; choose one of {', '.join(STATE_PRECISIONS)}")
+    if state_precision != "fp32" and optimizer_type != "adam":
+        raise ConfigError(
+            f"optimizer_state={state_precision!r} is for the moments of optimizer_type 'adam', not for "
+            f"{optimizer_type!r}; leave one of them out"
+        )
 
 
 def check_optimizer_state(
-    state: Mapping[str, Mapping[str, Tensor]], parameters: Mapping[str, Tensor], optimizer_type: str
+    state: Mapping[str, Mapping[str, Tensor]],
+    parameters: Mapping[str, Tensor],
+    optimizer_type: str,
+    *,
+    rounded: Collection[str] = (),
 ) -> None:
     """Checks that a state is one of this optimizer for these parameters, by name.
+
+    Args:
+        state: by parameter and key.
+        parameters: by name.
+        optimizer_type: whose state it is to be.
+        rounded: names of parameters whose moments are bfloat16.
 
     Raises:
         FileFormatError: if it names a parameter that is not there, lacks a part of one's state, or shapes differ.
@@ -163,16 +199,24 @@ def check_optimizer_state(
     for name, entries in state.items():
         if name not in parameters:
             raise FileFormatError(f"the optimizer state is of a parameter {name!r} that the model does not have")
+        parameter = parameters[name]
         for key, value in entries.items():
-            shape = torch.Size() if key == "step" else parameters[name].shape
-            if value.shape != shape:
+            if value.shape not in _shapes(parameter, key, optimizer_type):
                 raise FileFormatError(
                     f"the optimizer state {key} of {name!r} has shape {tuple(value.shape)}, "
-                    f"the parameter {tuple(parameters[name].shape)}"
+                    f"the parameter {tuple(parameter.shape)}"
                 )
-            dtype = torch.float32 if key == "step" else parameters[name].dtype
+            dtype = torch.bfloat16 if name in rounded else parameter.dtype
+            dtype = torch.float32 if key == "step" else dtype
             if value.dtype != dtype:
                 raise FileFormatError(f"the optimizer state {key} of {name!r} holds {value.dtype}, not {dtype}")
         missing = STATE_KEYS.get(optimizer_type, set()) - entries.keys()
         if missing:
             raise FileFormatError(f"the optimizer state of {name!r} lacks {min(missing)}, which {optimizer_type} needs")
+
+
+def _shapes(parameter: Tensor, key: str, optimizer_type: str) -> tuple[torch.Size, ...]:
+    """Returns those that a part of a parameter's state may have."""
+    if key == "step":
+        return (torch.Size(),)
+    return (parameter.shape, parameter.shape[:1]) if optimizer_type == "rowwise_adagrad" else (parameter.shape,)

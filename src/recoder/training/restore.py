@@ -17,11 +17,12 @@ from recoder._checks import whole_number
 from recoder.errors import ConfigError, FileFormatError
 from recoder.losses import make_loss
 from recoder.nn.base import FactorizationModel
+from recoder.nn.tables import rows_of_tables
 from recoder.training.history import History
 from recoder.training.legacy import read_legacy
 from recoder.training.loop import Progress
 from recoder.training.model_file import ModelFile, read_safetensors, without_aliases
-from recoder.training.optimizers import check_optimizer_state, check_optimizer_type
+from recoder.training.optimizers import check_optimizer, check_optimizer_state
 from recoder.training.part_files import rows_here
 from recoder.training.stopping import Best
 
@@ -70,7 +71,7 @@ def restored_run(path: str | os.PathLike[str], content: ModelFile) -> tuple[nn.M
         FileFormatError: if the file says something else than a run can be.
     """
     try:
-        check_optimizer_type(content.optimizer_type)
+        check_optimizer(content.optimizer_type, content.optimizer_state)
         loss = None if content.loss is None else make_loss(content.loss, content.loss_params)
         progress = Progress(**content.progress)
         for name in ("epoch", "step", "num_users"):
@@ -130,10 +131,17 @@ def rebuild(
             content = rows_here(model, content)
         _load_weights(path, model, content)
         try:
-            check_optimizer_state(content.optimizer, dict(model.named_parameters()), content.optimizer_type)
+            _check_state(model, content)
         except FileFormatError as error:
             raise FileFormatError(f"{path}: {error}") from error
     return content
+
+
+def _check_state(model: FactorizationModel, content: ModelFile) -> None:
+    parameters = dict(model.named_parameters())
+    tables = rows_of_tables(model) if content.optimizer_state == "bf16" else {}
+    rounded = {name for name, parameter in parameters.items() if parameter in tables}
+    check_optimizer_state(content.optimizer, parameters, content.optimizer_type, rounded=rounded)
 
 
 @contextlib.contextmanager

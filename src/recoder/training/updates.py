@@ -14,23 +14,35 @@ from torch.optim.adagrad import adagrad
 from torch.optim.rmsprop import rmsprop
 from torch.optim.sgd import sgd
 
+from recoder.ops.adagrad_rows import adagrad_rows
 from recoder.ops.adam_rows import AdamStep, adam_all, adam_every_row, adam_rows
-from recoder.ops.gather import may_repeat
+from recoder.ops.gather import may_repeat, table_gradient
 from recoder.ops.large import zeros_like_table
+from recoder.ops.rounding import Rounding
 
 __all__ = ["STATE_KEYS", "UPDATES", "State", "Update", "update_by_adam", "without_repeats"]
 
 MOMENTUM = 0.9
+_EPS_OF_ADAGRAD = 1e-10
 
 State = dict[str, Any]
-"""Tensors of a parameter's shape, and ``step``, an int: reading a tensor would wait for a device."""
+"""Tensors of a parameter's shape, or of a number for each row; ``step`` is an int: a tensor would be waited for."""
 
 
 class Update(Protocol):
     """One step for one parameter."""
 
     def __call__(
-        self, parameter: Tensor, gradient: Tensor, state: State, *, lr: float, weight_decay: float, every_row: bool
+        self,
+        parameter: Tensor,
+        gradient: Tensor,
+        state: State,
+        *,
+        lr: float,
+        weight_decay: float,
+        every_row: bool,
+        is_table: bool,
+        rounding: Rounding | None,
     ) -> None:
         """Changes the parameter and its state in place.
 
@@ -41,6 +53,8 @@ class Update(Protocol):
             lr: learning rate.
             weight_decay: L2 penalty, added to the gradient.
             every_row: take a sparse gradient for a dense one that is zero elsewhere.
+            is_table: its rows are of users or items each.
+            rounding: keep moments in bfloat16, rounded in this way; None: in the parameter's dtype.
         """
         ...
 
@@ -53,6 +67,8 @@ def update_by_adam(
     lr: float,
     weight_decay: float = 0.0,
     every_row: bool = False,
+    is_table: bool = False,
+    rounding: Rounding | None = None,
     betas: tuple[float, float] = (0.9, 0.999),
     eps: float = 1e-8,
 ) -> None:
@@ -65,21 +81,30 @@ def update_by_adam(
     for where the tiny ``eps`` is added.
     """
     if not state:
-        state.update(step=0, exp_avg=zeros_like_table(parameter), exp_avg_sq=zeros_like_table(parameter))
+        dtype = parameter.dtype if rounding is None else torch.bfloat16
+        state.update(step=0, **{key: zeros_like_table(parameter, dtype) for key in ("exp_avg", "exp_avg_sq")})
     state["step"] += 1
     step = AdamStep(state["step"], lr, *betas, eps, weight_decay)
     moments = state["exp_avg"], state["exp_avg_sq"]
     if gradient.is_sparse and gradient.sparse_dim() != 1:
         gradient = gradient.to_dense()  # of single numbers, not of rows
     if not gradient.is_sparse:
-        adam_all(parameter, *moments, gradient, step)
+        adam_all(parameter, *moments, gradient, step, rounding)
         return
     update = adam_every_row if every_row else adam_rows
-    update(parameter, *moments, *without_repeats(gradient), step)
+    update(parameter, *moments, *without_repeats(gradient), step, rounding)
 
 
 def _update_by_sgd(
-    parameter: Tensor, gradient: Tensor, state: State, *, lr: float, weight_decay: float, every_row: bool
+    parameter: Tensor,
+    gradient: Tensor,
+    state: State,
+    *,
+    lr: float,
+    weight_decay: float,
+    every_row: bool,
+    is_table: bool,
+    rounding: Rounding | None,
 ) -> None:
     momenta = [state.get("momentum_buffer")]
     sgd(
@@ -98,7 +123,15 @@ def _update_by_sgd(
 
 
 def _update_by_adagrad(
-    parameter: Tensor, gradient: Tensor, state: State, *, lr: float, weight_decay: float, every_row: bool
+    parameter: Tensor,
+    gradient: Tensor,
+    state: State,
+    *,
+    lr: float,
+    weight_decay: float,
+    every_row: bool,
+    is_table: bool,
+    rounding: Rounding | None,
 ) -> None:
     if not state:
         state.update(step=0, sum=torch.zeros_like(parameter))
@@ -111,14 +144,52 @@ def _update_by_adagrad(
         lr=lr,
         weight_decay=weight_decay,
         lr_decay=0.0,
-        eps=1e-10,
+        eps=_EPS_OF_ADAGRAD,
         maximize=False,
     )
     state["step"] += 1
 
 
+def _update_by_rowwise_adagrad(
+    parameter: Tensor,
+    gradient: Tensor,
+    state: State,
+    *,
+    lr: float,
+    weight_decay: float = 0.0,
+    every_row: bool = False,
+    is_table: bool = False,
+    rounding: Rounding | None = None,
+) -> None:
+    """Adagrad (Duchi, Hazan & Singer 2011) with one accumulator for a row of a table: of the mean of its squares.
+
+    Gupta et al. 2014 (WWW, "Training large-scale recommender systems"), as FBGEMM's ``EXACT_ROWWISE_ADAGRAD``. Other
+    parameters have one for each number. Rows are touched as in ``update_by_adam``.
+    """
+    if gradient.is_sparse and gradient.sparse_dim() != 1:
+        gradient = gradient.to_dense()
+    if not state:
+        by_row = is_table or gradient.is_sparse
+        state["sum"] = parameter.new_zeros(len(parameter)) if by_row else torch.zeros_like(parameter)
+    rows_R = None
+    if gradient.is_sparse:
+        rows_R, gradient = without_repeats(gradient)
+    if rows_R is not None and every_row and weight_decay:  # without decay, rows without a gradient stay as they are
+        gradient = table_gradient(parameter.shape, rows_R, gradient, sparse=False)
+        rows_R = None
+    adagrad_rows(parameter, state["sum"], rows_R, gradient, lr=lr, weight_decay=weight_decay, eps=_EPS_OF_ADAGRAD)
+
+
 def _update_by_rmsprop(
-    parameter: Tensor, gradient: Tensor, state: State, *, lr: float, weight_decay: float, every_row: bool
+    parameter: Tensor,
+    gradient: Tensor,
+    state: State,
+    *,
+    lr: float,
+    weight_decay: float,
+    every_row: bool,
+    is_table: bool,
+    rounding: Rounding | None,
 ) -> None:
     if not state:
         state.update(step=0, square_avg=torch.zeros_like(parameter), momentum_buffer=torch.zeros_like(parameter))
@@ -144,6 +215,7 @@ UPDATES: dict[str, Update] = {
     "adam": update_by_adam,
     "adagrad": _update_by_adagrad,
     "rmsprop": _update_by_rmsprop,
+    "rowwise_adagrad": _update_by_rowwise_adagrad,
 }
 
 STATE_KEYS = {
@@ -151,6 +223,7 @@ STATE_KEYS = {
     "adam": {"step", "exp_avg", "exp_avg_sq"},
     "adagrad": {"step", "sum"},
     "rmsprop": {"step", "square_avg", "momentum_buffer"},
+    "rowwise_adagrad": {"sum"},
 }
 
 

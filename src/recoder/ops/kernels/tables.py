@@ -26,29 +26,60 @@ class AdamNumbers(ctypes.Structure):
 
 
 def adam_rows_(
-    table: Tensor, first: Tensor, second: Tensor, rows_R: Tensor, gradient: Tensor, numbers: AdamNumbers
+    table: Tensor,
+    first: Tensor,
+    second: Tensor,
+    rows_R: Tensor,
+    gradient: Tensor,
+    numbers: AdamNumbers,
+    key: int = 0,
+    ids_N: Tensor | None = None,
 ) -> None:
-    """Updates rows of a table and of its two moments, float32 ``[N, ...]``, from their gradients ``[R, ...]``."""
+    """Updates rows of a table and of its two moments, ``[N, ...]``, from their gradients ``[R, ...]``.
+
+    Args:
+        table: float32.
+        first: mean of the gradients, float32 or bfloat16.
+        second: mean of their squares, likewise.
+        rows_R: int64, without repeats.
+        gradient: float32.
+        numbers: of the step.
+        key: of the random bits that bfloat16 is rounded with; see ``recoder.ops.rounding``.
+        ids_N: int64, rows of the whole table, likewise; None: all.
+    """
     kernels = library()
     assert kernels is not None  # the caller has asked `serve`
     tensors = map(address, (table, first, second, rows_R, gradient))
-    size = math.prod(table.shape[1:])
+    sizes = map(ctypes.c_int64, (len(rows_R), math.prod(table.shape[1:])))
     increment_version((table, first, second))  # autograd cannot see the change by itself
-    kernels.adam_rows(*tensors, ctypes.c_int64(len(rows_R)), ctypes.c_int64(size), numbers)
+    if first.dtype == torch.bfloat16:
+        kernels.adam_rows_bf16(*tensors, *sizes, numbers, ctypes.c_uint64(key), address(ids_N))
+    else:
+        kernels.adam_rows(*tensors, *sizes, numbers)
 
 
 def adam_every_row_(
-    table: Tensor, first: Tensor, second: Tensor, rows_R: Tensor, gradient: Tensor, numbers: AdamNumbers
+    table: Tensor,
+    first: Tensor,
+    second: Tensor,
+    rows_R: Tensor,
+    gradient: Tensor,
+    numbers: AdamNumbers,
+    key: int = 0,
+    ids_N: Tensor | None = None,
 ) -> None:
-    """Updates all rows; the gradients of those that ``rows`` does not name are zero."""
+    """Updates all rows; the gradients of those that ``rows`` does not name are zero. The arguments are the same."""
     kernels = library()
     assert kernels is not None  # the caller has asked `serve`
     places_N = torch.full((len(table),), -1, dtype=torch.int32)
     places_N[rows_R] = torch.arange(len(rows_R), dtype=torch.int32)
     tensors = map(address, (table, first, second, places_N, gradient))
-    size = math.prod(table.shape[1:])
+    sizes = map(ctypes.c_int64, (len(table), math.prod(table.shape[1:])))
     increment_version((table, first, second))
-    kernels.adam_every_row(*tensors, ctypes.c_int64(len(table)), ctypes.c_int64(size), numbers)
+    if first.dtype == torch.bfloat16:
+        kernels.adam_every_row_bf16(*tensors, *sizes, numbers, ctypes.c_uint64(key), address(ids_N))
+    else:
+        kernels.adam_every_row(*tensors, *sizes, numbers)
 
 
 def gather_rounded(table_ND: Tensor, rows_R: Tensor, gathered_RD: Tensor) -> Tensor:
