@@ -239,6 +239,14 @@ ROWS = {
         lambda: Recoder(DynamicAutoencoder([2]), optimizer_type="adamw"),
         ConfigError, "unknown optimizer_type 'adamw'", "sgd, adam, adagrad, rmsprop",
     ),
+    "unknown state of the optimizer": row(
+        lambda: Recoder(DynamicAutoencoder([2]), optimizer_type="adam", optimizer_state="int8"),
+        ConfigError, "unknown optimizer_state 'int8'", "fp32, bf16",
+    ),
+    "state of another optimizer": row(
+        lambda: Recoder(DynamicAutoencoder([2]), optimizer_state="bf16"),
+        ConfigError, "optimizer_state='bf16'", "optimizer_type 'adam', not for 'sgd'", "leave one of them out",
+    ),
     "unknown loss": row(
         lambda: Recoder(DynamicAutoencoder([2]), loss="hinge"),
         ConfigError, "unknown loss 'hinge'", "mse, logistic, logloss", "torch.nn.Module",

@@ -47,7 +47,7 @@ def model_of(kind: str, sparse_gradients: bool = False) -> FactorizationModel:
 
 
 def trained(dataset: RecommendationDataset, model: FactorizationModel, device: str, **kwargs: Any) -> Recoder:
-    made = {key: kwargs.pop(key) for key in ("optimizer_type", "loss", "precision") if key in kwargs}
+    made = {key: kwargs.pop(key) for key in ("optimizer_type", "optimizer_state", "loss", "precision") if key in kwargs}
     recoder = Recoder(model, device=device, seed=1, **{"optimizer_type": "adam", "loss": "logistic", **made})
     arguments = {"num_epochs": 3, "batch_size": 8, "lr": 0.02, "weight_decay": 1e-4, **kwargs}
     recoder.train(RecommendationDataset(dataset.interactions_matrix), **arguments)
@@ -91,7 +91,7 @@ def test_bfloat16_stays_close_to_float32(loss: str, dataset: RecommendationDatas
     np.testing.assert_allclose(losses[0], losses[1], rtol=2e-2)
 
 
-@pytest.mark.parametrize("optimizer_type", ["sgd", "adagrad", "rmsprop"])
+@pytest.mark.parametrize("optimizer_type", ["sgd", "adagrad", "rmsprop", "rowwise_adagrad"])
 def test_every_optimizer_steps_as_on_the_cpu(
     optimizer_type: str, dataset: RecommendationDataset, users: UsersInteractions
 ) -> None:

@@ -42,12 +42,14 @@ class Setup:
         make: Callable[[], FactorizationModel],
         *,
         optimizer_type: str = "adam",
+        optimizer_state: str = "fp32",
         loss: str = "logistic",
         with_target: bool = False,
         **train: Any,
     ) -> None:
         self.make = make
         self.arguments: dict[str, Any] = {"optimizer_type": optimizer_type, "loss": loss}
+        self.arguments["optimizer_state"] = optimizer_state
         self.with_target = with_target
         self.train: dict[str, Any] = {"batch_size": 5, "lr": 0.01, "weight_decay": 1e-3, **train}
 
@@ -89,6 +91,12 @@ SETUPS = {
     "sgd": Setup(noisy(), optimizer_type="sgd"),
     "rmsprop": Setup(noisy(), optimizer_type="rmsprop", loss="mse"),
     "adagrad": Setup(noisy(), optimizer_type="adagrad", loss="logloss"),
+    "rowwise adagrad": Setup(noisy(), optimizer_type="rowwise_adagrad", loss="logloss"),
+    "rowwise adagrad, sparse": Setup(noisy(sparse=True), optimizer_type="rowwise_adagrad", max_grad_norm=0.05, **SAMPLED),
+    "moments in bf16": Setup(noisy(), optimizer_state="bf16"),
+    "moments in bf16, sparse": Setup(
+        lambda: MatrixFactorization(6, dropout_prob=0.3, sparse=True), optimizer_state="bf16", **SAMPLED
+    ),
     "milestones": Setup(noisy(), lr_milestones=[1, 2, 3]),
     "cosine": Setup(noisy(), lr_schedule="cosine"),
     "clipped": Setup(noisy(), max_grad_norm=0.05),

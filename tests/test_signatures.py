@@ -93,7 +93,7 @@ DOCUMENTED = {
 }
 
 ADDED = {
-    "model.Recoder": {"seed": None, "device": None, "precision": "fp32", "parallel": None},
+    "model.Recoder": {"seed": None, "device": None, "precision": "fp32", "parallel": None, "optimizer_state": "fp32"},
     "model.Recoder.train": {
         "lr_schedule": "constant",
         "max_grad_norm": None,
@@ -242,7 +242,7 @@ def test_no_error_class_is_missing_from_the_table() -> None:
 def test_optimizers_are_those_of_the_manual() -> None:
     from recoder.training.optimizers import OPTIMIZER_TYPES
 
-    assert OPTIMIZER_TYPES == ("sgd", "adam", "adagrad", "rmsprop")
+    assert OPTIMIZER_TYPES == ("sgd", "adam", "adagrad", "rmsprop", "rowwise_adagrad")
 
 
 @pytest.mark.parametrize("loss", ["mse", "logistic", "logloss"])

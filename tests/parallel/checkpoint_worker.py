@@ -16,12 +16,19 @@ from recoder.nn import MatrixFactorization
 from recoder.training import Callback
 
 ARGUMENTS = {**SAMPLED, "num_epochs": 2 * EPOCHS, "batch_size": 40, "lr": 0.01, "checkpoint_freq": 1}
-MODELS = {"deep": deep, "factors": lambda: MatrixFactorization(8, "tanh", dropout_prob=0.2, sparse=True)}
+MODELS = {
+    "deep": (deep, {}),
+    "factors": (lambda: MatrixFactorization(8, "tanh", dropout_prob=0.2, sparse=True), {}),
+    "bf16": (deep, {"optimizer_state": "bf16"}),
+    "rowwise": (deep, {"optimizer_type": "rowwise_adagrad"}),
+}
+"""Each with arguments of ``Recoder``."""
 
 
 def recoder(model: str, parallel: str | None) -> Recoder:
     """A new one."""
-    return Recoder(MODELS[model](), loss="logloss", optimizer_type="adam", parallel=parallel, seed=5)
+    make, arguments = MODELS[model]
+    return Recoder(make(), loss="logloss", parallel=parallel, seed=5, **{"optimizer_type": "adam", **arguments})
 
 
 class Dies(Callback):

@@ -50,6 +50,17 @@ CASES = {
     "dense gradients": Case(lambda: deep(sparse=False), train=SAMPLED),
     "sgd": Case(lambda: deep(sparse=False), "logloss", {"optimizer_type": "sgd"}, {"lr": 0.05}),
     "clipped": Case(deep, train={**SAMPLED, "max_grad_norm": 0.01}),
+    **{
+        f"rowwise adagrad, {loss}": Case(deep, loss, {"optimizer_type": "rowwise_adagrad"}, {**SAMPLED, "lr": 0.1})
+        for loss in ("mse", "logloss")
+    },
+    "rowwise adagrad of factors, clipped": Case(
+        factorization, recoder={"optimizer_type": "rowwise_adagrad"}, train={**SAMPLED, "max_grad_norm": 0.01}
+    ),
+    "rowwise adagrad, all items": Case(lambda: deep(sparse=False), recoder={"optimizer_type": "rowwise_adagrad"}),
+    "bf16 moments": Case(deep, "logloss", {"optimizer_state": "bf16"}, SAMPLED),
+    "bf16 moments of factors": Case(factorization, recoder={"optimizer_state": "bf16"}, train=SAMPLED),
+    "bf16 moments, all items": Case(lambda: deep(sparse=False), "mse", {"optimizer_state": "bf16"}),
     "uniform negatives and logq": Case(
         deep, "logloss", train={**SAMPLED, "num_uniform_negatives": 30, "logq_correction": True}
     ),

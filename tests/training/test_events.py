@@ -196,6 +196,7 @@ def test_the_start_tells_the_arguments_and_what_is_done_already():
         "seed": 11,
         "precision": "fp32",
         "device": "cpu",
+        "optimizer_state": "fp32",
     }
     assert (first.arguments["train"]["lr"], first.arguments["train"]["metrics"]) == (0.05, ["NDCG@5"])
 

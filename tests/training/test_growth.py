@@ -71,6 +71,22 @@ def test_an_extended_model_scores_what_is_known_as_before(make):
     assert len(recoder.history) == 2
 
 
+@pytest.mark.parametrize("options", [{"optimizer_type": "rowwise_adagrad"}, {"optimizer_state": "bf16"}])
+@pytest.mark.parametrize("make", [lambda: DynamicAutoencoder([8]), lambda: MatrixFactorization(6, sparse=True)])
+def test_an_extended_model_is_trained_by_the_same_optimizer(make, options):
+    recoder = Recoder(make(), loss="logistic", seed=4, **{"optimizer_type": "adam", **options})
+    recoder.train(RecommendationDataset(matrix()), num_epochs=1, lr=0.01)
+    data = RecommendationDataset(matrix(47, 26, seed=1))
+    larger = recoder.extended(data)
+    larger.train(data, num_epochs=1, lr=0.01)
+    assert (larger.optimizer_type, larger.optimizer_state) == (recoder.optimizer_type, recoder.optimizer_state)
+    state = larger.file_content().optimizer["items.weight"]
+    if "optimizer_state" in options:
+        assert (state["exp_avg"].dtype, state["exp_avg"].shape[0]) == (torch.bfloat16, 26)
+    else:
+        assert state["sum"].shape == (26,)
+
+
 def test_new_biases_follow_popularity_where_the_others_did():
     data = RecommendationDataset(matrix(47, 26, seed=1))
     with_popularity = trained(DynamicAutoencoder([8]), popularity_bias=True).extended(data)

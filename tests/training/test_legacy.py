@@ -249,6 +249,14 @@ def test_files_with_all_moments_give_no_warning(name: str, caplog: pytest.LogCap
     assert {key for entries in content.optimizer.values() for key in entries} == {"step", "exp_avg", "exp_avg_sq"}
 
 
+def test_moments_of_the_file_stay_float32(matrix: sparse.csr_matrix) -> None:
+    recoder = Recoder(DynamicAutoencoder(), optimizer_type="adam", optimizer_state="bf16")
+    recoder.init_from_model_file(LEGACY / "ae_epoch_3.model")
+    assert recoder.optimizer_state == "fp32"
+    recoder.train(RecommendationDataset(matrix), num_epochs=4, batch_size=8)
+    assert len(recoder.history) == 1
+
+
 def test_tied_tables_are_still_tied_after_loading() -> None:
     model = loaded("ae_deep_tied").model
     assert isinstance(model, DynamicAutoencoder)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -67,6 +68,7 @@ def torch_optimizer(optimizer_type, groups):
         "adam": lambda: torch.optim.Adam(groups, lr=LR),
         "adagrad": lambda: torch.optim.Adagrad(groups, lr=LR),
         "rmsprop": lambda: torch.optim.RMSprop(groups, lr=LR, momentum=0.9),
+        "rowwise_adagrad": lambda: torch.optim.Adagrad(groups, lr=LR),  # of parameters that are no tables
     }
     return makers[optimizer_type]()
 
@@ -136,11 +138,123 @@ def test_sparse_gradients_in_a_users_own_model_are_found_and_update_rows(kind, w
     assert torch.equal(model.whole()[7], Table(kind).whole()[7])
 
 
+def rowwise_adagrad(table, sums, gradient, weight_decay, rows):
+    """Exact row-wise Adagrad of some rows, without this library."""
+    slopes = gradient[rows] + weight_decay * table[rows]
+    sums[rows] += (slopes**2).mean(1)
+    table[rows] -= LR * slopes / (sums[rows].sqrt() + 1e-10).unsqueeze(1)
+
+
+@pytest.mark.parametrize("kind", ["embedding", "bag", "bare"])
+@pytest.mark.parametrize("weight_decay", [0.0, DECAY])
+def test_rowwise_adagrad_keeps_a_number_for_each_row_and_touches_those_of_the_gradient(kind, weight_decay):
+    model, reference = Table(kind), Table(kind)
+    optimizer = ModelOptimizer(model, "rowwise_adagrad", weight_decay)
+    weight = torch.optim.Adagrad([reference.weight], lr=LR, weight_decay=weight_decay)
+    sums = torch.zeros(8, dtype=torch.float64)
+    for step in range(5):
+        take_steps(model, optimizer, [step])
+        reference.zero_grad()
+        reference.loss(step).backward()
+        rows = torch.tensor(sorted({0, 1, 2, 5, step % 8}))
+        with torch.no_grad():
+            table = reference.whole()
+            rowwise_adagrad(table, sums, table.grad.to_dense(), weight_decay, rows)
+        weight.step()
+    torch.testing.assert_close(model.whole(), reference.whole(), rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(model.weight, reference.weight, rtol=1e-9, atol=1e-12)
+    state = {name.rpartition(".")[0] or name: entries["sum"].shape for name, entries in optimizer.state().items()}
+    assert state == {"weight": (3,), **({"bare": (8,)} if kind == "bare" else {"table": (8,)})}
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, DECAY])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_rowwise_adagrad_of_a_model_whose_gradients_are_not_sparse_updates_every_row(weight_decay, dtype):
+    model = DynamicAutoencoder([3])
+    model.init_model(num_items=6)
+    model.to(dtype)
+    optimizer = ModelOptimizer(model, "rowwise_adagrad", weight_decay)
+    expected = {name: value.detach().clone() for name, value in model.named_parameters()}
+    sums = {name: torch.zeros(len(value), dtype=dtype) for name, value in expected.items()}
+    items = torch.tensor([1, 4])
+    for _ in range(3):
+        for by_rows in (optimizer.row_gradients(), nullcontext()):
+            optimizer.zero_grad()
+            with by_rows:
+                model(torch.ones(2, 2, dtype=dtype), input_items=items, target_items=items).square().sum().backward()
+            for name, parameter in model.named_parameters():
+                if parameter.dim() > 1:
+                    rowwise_adagrad(expected[name], sums[name], parameter.grad.to_dense(), weight_decay, slice(None))
+            optimizer.step(LR)
+            for name, parameter in model.named_parameters():
+                if parameter.dim() > 1:
+                    torch.testing.assert_close(parameter.data, expected[name], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("optimizer_type", ["adam", "rowwise_adagrad"])
+def test_sparse_and_dense_gradients_end_alike_where_all_rows_have_one(optimizer_type):
+    class All(Table):
+        def loss(self, step):
+            return (F.embedding(torch.arange(8), self.bare, sparse=self.is_sparse) @ self.weight - 2).square().sum()
+
+    def trained(is_sparse):
+        model = All("bare")
+        model.is_sparse = is_sparse
+        optimizer = ModelOptimizer(model, optimizer_type, DECAY)
+        if not is_sparse:  # nothing else tells that it is a table
+            optimizer._rows = {model.bare: None}
+        take_steps(model, optimizer, range(6))
+        return model.bare
+
+    torch.testing.assert_close(trained(True), trained(False), rtol=1e-12, atol=1e-14)
+
+
+def test_moments_of_tables_alone_are_bfloat16():
+    model = MatrixFactorization(3, sparse=True)
+    model.init_model(num_items=5, num_users=4)
+    model.register_parameter("dense", nn.Parameter(torch.ones(3, 2)))
+    optimizer = ModelOptimizer(model, "adam", 0.0, state_precision="bf16")
+    scores = model(None, torch.tensor([0, 3]), target_items=torch.tensor([1, 2]))
+    (scores.square().sum() + model.dense.square().sum()).backward()
+    optimizer.step(LR)
+    dtypes = {name: {entries[key].dtype for key in ("exp_avg", "exp_avg_sq")} for name, entries in optimizer.state().items()}
+    rounded = {name: {torch.bfloat16} for name in ("users.weight", "items.weight", "items.bias")}
+    assert dtypes == {**rounded, "dense": {torch.float32}}
+
+
+def test_moments_in_bfloat16_end_near_those_in_float32_and_repeat_with_the_seed():
+    def trained(seed=1, **options):
+        model = Table("embedding")
+        take_steps(model, ModelOptimizer(model, "adam", DECAY, seed=seed, **options), range(30), lr=0.01)
+        return model.whole().detach()
+
+    rounded, exact = trained(state_precision="bf16"), trained()
+    assert torch.equal(rounded, trained(state_precision="bf16"))
+    assert not torch.equal(rounded, trained(seed=2, state_precision="bf16"))
+    assert not torch.equal(rounded, exact)
+    torch.testing.assert_close(rounded, exact, atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("optimizer_type", "state_precision", "words"),
+    [
+        ("sgd", "bf16", "'bf16' is for the moments of optimizer_type 'adam', not for 'sgd'"),
+        ("rowwise_adagrad", "bf16", "not for 'rowwise_adagrad'"),
+        ("adam", "int8", "unknown optimizer_state 'int8'; choose one of fp32, bf16"),
+        ("adam", None, "unknown optimizer_state None"),
+    ],
+)
+def test_how_a_state_cannot_be_kept_is_said(optimizer_type, state_precision, words):
+    with pytest.raises(ConfigError, match=words):
+        ModelOptimizer(Dense(), optimizer_type, 0.0, state_precision=state_precision)
+
+
 @pytest.mark.parametrize("kind", ["embedding", "bag", "bare"])
 @pytest.mark.parametrize("optimizer_type", ["sgd", "adagrad", "rmsprop"])
 def test_sparse_gradients_with_another_optimizer_are_an_error_that_says_what_to_do(kind, optimizer_type):
     model = Table(kind)
-    with pytest.raises(ConfigError, match=rf"sparse gradients, .*'{optimizer_type}'.*'adam'.*sparse=False"):
+    words = rf"sparse gradients, .*'{optimizer_type}'.*'adam' or 'rowwise_adagrad'.*sparse=False"
+    with pytest.raises(ConfigError, match=words):
         take_steps(model, ModelOptimizer(model, optimizer_type, 0.0), [0])
 
 
@@ -206,7 +320,10 @@ def build(kind):
 
 @pytest.mark.parametrize(
     ("kind", "optimizer_type"),
-    [*(("dense", kind) for kind in OPTIMIZER_TYPES), ("embedding", "adam"), ("bag", "adam"), ("bare", "adam")],
+    [
+        *(("dense", kind) for kind in OPTIMIZER_TYPES),
+        *((kind, of_rows) for kind in ("embedding", "bag", "bare") for of_rows in ("adam", "rowwise_adagrad")),
+    ],
 )
 def test_state_that_is_saved_and_loaded_goes_on_exactly(kind, optimizer_type):
     undisturbed = build(kind)
@@ -274,6 +391,20 @@ def adam_state(*shape):
 def test_state_of_another_model_is_an_error(state, words):
     with pytest.raises(FileFormatError, match=words):
         ModelOptimizer(Dense(), "adam", 0.0).load(state)
+
+
+def test_a_state_of_other_numbers_or_shapes_than_this_optimizer_keeps_is_an_error():
+    model = Table("embedding")
+    state = {"step": torch.tensor(1.0), **{key: torch.zeros(8, 3).double() for key in ("exp_avg", "exp_avg_sq")}}
+    rounded = {key: value if key == "step" else value.bfloat16() for key, value in state.items()}
+    ModelOptimizer(model, "adam", 0.0).load({"table.weight": dict(state)})
+    ModelOptimizer(model, "adam", 0.0, state_precision="bf16").load({"table.weight": dict(rounded)})
+    with pytest.raises(FileFormatError, match=r"exp_avg of 'table.weight' holds torch.bfloat16, not torch.float64"):
+        ModelOptimizer(model, "adam", 0.0).load({"table.weight": rounded})
+    with pytest.raises(FileFormatError, match=r"exp_avg of 'table.weight' holds torch.float64, not torch.bfloat16"):
+        ModelOptimizer(model, "adam", 0.0, state_precision="bf16").load({"table.weight": state})
+    with pytest.raises(FileFormatError, match=r"sum of 'table.weight' has shape \(3,\), the parameter \(8, 3\)"):
+        ModelOptimizer(model, "rowwise_adagrad", 0.0).load({"table.weight": {"sum": torch.zeros(3).double()}})
 
 
 @pytest.mark.parametrize("optimizer_type", ["adamw", "SGD", "", None])

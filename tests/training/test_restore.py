@@ -79,6 +79,43 @@ def test_loss_optimizer_seed_and_sizes_come_from_the_file(dataset: Recommendatio
     assert (recoder.seed, recoder.num_items, recoder.num_users) == (77, ITEMS, USERS)
 
 
+@pytest.mark.parametrize(("ours", "theirs", "dtype"), [("fp32", "bf16", "BF16"), ("bf16", "fp32", "F32")])
+def test_how_the_optimizer_keeps_its_state_comes_from_the_file(
+    ours: str, theirs: str, dtype: str, dataset: RecommendationDataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    undisturbed = trained(dataset, optimizer_state=theirs)
+    path = undisturbed.save_state(tmp_path / "x")
+    with safe_open(path, framework="pt") as file:
+        assert file.get_slice("optimizer/items.weight/exp_avg_sq").get_dtype() == dtype
+        assert file.get_slice("optimizer/input_bias/exp_avg").get_dtype() == "F32"
+    recoder = Recoder(DynamicAutoencoder(), optimizer_type="adam", optimizer_state=ours)
+    with caplog.at_level(logging.INFO, "recoder"):
+        recoder.init_from_model_file(path)
+    assert f"optimizer_state {theirs!r} (not {ours!r})" in messages(caplog)
+    assert recoder.optimizer_state == theirs
+    for each in (recoder, undisturbed):
+        each.train(dataset, num_epochs=3, batch_size=5, lr=0.05)
+    for name, tensor in weights(undisturbed).items():
+        assert torch.equal(tensor, weights(recoder)[name]), name
+
+
+@pytest.mark.parametrize("said", ["int8", None, 3])
+def test_a_file_with_a_state_of_no_kind_is_refused(said: Any, dataset: RecommendationDataset, tmp_path: Path) -> None:
+    path = trained(dataset, optimizer_state="bf16").save_state(tmp_path / "x")
+    rewrite(path, lambda described: described.update(optimizer_state=said), None)
+    with pytest.raises(FileFormatError, match="unknown optimizer_state"):
+        Recoder(DynamicAutoencoder()).init_from_model_file(path)
+
+
+def test_a_file_whose_numbers_are_not_of_the_kind_it_tells_is_refused(
+    dataset: RecommendationDataset, tmp_path: Path
+) -> None:
+    path = trained(dataset, optimizer_state="bf16").save_state(tmp_path / "x")
+    rewrite(path, lambda described: described.pop("optimizer_state"), None)
+    with pytest.raises(FileFormatError, match=r"holds torch.bfloat16, not torch.float32"):
+        Recoder(DynamicAutoencoder()).init_from_model_file(path)
+
+
 def test_the_loss_of_the_file_is_the_one_trained_with(dataset: RecommendationDataset, tmp_path: Path) -> None:
     path = trained(dataset, loss="mse", loss_params={"confidence": 50}).save_state(tmp_path / "x")
     recoder = Recoder(DynamicAutoencoder(), loss="logloss")
