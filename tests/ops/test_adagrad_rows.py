@@ -6,6 +6,7 @@ import torch
 
 from recoder.ops import adagrad_rows as module
 from recoder.ops.adagrad_rows import adagrad_rows
+from recoder.ops.kernels import library
 
 LR, EPS = 0.1, 1e-10
 NUM_ROWS = 11
@@ -63,6 +64,23 @@ def test_with_an_accumulator_for_each_number_it_is_too(shape):
         adagrad_rows(table, sums, None, theirs.grad, lr=LR, weight_decay=0, eps=EPS)
         reference.step()
     torch.testing.assert_close(table, theirs.data, rtol=1e-12, atol=0)
+
+
+@pytest.mark.skipif(library() is None, reason="no kernels are compiled")
+@pytest.mark.parametrize("shape", [(1,), (3,), (64,), (2, 5), ()])
+@pytest.mark.parametrize("rows", [[], [7], list(range(0, 3000, 2)), None])
+@pytest.mark.parametrize("weight_decay", [0.0, 0.3])
+def test_the_kernel_does_what_the_plain_form_does(shape, rows, weight_decay, monkeypatch):
+    ours, theirs = ((drawn(3000, *shape, dtype=torch.float32), torch.zeros(3000)) for _ in range(2))
+    ids = None if rows is None else torch.tensor(rows, dtype=torch.int64)
+    for step in range(3):
+        gradient = drawn(3000 if rows is None else len(rows), *shape, seed=step + 1, dtype=torch.float32)
+        adagrad_rows(*ours, ids, gradient, lr=LR, weight_decay=weight_decay, eps=EPS)
+        with monkeypatch.context() as context:
+            context.setattr(module, "serve", lambda *tensors: False)
+            adagrad_rows(*theirs, ids, gradient, lr=LR, weight_decay=weight_decay, eps=EPS)
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
 
 
 def test_a_row_whose_gradients_were_all_zero_stays_as_it_is():

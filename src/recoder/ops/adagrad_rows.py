@@ -8,6 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from recoder.ops.kernels import serve
+from recoder.ops.kernels.tables import AdagradNumbers, adagrad_rows_
+
 __all__ = ["adagrad_rows"]
 
 _ROWS_AT_ONCE = 2048
@@ -26,6 +29,8 @@ def adagrad_rows(
 ) -> None:
     """Updates rows of a table and of its accumulators in place.
 
+    In one pass over the touched memory where the compiled kernels serve; else by copies of the rows.
+
     Args:
         table: the parameters, ``[N, ...]``.
         sums: of squared gradients: ``[N]``, of their mean over each row; or as the table.
@@ -35,6 +40,11 @@ def adagrad_rows(
         weight_decay: L2 penalty, added to the gradient.
         eps: keeps the division finite.
     """
+    gradient = gradient.contiguous()
+    if sums.dim() == 1 and serve(table, sums, gradient) and table.numel():
+        rows_R = torch.arange(len(table)) if rows_R is None else rows_R.contiguous()
+        adagrad_rows_(table, sums, rows_R, gradient, AdagradNumbers(lr, weight_decay, eps))
+        return
     if rows_R is None:
         num_rows = _ROWS_AT_ONCE if table.dim() > 1 and table.device.type == "cpu" else max(1, table.numel())
         parts = (torch.split(tensor, num_rows) if table.dim() else (tensor,) for tensor in (table, sums, gradient))

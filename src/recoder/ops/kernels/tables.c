@@ -84,9 +84,16 @@ static inline uint32_t random_bits(uint32_t low, uint32_t high, uint32_t d)
 /* To one of the two neighbours in bfloat16, by 16 random bits; what a product or a sum says is not a number stays so. */
 static inline uint16_t to_bf16_by(float x, uint32_t bits)
 {
-    uint32_t sign = bits_of(x) & 0x80000000, up = (bits_of(x) & 0x7fffffff) + bits;
+    uint32_t up = (bits_of(x) & 0x7fffffff) + bits;
     up = up < 0x7fffffff ? up : 0x7fffffff;
-    return (uint16_t)((up | sign) >> 16);
+    return (uint16_t)((up | (bits_of(x) & 0x80000000)) >> 16);
+}
+
+/* The same of what is not negative. */
+static inline uint16_t square_to_bf16_by(float x, uint32_t bits)
+{
+    uint32_t up = bits_of(x) + bits;
+    return (uint16_t)((up < 0x7fffffff ? up : 0x7fffffff) >> 16);
 }
 
 /* The same with moments in bfloat16, rounded at random by bits of the row's key. */
@@ -104,7 +111,7 @@ static inline void adam_row_bf16(
         float square = from_bf16(second[d]) * step.beta2 + slope * slope * step.new2;
         uint32_t bits = random_bits(low, high, (uint32_t)d);
         first[d] = to_bf16_by(mean, bits & 0xffff);
-        second[d] = to_bf16_by(square, bits >> 16);
+        second[d] = square_to_bf16_by(square, bits >> 16);
         table[d] -= step.rate * mean / (sqrtf(square) * step.root + step.eps);
     }
 }
@@ -147,6 +154,36 @@ EVERY_LEVEL void adam_every_row_bf16(
             adam_row_bf16(table + at, first + at, second + at, NULL, size, step, of_row, 0);
         else
             adam_row_bf16(table + at, first + at, second + at, gradient + places[r] * size, size, step, of_row, 1);
+    }
+}
+
+/* What a step of row-wise Adagrad is told. */
+struct adagrad {
+    float lr, weight_decay, eps;
+};
+
+/* Updates the rows of a table and the accumulator of each, [N], whose gradients these are, [R, D]; none repeats. */
+EVERY_LEVEL void adagrad_rows(
+    float *restrict table, float *restrict sums, const int64_t *restrict rows, const float *restrict gradient,
+    int64_t count, int64_t size, struct adagrad step)
+{
+#pragma omp parallel for schedule(static) if (count * size > WORTH_THREADS)
+    for (int64_t r = 0; r < count; r++) {
+        if (r + AHEAD < count)
+            fetch(table + rows[r + AHEAD] * size, size);
+        float *restrict row = table + rows[r] * size;
+        const float *restrict slopes = gradient + r * size;
+        float squares = 0;
+#pragma omp simd reduction(+ : squares)
+        for (int64_t d = 0; d < size; d++) {
+            float slope = slopes[d] + step.weight_decay * row[d];
+            squares += slope * slope;
+        }
+        float sum = sums[rows[r]] += squares / (float)size;
+        float rate = step.lr / (sqrtf(sum) + step.eps);
+#pragma omp simd
+        for (int64_t d = 0; d < size; d++)
+            row[d] -= rate * (slopes[d] + step.weight_decay * row[d]);
     }
 }
 

@@ -14,7 +14,7 @@ from torch.autograd.graph import increment_version
 
 from recoder.ops.kernels import address, library
 
-__all__ = ["AdamNumbers", "adam_every_row_", "adam_rows_", "gather_rounded"]
+__all__ = ["AdagradNumbers", "AdamNumbers", "adagrad_rows_", "adam_every_row_", "adam_rows_", "gather_rounded"]
 
 
 class AdamNumbers(ctypes.Structure):
@@ -23,6 +23,12 @@ class AdamNumbers(ctypes.Structure):
     _fields_ = tuple(
         (name, ctypes.c_float) for name in ("rate", "root", "new1", "beta2", "new2", "eps", "weight_decay")
     )
+
+
+class AdagradNumbers(ctypes.Structure):
+    """What a step of row-wise Adagrad is told, likewise."""
+
+    _fields_ = tuple((name, ctypes.c_float) for name in ("lr", "weight_decay", "eps"))
 
 
 def adam_rows_(
@@ -80,6 +86,16 @@ def adam_every_row_(
         kernels.adam_every_row_bf16(*tensors, *sizes, numbers, ctypes.c_uint64(key), address(ids_N))
     else:
         kernels.adam_every_row(*tensors, *sizes, numbers)
+
+
+def adagrad_rows_(table: Tensor, sums_N: Tensor, rows_R: Tensor, gradient: Tensor, numbers: AdagradNumbers) -> None:
+    """Updates rows of a float32 table ``[N, ...]`` and of their accumulators from their gradients ``[R, ...]``."""
+    kernels = library()
+    assert kernels is not None  # the caller has asked `serve`
+    tensors = map(address, (table, sums_N, rows_R, gradient))
+    sizes = map(ctypes.c_int64, (len(rows_R), math.prod(table.shape[1:])))
+    increment_version((table, sums_N))
+    kernels.adagrad_rows(*tensors, *sizes, numbers)
 
 
 def gather_rounded(table_ND: Tensor, rows_R: Tensor, gathered_RD: Tensor) -> Tensor:
