@@ -52,8 +52,8 @@ up in the shape of MovieLens 20M; all processes on this machine.
 ## Millions of items in one process
 
 An autoencoder with 64 factors, sparse rows, adam, the logistic loss, sampled candidates; 500 users a step, each with 40
-of 100,000 items that are spread over the catalogue, so that the steps have as many candidates. The last line goes on in
-a new process from the file that the one before it wrote. Medians of the steps; memory is the most that was resident,
+of 100,000 items that are spread over the catalogue, so that the steps have as many candidates. "The same, loaded" goes on
+in a new process from the file that the one before it wrote. Medians of the steps; memory is the most that was resident,
 and of that what the system cannot drop.
 
 {giant}
@@ -126,6 +126,12 @@ def _giant(folder: Path, sizes: tuple[int, int], rounds: int) -> str:
     loaded = _run("benchmarks.scale.giant", {"items": sizes[1], "threads": 2, "load": saved})
     rows = [_giant_row(f"{size:,} items", found[size]) for size in sizes]
     rows.append(_giant_row("the same, loaded", [loaded]))
+    for name, options in (
+        ("moments in bf16", {"state": "bf16"}),
+        ("row-wise Adagrad", {"optimizer": "rowwise_adagrad"}),
+    ):
+        task = {"items": sizes[1], "threads": 2, "save": str(folder / "giant"), **options}
+        rows.append(_giant_row(f"{sizes[1]:,} items, {name}", [_run("benchmarks.scale.giant", task)]))
     ratio = statistics.median(a["step_s"] / b["step_s"] for a, b in zip(found[sizes[1]], found[sizes[0]], strict=True))
     headings = ("what", "step, ms", "saving, s", "loading, s", "file, GiB", "memory, GiB", "not droppable, GiB")
     table = markdown_table(headings, rows, num_text_columns=1)

@@ -42,11 +42,22 @@ def matrix_of(num_items: int) -> sparse.csr_matrix:
 
 
 def main(task: dict[str, Any]) -> None:
-    """Trains an epoch, from a file if one is named, and saves it if so asked; prints times and memory as JSON."""
+    """Trains an epoch, from a file if one is named, and saves it if so asked; prints times and memory as JSON.
+
+    Args:
+        task: ``items`` and ``threads``; ``optimizer`` and ``state``, as ``optimizer_type`` and ``optimizer_state`` of
+            ``Recoder``, if not those of adam; ``load`` and ``save``, a file and a prefix.
+    """
     torch.set_num_threads(task["threads"])
     dataset = RecommendationDataset(matrix_of(task["items"]))
     with PeakMemory() as memory:
-        recoder = Recoder(DynamicAutoencoder([64], sparse=True), optimizer_type="adam", loss="logistic", seed=0)
+        recoder = Recoder(
+            DynamicAutoencoder([64], sparse=True),
+            optimizer_type=task.get("optimizer", "adam"),
+            optimizer_state=task.get("state", "fp32"),
+            loss="logistic",
+            seed=0,
+        )
         started = time.perf_counter()
         if task.get("load"):
             recoder.init_from_model_file(task["load"])

@@ -1,7 +1,9 @@
-"""What bfloat16 products cost in quality: ``python -m benchmarks precision --data DIR`` prints a Markdown table.
+"""What bfloat16, and remembering less, cost in quality: ``python -m benchmarks precision --data DIR`` prints two tables.
 
-The same training in both precisions, and the same model recommending in both. Exits with 1 if the NDCG@100 of the two
-differs by more than one standard error, or if fewer than 99 % of the users get the same list.
+Products in bfloat16: the same training in both precisions, and the same model recommending in both. The optimizer's
+state: the same training by optimizers that keep less of it, each with the learning rate that is best on validation
+users. Exits with 1 if bfloat16 of either kind changes the NDCG@100 by more than one standard error, or if fewer than
+99 % of the users get the same list.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import numpy as np
 
 from benchmarks.real_data_runner import DATA_SETS, read_data_set
 from benchmarks.speed.lines import markdown_table
+from benchmarks.speed.optimizers import OptimizerRun, is_close_to_adam, measure_optimizers, optimizers_text
 from recoder.data import RecommendationDataset, strong_generalization
 from recoder.metrics import NDCG
 from recoder.model import Recoder
@@ -48,14 +51,26 @@ class PrecisionRun:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measures, prints the table and returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks precision", description="Compares bf16 with fp32.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks precision", description="Compares bf16 with fp32, and optimizers with adam."
+    )
     parser.add_argument("--data", type=Path, default=os.environ.get("RECODER_DATA_DIR"), help="folder of the data sets")
-    folder = parser.parse_args(arguments).data
+    parser.add_argument("--only", choices=("products", "optimizers"), help="one of the two tables")
+    parser.add_argument("--epochs", type=int, default=10, help="of training (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    folder = options.data
     if folder is None or not Path(folder).is_dir():
         parser.error(f"--data (default: RECODER_DATA_DIR) is {folder}; name the folder of the data sets")
-    results = measure(Path(folder))
-    print(table_text(results))
-    return 0 if all(map(is_close, results.values())) else 1
+    are_close = []
+    if options.only != "optimizers":
+        results = measure(Path(folder), PrecisionRun(num_epochs=options.epochs))
+        print(table_text(results), flush=True)
+        are_close += map(is_close, results.values())
+    if options.only != "products":
+        of_optimizers = measure_optimizers(Path(folder), OptimizerRun(num_epochs=options.epochs))
+        print(optimizers_text(of_optimizers))
+        are_close += map(is_close_to_adam, of_optimizers.values())
+    return 0 if all(are_close) else 1
 
 
 def is_close(result: Mapping[str, Any]) -> bool:
