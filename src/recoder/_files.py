@@ -14,6 +14,7 @@ from pathlib import Path
 from recoder.errors import FileWriteError
 
 __all__ = [
+    "BEFORE",
     "append",
     "as_os_error",
     "atomic_folder",
@@ -21,8 +22,12 @@ __all__ = [
     "check_writable",
     "move",
     "replace_folder",
+    "set_aside",
     "write_errors",
 ]
+
+BEFORE = ".before"
+"""Ends the name of a folder while another takes its place."""
 
 _NEXT_STEPS = {
     errno.ENOSPC: "free some space, or choose another folder",
@@ -94,16 +99,18 @@ def replace_folder(whole: Path, target: Path) -> None:
         FileWriteError: if that fails.
     """
     with write_errors(target):
-        if target.is_file():
-            target.unlink()
-        elif target.is_dir():
-            before = target.with_name(f".{target.name}.before")
-            shutil.rmtree(before, ignore_errors=True)
-            target.rename(before)
-            whole.rename(target)
-            shutil.rmtree(before)
-            return
+        before = set_aside(target) if target.is_dir() else None
+        target.unlink(missing_ok=True)
         whole.rename(target)
+        if before is not None:
+            shutil.rmtree(before)
+
+
+def set_aside(folder: Path) -> Path:
+    """Gives a folder another name at once: who is killed while it is removed leaves no half of it."""
+    before = folder.with_name(f".{folder.name}{BEFORE}")
+    shutil.rmtree(before, ignore_errors=True)
+    return folder.rename(before)
 
 
 def append(path: str | os.PathLike[str], data: bytes) -> None:

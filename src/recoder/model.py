@@ -52,10 +52,11 @@ from recoder.training.inclusion import log_inclusion_of
 from recoder.training.loop import Progress, alternate, solve, train_epochs
 from recoder.training.model_file import ModelFile, check_json
 from recoder.training.optimizers import ModelOptimizer, OptimizerState, check_optimizer
-from recoder.training.part_files import MANIFEST, SavedParts, newest_checkpoint, write_together
+from recoder.training.part_files import MANIFEST, SavedParts, write_together
 from recoder.training.popularity import set_popularity_biases
 from recoder.training.processes import Processes, check_parallel, check_same
 from recoder.training.relay import Relay, checked_callbacks
+from recoder.training.restarts import last_of_run
 from recoder.training.restore import check_fits, read_model_file, rebuild, restored_run
 from recoder.training.stopping import Best, EarlyStopping, best_of
 
@@ -305,7 +306,7 @@ class Recoder:
         if model_checkpoint_prefix is not None:
             check_writable(self._checkpoint_path(model_checkpoint_prefix))
         self._storable_params()
-        if model_checkpoint_prefix is not None and self._processes.was_restarted and not self._is_initialized:
+        if model_checkpoint_prefix is not None and not self._is_initialized:
             self._go_on_from(model_checkpoint_prefix, config)
         self._initialize(train_dataset, popularity_of=loss if config.popularity_bias else None)
         train_dataset = train_dataset.widened(self._known_num_items())
@@ -731,10 +732,10 @@ class Recoder:
 
     def _go_on_from(self, prefix: str | os.PathLike[str], config: TrainConfig) -> None:
         """Takes over the last checkpoint that processes wrote before one of them died and all were started anew."""
-        newest = newest_checkpoint(path_text("model_checkpoint_prefix", prefix), config.num_epochs)
-        if newest is not None:
-            _log.warning("the processes were started anew: training goes on from %s", newest)
-            self.init_from_model_file(newest)
+        last = last_of_run(path_text("model_checkpoint_prefix", prefix), config.num_epochs, self._processes)
+        if last is not None:
+            _log.warning("the processes were started anew: training goes on from %s", last)
+            self.init_from_model_file(last)
 
     def _initialize(self, train: RecommendationDataset, *, popularity_of: nn.Module | None) -> None:
         if self._is_initialized:

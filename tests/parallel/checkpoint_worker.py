@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,7 +11,6 @@ import torch
 from parallel.equality_worker import EPOCHS, SAMPLED, data, deep
 from recoder.model import Recoder
 from recoder.nn import MatrixFactorization
-from recoder.training import Callback
 
 ARGUMENTS = {**SAMPLED, "num_epochs": 2 * EPOCHS, "batch_size": 40, "lr": 0.01, "checkpoint_freq": 1}
 MODELS = {
@@ -31,30 +28,14 @@ def recoder(model: str, parallel: str | None) -> Recoder:
     return Recoder(make(), loss="logloss", parallel=parallel, seed=5, **{"optimizer_type": "adam", **arguments})
 
 
-class Dies(Callback):
-    """Kills its process in the middle of an epoch, once: the file that it leaves says that it did."""
-
-    def __init__(self, at_step: int, mark: Path) -> None:
-        self._left, self._mark = at_step, mark
-
-    def on_step_end(self) -> None:
-        self._left -= 1
-        if self._left == 0 and not self._mark.exists():
-            self._mark.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-
-
-def main(folder: str, model: str, parallel: str, epochs: str, start: str = "", dies_at: str = "") -> None:
+def main(folder: str, model: str, parallel: str, epochs: str, start: str = "") -> None:
     """Trains, saving checkpoints with the prefix ``folder/run``, and writes a single file of the weights."""
     train, _, users = data()
     made = recoder(model, parallel)
-    if start and start != "-":
+    if start:
         made.init_from_model_file(start)
-    callbacks = []
-    if dies_at and os.environ["RANK"] == "1":
-        callbacks = [Dies(int(step), Path(folder) / f"died-at-{step}") for step in dies_at.split(",")]
     prefix = f"{folder}/run"
-    made.train(train, **{**ARGUMENTS, "num_epochs": int(epochs)}, model_checkpoint_prefix=prefix, callbacks=callbacks)
+    made.train(train, **{**ARGUMENTS, "num_epochs": int(epochs)}, model_checkpoint_prefix=prefix)
     np.save(f"{folder}/ranked-{os.environ['RANK']}.npy", made.ranked(users, 10))
     torch.distributed.destroy_process_group()
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +12,7 @@ import torch
 
 from parallel.checkpoint_worker import ARGUMENTS, EPOCHS, MODELS, recoder
 from parallel.equality_worker import data
-from parallel.launching import FINDING_TESTS, together
+from parallel.launching import together
 from recoder.errors import FileFormatError
 from recoder.model import Recoder
 from recoder.training import join_parts
@@ -158,25 +155,3 @@ def _rename(folder: Path, name: str) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["files"][1] = name
     (folder / "manifest.json").write_text(json.dumps(manifest))
-
-
-class TestRestart:
-    @pytest.mark.parametrize("parallel", ["items", "users"])
-    def test_a_run_with_killed_processes_ends_by_itself_as_if_undisturbed(self, parallel, tmp_path):
-        script = Path(__file__).with_name(WORKER)
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-        arguments = [str(tmp_path), "deep", parallel, str(2 * EPOCHS), "-", "9,22"]
-        done = subprocess.run(
-            [*command, "--max-restarts=3", "--monitor-interval=0.1", str(script), *arguments],
-            env={**os.environ, **FINDING_TESTS},
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        assert sorted(path.name for path in tmp_path.glob("died*")) == ["died-at-22", "died-at-9"]
-        assert "training goes on from" in done.stderr
-        whole = recoder("deep", None)
-        whole.train(data()[0], **{**ARGUMENTS, "checkpoint_freq": 0})
-        assert_same(loaded(tmp_path / f"run_epoch_{2 * EPOCHS}.model", "deep"), whole)

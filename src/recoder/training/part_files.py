@@ -26,7 +26,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from recoder._files import atomic_write, move, replace_folder, write_errors
+from recoder._files import atomic_write, move, replace_folder, set_aside, write_errors
 from recoder.errors import FileFormatError, FileWriteError
 from recoder.nn.base import FactorizationModel
 from recoder.nn.parts import Parts
@@ -36,7 +36,7 @@ from recoder.training.file_sections import unpack_interactions
 from recoder.training.model_file import ModelFile, crc32_of, described_content, metadata_text, write_model_file
 from recoder.training.processes import Processes
 
-__all__ = ["MANIFEST", "SavedParts", "join_parts", "newest_checkpoint", "rows_here", "write_parts", "write_together"]
+__all__ = ["MANIFEST", "SavedParts", "join_parts", "rows_here", "write_parts", "write_together"]
 
 MANIFEST = "manifest.json"
 FORMAT_VERSION = 1
@@ -349,15 +349,6 @@ def rows_here(model: FactorizationModel, content: ModelFile) -> ModelFile:
     )
 
 
-def newest_checkpoint(prefix: str, last_epoch: int) -> Path | None:
-    """Returns the file or folder of the last whole checkpoint with this prefix; None: there is none."""
-    for epoch in range(last_epoch, 0, -1):
-        path = Path(f"{prefix}_epoch_{epoch}.model")
-        if path.is_file() or (path / MANIFEST).is_file():
-            return path
-    return None
-
-
 def _raise_together(error: FileWriteError | None, path: Path, ranks: Ranks) -> None:
     """Raises in all processes what one of them met; else they would wait for it for ever.
 
@@ -383,8 +374,9 @@ def _write_single(path: Path, content: ModelFile, *, version: str) -> None:
     whole = path.with_name(f".{path.name}.whole")
     write_model_file(whole, content, version=version)
     with write_errors(path):
-        shutil.rmtree(path)
-    move(whole, path)
+        before = set_aside(path)
+        move(whole, path)
+        shutil.rmtree(before)
 
 
 def _name(rank: int, size: int) -> str:

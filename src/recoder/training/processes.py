@@ -27,6 +27,7 @@ from recoder.ops.collectives import ALONE, Ranks, let_go
 __all__ = ["PARALLEL", "Processes", "check_parallel", "check_same", "dealt"]
 
 PARALLEL = ("items", "users", "items+users")
+_RESTARTS = "TORCHELASTIC_RESTART_COUNT"
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +72,12 @@ class Processes:
     @property
     def was_restarted(self) -> bool:
         """Whether ``torchrun`` started them anew, after one of them had died."""
-        return self.all.size > 1 and _num_restarts() > 0
+        return self.can_be_restarted and _num_restarts() > 0
+
+    @property
+    def can_be_restarted(self) -> bool:
+        """Whether ``torchrun`` started them, which would start them anew."""
+        return self.all.size > 1 and _RESTARTS in os.environ
 
     def parts(self, counts_N: npt.NDArray[np.int64], num_users: int | None) -> Parts:
         """Returns what this process has of a model: items as popular, together, as those of the others, and users.
@@ -120,7 +126,7 @@ def _begin(backend: str) -> None:
 
 def _num_restarts() -> int:
     """Returns how often ``torchrun`` has started the processes anew."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+    return int(os.environ.get(_RESTARTS, "0"))
 
 
 def check_parallel(model: FactorizationModel, processes: Processes, optimizer_type: str) -> None:

@@ -1,0 +1,217 @@
+"""Training whose processes are killed at random moments, beside training that nobody disturbs."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+
+from benchmarks.scale import kill_worker
+from benchmarks.scale.running import environment_of, free_port
+from benchmarks.speed.lines import markdown_table
+
+__all__ = ["Moment", "differing", "leftovers", "measure", "moments", "started_again", "started_by_torchrun", "task_of"]
+
+KILLS = 10
+NUM_PROCESSES = 2
+EPOCHS = 2 * KILLS + 2
+_STEPS_PER_EPOCH = 5
+_FILE_OPERATIONS = {"first of items": 17, "other": 9}
+"""Of a process from its start to its first checkpoint, and some of the second."""
+
+_SECTION = """\
+## Processes that are killed
+
+An autoencoder with noise and dropout, adam, {items:,} items and {factors} factors in two processes under `torchrun`,
+{epochs} epochs of {steps} steps with a checkpoint after each. After each start one of the two is killed with SIGKILL:
+after a random step, just before a random operation on the checkpoints' files, or at a random time. The weights, and the
+optimizer's state, are compared bit by bit with those of a run that nobody disturbed.
+
+{table}"""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When a process is killed, counted from its start.
+
+    Attributes:
+        rank: of the process.
+        what: what is counted: ``'step'``, ``'file'`` operations or ``'time'``.
+        at: how many of them, or seconds.
+    """
+
+    rank: int
+    what: str
+    at: float
+
+
+def moments(seed: int, parallel: str, took_s: float) -> list[Moment]:
+    """Returns ten random moments, of every kind: all of them come before an undisturbed run would end.
+
+    Args:
+        seed: of the draw.
+        parallel: what is shared: where it is users, only the first process writes.
+        took_s: how long a run takes that nobody disturbs.
+    """
+    drawn = random.Random(seed)
+    kinds = ["file"] * 4 + ["step"] * 3 + ["time"] * 3
+    drawn.shuffle(kinds)
+    return [_moment(kind, parallel, took_s, drawn) for kind in kinds]
+
+
+def _moment(kind: str, parallel: str, took_s: float, drawn: random.Random) -> Moment:
+    rank = drawn.randrange(NUM_PROCESSES)
+    if kind == "time":
+        return Moment(rank, kind, drawn.uniform(0, took_s / 6))
+    if kind == "step":
+        return Moment(rank, kind, drawn.randint(1, 2 * _STEPS_PER_EPOCH - 1))
+    rank = rank if parallel == "items" else 0
+    number = _FILE_OPERATIONS["first of items" if parallel == "items" and rank == 0 else "other"]
+    return Moment(rank, kind, drawn.randint(1, number))
+
+
+def task_of(
+    folder: Path, parallel: str, when: Sequence[Moment], *, users: int, items: int, factors: int
+) -> dict[str, Any]:
+    """Returns the task of the worker, for as many epochs as let all moments come; makes its folders."""
+    for name in ("checkpoints", "marks"):
+        (folder / name).mkdir(parents=True)
+    return {
+        "folder": str(folder / "checkpoints"),
+        "marks": str(folder / "marks"),
+        "took": str(folder / "took"),
+        "parallel": parallel,
+        "users": users,
+        "items": items,
+        "factors": factors,
+        "batch": -(-users // _STEPS_PER_EPOCH),
+        "epochs": EPOCHS,
+        "moments": [asdict(moment) for moment in when],
+    }
+
+
+def started_by_torchrun(task: Mapping[str, Any], *, timeout_s: float = 600.0) -> None:
+    """Runs the worker under ``torchrun``.
+
+    Raises:
+        RuntimeError: if it fails.
+    """
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={NUM_PROCESSES}"]
+    options = [f"--max-restarts={len(task['moments'])}", "--monitor-interval=0.1", kill_worker.__file__]
+    done = subprocess.run(
+        [*command, *options, json.dumps(task)],
+        env=environment_of({}),
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"torchrun failed: {done.stderr[-4000:]}")
+
+
+def started_again(task: Mapping[str, Any], *, timeout_s: float = 120.0) -> int:
+    """Runs the worker as ``torchrun`` does, but from a process that has torch imported, and returns the restarts.
+
+    Raises:
+        RuntimeError: if processes failed once more than they are killed, or hung.
+    """
+    start = multiprocessing.get_context("forkserver")
+    start.set_forkserver_preload([kill_worker.__name__])
+    for restart in range(len(task["moments"]) + 1):
+        world = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(NUM_PROCESSES)}
+        world["TORCHELASTIC_RESTART_COUNT"] = str(restart)
+        processes = [
+            start.Process(target=_main_in, args=(task, {**world, "RANK": str(rank)})) for rank in range(NUM_PROCESSES)
+        ]
+        for process in processes:
+            process.start()
+        end = time.monotonic() + timeout_s
+        left = {process.sentinel: process for process in processes}
+        while left and not any(process.exitcode for process in processes):
+            ended = wait(left, timeout=end - time.monotonic())
+            if not ended:
+                break
+            for sentinel in ended:
+                left.pop(int(sentinel)).join()
+        is_hung = bool(left) and not any(process.exitcode for process in processes)
+        for process in processes:
+            process.terminate()
+            process.join(10)
+            process.kill()
+            process.join()
+        if is_hung:
+            raise RuntimeError(f"start {restart} hung for {timeout_s} s")
+        if not any(process.exitcode for process in processes):
+            return restart
+    raise RuntimeError(f"processes failed {len(task['moments']) + 1} times")
+
+
+def _main_in(task: Mapping[str, Any], environment: Mapping[str, str]) -> None:
+    os.environ.update(environment)
+    kill_worker.main(task)
+
+
+def differing(folder: Path, other: Path) -> list[str]:
+    """Returns the tensors that differ in any bit between the last checkpoints of two runs."""
+    last = f"{kill_worker.PREFIX}_epoch_{EPOCHS}.model"
+    names = []
+    for path in _model_files(folder / last):
+        theirs = other / path.relative_to(folder)
+        with safe_open(path, framework="pt") as file, safe_open(theirs, framework="pt") as file_there:
+            keys, there = set(file.keys()), set(file_there.keys())
+            same = {key for key in keys & there if _is_same(file.get_tensor(key), file_there.get_tensor(key))}
+            names += sorted((keys | there) - same)
+    return names
+
+
+def leftovers(folder: Path) -> list[str]:
+    """Returns what is in a folder of checkpoints and is none."""
+    known = {f".{kill_worker.PREFIX}.begun", *(f"{kill_worker.PREFIX}_epoch_{n}.model" for n in range(1, EPOCHS + 1))}
+    hidden = (str(path.relative_to(folder)) for path in folder.glob("*/.*"))
+    return sorted([*({path.name for path in folder.iterdir()} - known), *hidden])
+
+
+def _model_files(path: Path) -> Iterator[Path]:
+    yield from sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
+
+
+def _is_same(tensor: torch.Tensor, other: torch.Tensor) -> bool:
+    return tensor.dtype == other.dtype and torch.equal(tensor, other)
+
+
+def measure(folder: Path, quick: bool) -> str:
+    """Returns the section on killed processes."""
+    sizes = {"users": 200, "items": 150, "factors": 16} if quick else {"users": 5_000, "items": 20_000, "factors": 64}
+    rows = [_row(folder, parallel, quick, sizes) for parallel in ("items", "users")]
+    headings = ("parallel", "killed, times", "tensors that differ", "files left over", "undisturbed, s", "killed, s")
+    table = markdown_table(headings, rows, num_text_columns=1)
+    return _SECTION.format(table=table, epochs=EPOCHS, steps=_STEPS_PER_EPOCH, **sizes)
+
+
+def _row(folder: Path, parallel: str, quick: bool, sizes: Mapping[str, int]) -> tuple[str, ...]:
+    run = started_again if quick else started_by_torchrun
+    undisturbed = task_of(folder / f"{parallel}-undisturbed", parallel, [], **sizes)
+    began = time.perf_counter()
+    run(undisturbed)
+    between = time.perf_counter()
+    when = moments(0, parallel, float(Path(undisturbed["took"]).read_text(encoding="ascii")))
+    task = task_of(folder / parallel, parallel, when, **sizes)
+    run(task)
+    seconds = (f"{between - began:.1f}", f"{time.perf_counter() - between:.1f}")
+    of_folders = differing(Path(task["folder"]), Path(undisturbed["folder"])), leftovers(Path(task["folder"]))
+    row = (parallel, str(len(list(Path(task["marks"]).iterdir()))), *(", ".join(f) or "none" for f in of_folders))
+    print(row, *seconds, file=sys.stderr, flush=True)
+    return *row, *seconds
