@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import subprocess
 import sys
 import time
 import warnings
@@ -25,7 +24,7 @@ from benchmarks.quality.schedule import Schedule
 from benchmarks.quality.sets import DATA_SETS, SMOKE_SETS, Protocol, SplitFolder, make_smoke_set, read_set
 from benchmarks.quality.summary import SetResults, entries_of, points_of
 from benchmarks.speed.environments import Unavailable, python_of
-from benchmarks.speed.machine import describe_machine
+from benchmarks.speed.machine import current_commit, describe_machine
 from recoder._files import atomic_write
 
 __all__ = ["main"]
@@ -74,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         threads=options.threads,
         limit_s=60 * options.limit_minutes,
         may_install=not options.no_install,
-        about={"machine": describe_machine(), "commit": _commit()},
+        about={"machine": describe_machine(), "commit": current_commit(_WRITTEN)},
     )
     stopped = False
     try:
@@ -182,23 +181,8 @@ def _chosen(names: Sequence[str], known: dict[str, Any], option: str) -> list[An
     return [known[name] for name in names or known]
 
 
-_NOT_WRITTEN = ["--", ".", ":!benchmarks/QUALITY.md", ":!benchmarks/quality/results", ":!docs/images"]
-"""What differs because of the benchmark itself does not count."""
-
-
-def _commit() -> str:
-    """Returns the commit that runs, and whether files differ from it; a question mark outside a repository."""
-    git = ["git", "-C", str(PROJECT)]
-    found = [
-        subprocess.run([*git, *command], capture_output=True, text=True, check=False)
-        for command in (
-            ["rev-parse", "--short=12", "HEAD"],
-            ["status", "--porcelain", "--untracked-files=no", *_NOT_WRITTEN],
-        )
-    ]
-    if any(done.returncode for done in found):
-        return "?"
-    return found[0].stdout.strip() + (" and changes" if found[1].stdout.strip() else "")
+_WRITTEN = ("benchmarks/QUALITY.md", "benchmarks/quality/results", "docs/images")
+"""By the benchmark itself."""
 
 
 def _names(text: str) -> list[str]:

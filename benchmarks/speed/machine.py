@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["BF16_FLAGS", "describe_machine", "has_bf16"]
+__all__ = ["BF16_FLAGS", "current_commit", "describe_machine", "has_bf16"]
 
 BF16_FLAGS = ("avx512_bf16", "amx_bf16")
 
@@ -32,6 +34,26 @@ def describe_machine() -> dict[str, Any]:
 def has_bf16(machine: dict[str, Any]) -> bool:
     """Whether the processor multiplies bfloat16 matrices by itself."""
     return any(flag in machine["flags"] for flag in BF16_FLAGS)
+
+
+def current_commit(written: Sequence[str]) -> str:
+    """Returns the commit that runs, and whether files differ from it; a question mark outside a repository.
+
+    Args:
+        written: paths whose changes do not count, since the benchmark itself makes them.
+    """
+    git = ["git", "-C", str(Path(__file__).parents[2])]
+    others = ["--", ".", *(f":!{path}" for path in written)]
+    found = [
+        subprocess.run([*git, *command], capture_output=True, text=True, check=False)
+        for command in (
+            ["rev-parse", "--short=12", "HEAD"],
+            ["status", "--porcelain", "--untracked-files=no", *others],
+        )
+    ]
+    if any(done.returncode for done in found):
+        return "?"
+    return found[0].stdout.strip() + (" and changes" if found[1].stdout.strip() else "")
 
 
 def _cpu_info() -> dict[str, str]:
