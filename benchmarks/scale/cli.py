@@ -1,30 +1,29 @@
-"""The command line of the scale benchmark."""
+"""The command line of the scale benchmark, and its page, to which every part adds a section."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from benchmarks.scale import carried, hosts, kills
+from benchmarks.scale.running import PROJECT
+from benchmarks.scale.running import run as _run
 from benchmarks.scale.worker import make_data
 from benchmarks.speed.lines import markdown_table
-from benchmarks.speed.machine import describe_machine
+from benchmarks.speed.machine import current_commit, describe_machine
 from benchmarks.synthetic import ML20M_LIKE, Shape
 from recoder._files import atomic_write
 
-__all__ = ["main"]
+__all__ = ["PARTS", "main"]
 
-PROJECT = Path(__file__).parents[2]
 ROUNDS = 3
 SIDES = {"one": (1, None, 2), "items": (2, "items", 1), "users": (2, "users", 1)}
 """Processes, what they share, and threads of each."""
@@ -40,15 +39,23 @@ WORKS: tuple[tuple[str, dict[str, Any]], ...] = (
 _PAGE = """\
 # Scale
 
-Written by `python -m benchmarks scale`; not edited by hand.
+Written by `python -m benchmarks scale`; not edited by hand. Each part was measured at the commit that stands below it.
 
+"""
+
+_MODEL_BEGINS = "<!-- the cost model -->\n"
+"""Where the documentation divides the page."""
+
+_THROUGHPUT = """\
 ## Two processes with a thread each, beside one with two
 
 Seconds of a training step, medians of {rounds} rounds in which the sides take turns; in brackets the throughput as a
 part of that of one process. Batches of {batch} users, {factors} factors, adam, {users:,} users and {items:,} items made
 up in the shape of MovieLens 20M; all processes on this machine.
 
-{throughput}
+{table}"""
+
+_GIANT = """\
 ## Millions of items in one process
 
 An autoencoder with 64 factors, sparse rows, adam, the logistic loss, sampled candidates; 500 users a step, each with 40
@@ -56,52 +63,75 @@ of 100,000 items that are spread over the catalogue, so that the steps have as m
 in a new process from the file that the one before it wrote. Medians of the steps; memory is the most that was resident,
 and of that what the system cannot drop.
 
-{giant}
-## Measured on
+{table}"""
 
-{machine}"""
+
+def measure_throughput(folder: Path, quick: bool) -> str:
+    """Returns the section on two processes beside one."""
+    shape = Shape(3_000, 2_000) if quick else Shape(20_000, ML20M_LIKE.num_items)
+    works, rounds = (WORKS[:1], 1) if quick else (WORKS, ROUNDS)
+    sizes = {"factors": 8, "batch": 100} if quick else {"factors": 200, "batch": 500}
+    table = _throughput(folder, shape, works, rounds, sizes)
+    return _THROUGHPUT.format(rounds=rounds, users=shape.num_users, items=shape.num_items, table=table, **sizes)
+
+
+def measure_giant(folder: Path, quick: bool) -> str:
+    """Returns the section on millions of items."""
+    sizes = (100_000, 200_000) if quick else (100_000, 10_000_000)
+    return _GIANT.format(table=_giant(folder, sizes, 1 if quick else ROUNDS))
+
+
+PARTS: dict[str, Callable[[Path, bool], str]] = {
+    "throughput": measure_throughput,
+    "giant": measure_giant,
+    "kills": kills.measure,
+    "hosts": hosts.measure,
+    "model": carried.measure,
+}
+"""What measures a section of the page, in their order: given a folder for its files, and whether to be quick."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measures, prints the tables, writes the page, and returns the exit status."""
+    """Measures, prints the sections, writes the page of these and earlier ones, and returns the exit status."""
     options = _parser().parse_args(arguments)
-    shape = Shape(3_000, 2_000) if options.quick else Shape(options.users, ML20M_LIKE.num_items)
-    works = WORKS[:1] if options.quick else WORKS
-    rounds = 1 if options.quick else ROUNDS
-    sizes = (100_000, 200_000) if options.quick else (100_000, 10_000_000)
-    with tempfile.TemporaryDirectory(prefix="recoder-scale-", dir=options.folder) as folder:
-        throughput = _throughput(Path(folder), shape, works, rounds, options)
-        giant = _giant(Path(folder), sizes, rounds)
-    page = _PAGE.format(
-        rounds=rounds,
-        batch=options.batch,
-        factors=options.factors,
-        users=shape.num_users,
-        items=shape.num_items,
-        throughput=throughput,
-        giant=giant,
-        machine=markdown_table(
-            ("what", "value"), [(k, str(v)) for k, v in describe_machine().items()], num_text_columns=2
-        ),
-    )
-    print(page)
+    for name in options.only or PARTS:
+        with tempfile.TemporaryDirectory(prefix=f"recoder-{name}-", dir=options.folder) as folder:
+            section = f"{PARTS[name](Path(folder), options.quick).rstrip()}\n\n{_measured_on()}\n"
+        print(section, flush=True)
+        with atomic_write(options.results / f"{name}.md") as path:
+            path.write_text(section, encoding="utf-8")
     with atomic_write(options.page) as path:
-        path.write_text(page, encoding="utf-8")
+        path.write_text(_page(options.results), encoding="utf-8")
     print(f"wrote {options.page}", file=sys.stderr)
     return 0
 
 
-def _machine() -> str:
-    described = [(name, str(value)) for name, value in describe_machine().items()]
-    return markdown_table(("what", "value"), [*described, ("torch", torch.__version__)], num_text_columns=2)
+def _page(results: Path) -> str:
+    sections = []
+    for name in PARTS:
+        path = results / f"{name}.md"
+        sections += [_MODEL_BEGINS] if name == "hosts" else []
+        sections += [path.read_text(encoding="utf-8")] if path.exists() else []
+    return _PAGE + "\n".join(sections)
+
+
+def _measured_on() -> str:
+    about = describe_machine()
+    commit = current_commit(("benchmarks/SCALE.md", "benchmarks/scale/results", "docs/images"))
+    family, number = about["family, model"].split(", ")
+    return (
+        f"Measured on {datetime.now(timezone.utc):%Y-%m-%d} at commit {commit}: {about['processor']}, family {family}, "
+        f"model {number} ({', '.join(about['flags'])}); {about['cores']} cores; {about['memory_gib']} GiB; "
+        f"{about['system']}; Python {about['python']}; torch {torch.__version__}."
+    )
 
 
 def _throughput(
-    folder: Path, shape: Shape, works: Sequence[tuple[str, dict[str, Any]]], rounds: int, options: argparse.Namespace
+    folder: Path, shape: Shape, works: Sequence[tuple[str, dict[str, Any]]], rounds: int, sizes: dict[str, int]
 ) -> str:
     data = folder / "interactions.npz"
     make_data(data, shape)
-    base = {"data": str(data), "users": shape.num_users, "factors": options.factors, "batch": options.batch}
+    base = {"data": str(data), "users": shape.num_users, **sizes}
     rows = []
     for name, work in works:
         found: dict[str, list[float]] = {side: [] for side in SIDES}
@@ -151,45 +181,20 @@ def _giant_row(name: str, runs: Sequence[dict[str, Any]]) -> tuple[str, ...]:
 _LEAST_SECONDS = 1e-3
 
 
-def _run(module: str, task: dict[str, Any], number: int = 1) -> dict[str, Any]:
-    """Returns what the first of so many processes measured.
-
-    Raises:
-        RuntimeError: if one of them failed.
-    """
-    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
-    environment["PYTHONPATH"] = os.pathsep.join([str(PROJECT / "src"), str(PROJECT)])
-    if number > 1:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
-        environment["WORLD_SIZE"] = str(number)
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-m", module, json.dumps(task)],
-            cwd=PROJECT,
-            env=environment | ({"RANK": str(rank)} if number > 1 else {}),
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(number)
-    ]
-    printed = [process.communicate()[0] for process in started]
-    if any(process.returncode for process in started):
-        raise RuntimeError(f"{module} failed for {task}")
-    found: dict[str, Any] = json.loads(printed[0].splitlines()[-1])
-    return found
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks scale", description="Measures training in two processes, and on many items."
+        prog="python -m benchmarks scale",
+        description="Measures training in several processes, on many items and on hosts that differ.",
     )
     add = parser.add_argument
-    add("--users", type=int, default=20_000, help="of the made-up data (default: %(default)s)")
-    add("--factors", type=int, default=200, help="(default: %(default)s)")
-    add("--batch", type=int, default=500, help="users of a step (default: %(default)s)")
+    add("--only", action="append", choices=PARTS, help="a part, may be repeated; the page keeps the others")
     add("--folder", type=Path, default=None, help="for files of up to 15 GiB (default: the system's temporary one)")
     add("--quick", action="store_true", help="tiny sizes, to try the program")
     add("--page", type=Path, default=PROJECT / "benchmarks" / "SCALE.md", help="page to write")
+    add(
+        "--results",
+        type=Path,
+        default=PROJECT / "benchmarks" / "scale" / "results",
+        help="where each part's section is kept",
+    )
     return parser

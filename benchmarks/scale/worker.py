@@ -18,9 +18,12 @@ from benchmarks.synthetic import Shape, make_interactions
 from recoder.data import RecommendationDataset
 from recoder.model import Recoder
 from recoder.nn import DynamicAutoencoder, FactorizationModel, MatrixFactorization
+from recoder.ops.collectives import let_go
 from recoder.training import Callback
 
 WARM_UP_STEPS = 5
+SUMMED_BYTES = (4, 4 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20)
+SUMS_OF_A_SIZE = 7
 
 
 class StepTimes(Callback):
@@ -51,9 +54,8 @@ def model_of(task: dict[str, Any]) -> FactorizationModel:
     return DynamicAutoencoder([task["factors"]], sparse=True)
 
 
-def main(task: dict[str, Any]) -> None:
-    """Trains for an epoch and prints, as the first process, the seconds of its steps as JSON."""
-    torch.set_num_threads(task["threads"])
+def measured(task: dict[str, Any]) -> dict[str, Any]:
+    """Trains for an epoch and returns the seconds of its steps, and the numbers that each sent."""
     matrix = sparse.csr_matrix(sparse.load_npz(task["data"]))[: task["users"]]
     recoder = Recoder(
         model_of(task),
@@ -72,17 +74,44 @@ def main(task: dict[str, Any]) -> None:
         callbacks=[times],
     )
     seconds = times.seconds()
-    is_first = not dist.is_initialized() or dist.get_rank() == 0
-    if is_first:
-        found = {
-            "step_s": statistics.median(seconds),
-            "steps": len(seconds),
-            "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-            "loss": recoder.history[-1].loss,
-        }
+    together = recoder._processes
+    sent = sum(ranks.numbers_sent for ranks in (together.items, together.users))
+    return {
+        "step_s": statistics.median(seconds),
+        "steps": len(seconds),
+        "sent": sent / (len(seconds) + WARM_UP_STEPS + 1),
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "loss": recoder.history[-1].loss,
+    }
+
+
+def main(task: dict[str, Any]) -> None:
+    """Measures the task, or several that change it, and prints as the first process what was found as JSON."""
+    torch.set_num_threads(task["threads"])
+    found: dict[str, Any]
+    if "tries" in task:
+        found = {"tries": [measured({**task, **changes}) for changes in task["tries"]]}
+        if dist.is_initialized():
+            found["link"] = sum_times()
+    else:
+        found = measured(task)
+    if not dist.is_initialized() or dist.get_rank() == 0:
         print(json.dumps(found), flush=True)
-    if dist.is_initialized():
-        dist.destroy_process_group()
+    let_go()
+
+
+def sum_times() -> list[tuple[int, float]]:
+    """Returns how long sums over all processes take: bytes of a tensor, and the median of the seconds."""
+    found = []
+    for size in SUMMED_BYTES:
+        tensor, times = torch.zeros(size // 4), []
+        dist.barrier()
+        for _ in range(SUMS_OF_A_SIZE):
+            began = time.perf_counter()
+            dist.all_reduce(tensor)
+            times.append(time.perf_counter() - began)
+        found.append((size, statistics.median(times)))
+    return found
 
 
 if __name__ == "__main__":

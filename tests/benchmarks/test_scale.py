@@ -6,17 +6,47 @@ from pathlib import Path
 
 import pytest
 from benchmarks.__main__ import main
+from benchmarks.scale.cli import PARTS
+
+SHOWN = {
+    "throughput": "| autoencoder, logistic, sampled |",
+    "giant": "The step over 200,000 items takes",
+    "kills": "| items | 10 | none | none |",
+    "hosts": "## Hosts with a link between them",
+    "model": "| 100,000,000, items |",
+}
+
+
+def run(folder: Path, *parts: str) -> str:
+    """The page after these parts."""
+    page = folder / "SCALE.md"
+    options = ["--quick", "--folder", str(folder), "--page", str(page), "--results", str(folder / "results")]
+    assert main(["scale", *options, *(word for part in parts for word in ("--only", part))]) == 0
+    assert sorted(path.name for path in folder.iterdir()) == ["SCALE.md", "results"]
+    return page.read_text()
 
 
 @pytest.mark.slow
-def test_a_quick_run_writes_the_page(tmp_path: Path) -> None:
-    page = tmp_path / "SCALE.md"
-    assert (
-        main(["scale", "--quick", "--folder", str(tmp_path), "--page", str(page), "--factors", "8", "--batch", "100"])
-        == 0
-    )
-    text = page.read_text()
-    [line] = [line for line in text.splitlines() if line.startswith("| autoencoder, logistic, sampled")]
-    assert line.count("ms") == 3
-    assert "The step over 200,000 items takes" in text
-    assert list(tmp_path.iterdir()) == [page]
+@pytest.mark.parametrize("part", SHOWN)
+def test_each_part_writes_its_section(tmp_path: Path, part: str) -> None:
+    text = run(tmp_path, part)
+    assert SHOWN[part] in text
+    assert text.count("\n## ") == 1
+    assert "Measured on 20" in text
+
+
+def test_every_part_is_tried() -> None:
+    assert SHOWN.keys() == PARTS.keys()
+
+
+def test_the_page_keeps_the_sections_of_other_parts_in_their_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(PARTS, "kills", lambda folder, quick: "## Of kills\n")
+    results = tmp_path / "results"
+    results.mkdir()
+    for part in ("model", "giant"):
+        (results / f"{part}.md").write_text(f"## Of {part}\n")
+    text = run(tmp_path, "kills")
+    headings = [line for line in text.splitlines() if line.startswith(("## ", "<!--"))]
+    assert headings == ["## Of giant", "## Of kills", "<!-- the cost model -->", "## Of model"]
