@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from recoder._files import append, atomic_write, check_writable, move
+from recoder._files import append, atomic_write, check_writable, in_own_folder, move
 from recoder.errors import FileWriteError
 
 
@@ -178,3 +178,38 @@ def test_moving_replaces_a_file_and_a_failure_is_said(tmp_path):
     assert names_in(tmp_path) == ["old"]
     with pytest.raises(FileWriteError, match="cannot write"):
         move(tmp_path / "new", tmp_path / "old")
+
+
+def write_in_own_folder_and_interrupt(path):
+    with in_own_folder(path) as inner:
+        inner.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+
+class TestInOwnFolder:
+    def test_the_file_takes_the_place_and_the_permissions_of_the_path(self, tmp_path):
+        path = tmp_path / "model.bin"
+        path.touch(mode=0o640)
+        with in_own_folder(path) as inner:
+            inner.touch(mode=0o600)
+            inner.write_bytes(b"new")
+        assert path.read_bytes() == b"new"
+        assert path.stat().st_mode & 0o777 == 0o640
+        assert names_in(tmp_path) == ["model.bin"]
+
+    def test_whatever_is_written_beside_the_file_lies_under_a_name_that_begins_with_the_path(self, tmp_path):
+        path = tmp_path / ".model.bin.tmp"
+        path.touch()
+        with in_own_folder(path) as inner:
+            inner.with_name(".tmp123").touch()
+            inner.touch()
+            assert all(name.startswith(".model.bin.tmp") for name in names_in(tmp_path))
+        assert names_in(tmp_path) == [".model.bin.tmp"]
+
+    def test_an_error_leaves_the_path_as_it_was(self, tmp_path):
+        path = tmp_path / "model.bin"
+        path.write_bytes(b"old")
+        with pytest.raises(KeyboardInterrupt):
+            write_in_own_folder_and_interrupt(path)
+        assert path.read_bytes() == b"old"
+        assert names_in(tmp_path) == ["model.bin"]

@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ __all__ = [
     "atomic_folder",
     "atomic_write",
     "check_writable",
+    "in_own_folder",
     "move",
     "replace_folder",
     "set_aside",
@@ -111,6 +113,20 @@ def set_aside(folder: Path) -> Path:
     before = folder.with_name(f".{folder.name}{BEFORE}")
     shutil.rmtree(before, ignore_errors=True)
     return folder.rename(before)
+
+
+@contextlib.contextmanager
+def in_own_folder(path: Path) -> Iterator[Path]:
+    """Yields the path of a file in a folder beside ``path``, whose place and permissions it gets on a clean exit.
+
+    For a library that first writes to a temporary file of its own beside the file that it is to write, as safetensors
+    0.8 does: if the process is killed, what is left has a name of ours, and can be found by it.
+    """
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"{path.name}.") as folder:
+        inner = Path(folder, "file")
+        yield inner
+        inner.chmod(path.stat().st_mode)
+        inner.replace(path)
 
 
 def append(path: str | os.PathLike[str], data: bytes) -> None:

@@ -427,6 +427,24 @@ def test_a_save_that_is_stopped_leaves_the_previous_file_whole_and_no_other(
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_whatever_lies_beside_the_file_while_it_is_written_has_a_name_that_tells_what_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(tensors: Any, path: Path, metadata: Any) -> None:
+        save_file(tensors, path, metadata=metadata)
+        assert all(name.name.startswith(".a.model.") for name in tmp_path.iterdir())
+
+    monkeypatch.setattr(model_file, "save_file", look)
+    write(tmp_path / "a.model")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.model"]
+
+
+def test_the_file_has_the_permissions_of_any_new_file(tmp_path: Path) -> None:
+    write(tmp_path / "a.model")
+    (tmp_path / "any").touch()
+    assert (tmp_path / "a.model").stat().st_mode == (tmp_path / "any").stat().st_mode
+
+
 def test_a_save_that_is_stopped_before_the_first_file_leaves_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
