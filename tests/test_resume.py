@@ -92,7 +92,9 @@ SETUPS = {
     "rmsprop": Setup(noisy(), optimizer_type="rmsprop", loss="mse"),
     "adagrad": Setup(noisy(), optimizer_type="adagrad", loss="logloss"),
     "rowwise adagrad": Setup(noisy(), optimizer_type="rowwise_adagrad", loss="logloss"),
-    "rowwise adagrad, sparse": Setup(noisy(sparse=True), optimizer_type="rowwise_adagrad", max_grad_norm=0.05, **SAMPLED),
+    "rowwise adagrad, sparse": Setup(
+        noisy(sparse=True), optimizer_type="rowwise_adagrad", max_grad_norm=0.05, **SAMPLED
+    ),
     "moments in bf16": Setup(noisy(), optimizer_state="bf16"),
     "moments in bf16, sparse": Setup(
         lambda: MatrixFactorization(6, dropout_prob=0.3, sparse=True), optimizer_state="bf16", **SAMPLED

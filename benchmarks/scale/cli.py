@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.scale import carried, hosts, kills
+from benchmarks.scale import carried, hosts, kills, large
 from benchmarks.scale.running import PROJECT
 from benchmarks.scale.running import run as _run
 from benchmarks.scale.worker import make_data
@@ -59,9 +59,9 @@ _GIANT = """\
 ## Millions of items in one process
 
 An autoencoder with 64 factors, sparse rows, adam, the logistic loss, sampled candidates; 500 users a step, each with 40
-of 100,000 items that are spread over the catalogue, so that the steps have as many candidates. "The same, loaded" goes on
-in a new process from the file that the one before it wrote. Medians of the steps; memory is the most that was resident,
-and of that what the system cannot drop.
+of 100,000 items that are spread over the catalogue, so that the steps have as many candidates. "The same, loaded" goes
+on in a new process from the file that the one before it wrote. Medians of the steps; memory is the most that was
+resident, and of that what the system cannot drop.
 
 {table}"""
 
@@ -84,6 +84,7 @@ def measure_giant(folder: Path, quick: bool) -> str:
 PARTS: dict[str, Callable[[Path, bool], str]] = {
     "throughput": measure_throughput,
     "giant": measure_giant,
+    "large": large.measure,
     "kills": kills.measure,
     "hosts": hosts.measure,
     "model": carried.measure,

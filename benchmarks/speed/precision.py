@@ -1,4 +1,4 @@
-"""What bfloat16, and remembering less, cost in quality: ``python -m benchmarks precision --data DIR`` prints two tables.
+"""What bfloat16, and remembering less, cost in quality: ``python -m benchmarks precision --data DIR`` prints tables.
 
 Products in bfloat16: the same training in both precisions, and the same model recommending in both. The optimizer's
 state: the same training by optimizers that keep less of it, each with the learning rate that is best on validation

@@ -217,7 +217,9 @@ def test_moments_of_tables_alone_are_bfloat16():
     scores = model(None, torch.tensor([0, 3]), target_items=torch.tensor([1, 2]))
     (scores.square().sum() + model.dense.square().sum()).backward()
     optimizer.step(LR)
-    dtypes = {name: {entries[key].dtype for key in ("exp_avg", "exp_avg_sq")} for name, entries in optimizer.state().items()}
+    dtypes = {
+        name: {entries[key].dtype for key in ("exp_avg", "exp_avg_sq")} for name, entries in optimizer.state().items()
+    }
     rounded = {name: {torch.bfloat16} for name in ("users.weight", "items.weight", "items.bias")}
     assert dtypes == {**rounded, "dense": {torch.float32}}
 
