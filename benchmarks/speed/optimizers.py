@@ -107,7 +107,7 @@ def optimizers_text(results: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> s
             optimizer,
             f"{found['lr']:g}{'*' if found['is_edge'] else ''}",
             "{:.4f} ± {:.4f}".format(*found["ndcg"]),
-            "-" if optimizer == ADAM else "{:+.4f} ± {:.4f}".format(*found["difference"]),
+            "-" if optimizer == ADAM else "{:+.5f} ± {:.5f}".format(*found["difference"]),
         )
         for name, by_optimizer in results.items()
         for optimizer, found in by_optimizer.items()

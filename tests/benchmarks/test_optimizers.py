@@ -20,7 +20,7 @@ def test_close_is_within_a_standard_error(difference, close):
 def test_the_table_holds_a_line_for_each_optimizer_and_marks_edges_of_grids():
     lines = optimizers_text({"one": results(-0.0004), "two": results(0)}).splitlines()
     assert lines[2] == "| one | adam | 0.002 | 0.2500 ± 0.0040 | - |"
-    assert lines[3] == "| one | adam, bf16 state | 0.002* | 0.2500 ± 0.0040 | -0.0004 ± 0.0002 |"
+    assert lines[3] == "| one | adam, bf16 state | 0.002* | 0.2500 ± 0.0040 | -0.00040 ± 0.00020 |"
     assert len(lines) == 6
 
 
