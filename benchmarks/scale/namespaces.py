@@ -18,6 +18,8 @@ __all__ = ["DEVICE", "Cable", "address_of", "hosts", "why_not"]
 DEVICE = "wire"
 """Name of each host's network device."""
 
+_BUCKET_BYTES = 64_000
+
 
 @dataclass(frozen=True)
 class Cable:
@@ -110,8 +112,8 @@ def _relay(names: list[str], delay_ms: float) -> Iterator[None]:
             process.stdout.readline()
             for end, name in zip(ends, names, strict=True):
                 _ip("link", "set", end, "netns", name, "name", DEVICE)
-                # larger than any packet, so that the relay has few to pass
-                _ip("-n", name, "link", "set", DEVICE, "mtu", "65000")
+                # large packets, so that the relay has few to pass; a limit's bucket must hold one
+                _ip("-n", name, "link", "set", DEVICE, "mtu", str(_BUCKET_BYTES // 2))
             yield
         finally:
             process.kill()
@@ -119,7 +121,7 @@ def _relay(names: list[str], delay_ms: float) -> Iterator[None]:
 
 def _limit(name: str, megabits_per_s: int) -> None:
     # a bucket of a millisecond, or what the kernel hands over at once: what is sent at full speed after a pause
-    burst = max(64_000, megabits_per_s * 1_000 // 8)
+    burst = max(_BUCKET_BYTES, megabits_per_s * 1_000 // 8)
     limits = ["rate", f"{megabits_per_s}mbit", "burst", str(burst), "latency", "100ms"]
     _run("tc", "-n", name, "qdisc", "add", "dev", DEVICE, "root", "tbf", *limits)
 

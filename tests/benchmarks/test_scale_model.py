@@ -113,10 +113,13 @@ class TestFits:
 
 @pytest.mark.skipif(why_not() is not None, reason=f"no hosts here: {why_not()}")
 class TestHosts:
-    PINGS = "import socket; socket.create_server(('10.213.0.1', 7)).accept()[0].sendall(b'here')"
-    ASKS = "import socket, sys; print(socket.create_connection(('10.213.0.1', 7)).recv(4).decode())"
+    PINGS = "import socket; socket.create_server(('10.213.0.1', 7)).accept()[0].sendall(b'here' * 4_000_000)"
+    ASKS = (
+        "import socket; c = socket.create_connection(('10.213.0.1', 7)); "
+        "print(sum(len(part) for part in iter(lambda: c.recv(1 << 20), b'')))"
+    )
 
-    @pytest.mark.parametrize("cable", [Cable(), Cable(100), Cable(delay_ms=2.0)], ids=str)
+    @pytest.mark.parametrize("cable", [Cable(), Cable(200), Cable(delay_ms=2.0), Cable(200, delay_ms=2.0)], ids=str)
     def test_they_reach_each_other_and_are_gone_afterwards(self, cable):
         with hosts(2, cable) as (first, second):
             with subprocess.Popen([*first, sys.executable, "-c", self.PINGS]):
@@ -127,7 +130,7 @@ class TestHosts:
                     timeout=30,
                     check=True,
                 )
-            assert said.stdout == "here\n"
+            assert said.stdout == "16000000\n"
             name = first[-1]
         assert name not in self.names()
 
