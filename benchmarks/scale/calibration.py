@@ -15,7 +15,7 @@ from benchmarks.scale.model import Grid, Link, Machine, Work, costs
 from benchmarks.scale.running import run_apart
 from recoder.data import RecommendationDataLoader, RecommendationDataset
 
-__all__ = ["WORKS", "fitted_link", "fitted_machine", "measured_alone", "works_of"]
+__all__ = ["WORKS", "fitted_link", "fitted_machine", "largest_misfit", "measured_alone", "works_of"]
 
 WORKS: dict[str, dict[str, Any]] = {
     "logistic, sampled": {"model": "autoencoder", "loss": "logistic", "sampling": True},
@@ -71,6 +71,11 @@ def fitted_machine(seconds: Sequence[tuple[Work, float]]) -> Machine:
     per_unit = times / scale
     product, score, row = (1 / time if time > 0 else np.inf for time in per_unit[:3])
     return Machine(float(product), float(score), float(row), float(per_unit[3]))
+
+
+def largest_misfit(machine: Machine, seconds: Sequence[tuple[Work, float]]) -> float:
+    """Returns the largest relative error of a machine on the steps of one process that it was fitted to."""
+    return max(abs(costs(work, Grid()).compute_s(machine) / took - 1) for work, took in seconds)
 
 
 def fitted_link(sums: Sequence[tuple[int, float]], number: int) -> Link:

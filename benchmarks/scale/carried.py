@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.scale.calibration import WORKS, fitted_machine, measured_alone, works_of
+from benchmarks.scale.calibration import WORKS, fitted_machine, largest_misfit, measured_alone, works_of
 from benchmarks.scale.hosts import MACHINE_HEADINGS, machine_cells
 from benchmarks.scale.model import Grid, Link, Machine, Work, costs
 from benchmarks.scale.running import PROJECT
@@ -29,7 +29,7 @@ _SECTION = """\
 ## The model carried on
 
 **Computed, not measured**, but for the constants of this machine, fitted to steps of one process with as many threads
-as it has cores:
+as it has cores; the model's error on these is {fit:.0f} % at most:
 
 {machine}
 Assumed: machines like this one, whose links carry 10 Gbit/s with 50 µs from one to the other, or 100 Gbit/s with
@@ -57,13 +57,14 @@ Seconds of a step with the squared error of all items (Gram), `parallel="items"`
 
 def measure(folder: Path, quick: bool) -> str:
     """Returns the section on what was not measured, and draws its picture."""
-    machine = _this_machine(folder, quick)
+    machine, misfit = _this_machine(folder, quick)
     faster = _faster(machine)
     picture = (folder if quick else PROJECT / "docs" / "images") / "scaling.png"
     draw({"Machines like this one": machine, f"Machines {FASTER} times as fast": faster}, picture)
     headings = ("processes", *map(str, NUMBERS))
     return _SECTION.format(
         machine=markdown_table(MACHINE_HEADINGS, [("1", *machine_cells(machine))]),
+        fit=100 * misfit,
         users=SAMPLED.users,
         interactions=SAMPLED.interactions,
         candidates=SAMPLED.candidates,
@@ -78,7 +79,8 @@ def measure(folder: Path, quick: bool) -> str:
     )
 
 
-def _this_machine(folder: Path, quick: bool) -> Machine:
+def _this_machine(folder: Path, quick: bool) -> tuple[Machine, float]:
+    """Returns the machine and the largest relative error of its fit."""
     shape = Shape(1_500, 1_000) if quick else Shape(8_000, ML20M_LIKE.num_items)
     batch, factors = (100, (8, 16)) if quick else (500, (32, 100, 200))
     data = folder / "interactions.npz"
@@ -87,8 +89,10 @@ def _this_machine(folder: Path, quick: bool) -> Machine:
     tries = [{**WORKS[name], "factors": work.factors} for name, work in tried]
     threads = len(os.sched_getaffinity(0))
     task = {"data": str(data), "users": shape.num_users, "batch": batch, "threads": threads, "tries": tries}
-    seconds = measured_alone(task, number=1, rounds=1 if quick else 3)
-    return fitted_machine([(work, took) for (_, work), took in zip(tried, seconds, strict=True)])
+    alone = measured_alone(task, number=1, rounds=1 if quick else 3)
+    seconds = [(work, took) for (_, work), took in zip(tried, alone, strict=True)]
+    machine = fitted_machine(seconds)
+    return machine, largest_misfit(machine, seconds)
 
 
 def _faster(machine: Machine) -> Machine:
