@@ -8,10 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-__all__ = ["together"]
+__all__ = ["FINDING_TESTS", "together"]
 
 TESTS = Path(__file__).parents[1]
-_FINDING_TESTS = {"PYTHONPATH": os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))}
+FINDING_TESTS = {"PYTHONPATH": os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))}
 """So that scripts find each other as tests do."""
 
 
@@ -25,7 +25,7 @@ def together(script: str, num_processes: int, *arguments: str | Path, expect: in
     started = [
         subprocess.Popen(
             command,
-            env={**os.environ, **_FINDING_TESTS, **world, "RANK": str(rank)},
+            env={**os.environ, **FINDING_TESTS, **world, "RANK": str(rank)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
