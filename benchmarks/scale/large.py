@@ -41,8 +41,9 @@ _SECTION = """\
 and {items:,} items, whose popularity falls like a power; {interactions:,} different interactions. `from_parquet` writes
 them to a folder within {memory_mib} MiB for DuckDB; an autoencoder with {factors} factors, sparse rows, adam and the
 logistic loss with sampled candidates is trained for {steps} steps of {batch} users, drawn from all of them; the best
-{k} items of {asked:,} users go to a file. Each is a process of its own, which may have no more than {limit:g} GiB of memory beyond parameters and optimizer
-(`RLIMIT_DATA`, which counts all memory but what is mapped from files). Memory is the most that was anonymous.
+{k} items of {asked:,} users go to a file. Each is a process of its own, which may have no more than {limit:g} GiB of
+memory beyond parameters and optimizer (`RLIMIT_DATA`, which counts all memory but what is mapped from files). Memory is
+the most that was anonymous.
 
 {table}"""
 
