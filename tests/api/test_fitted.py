@@ -214,7 +214,7 @@ def test_similar_items_are_by_the_cosine_of_factors(fitted, films):
     cosines[col] = -np.inf
     answer = fitted["als"].similar_items(["m4"], k=23)
     assert answer["similar_item_id"].tolist() == films.item_ids.raw_ids(np.argsort(-cosines, kind="stable")[:23])
-    np.testing.assert_allclose(answer["score"], np.sort(cosines)[::-1][:23], rtol=1e-5)
+    np.testing.assert_allclose(answer["score"], np.sort(cosines)[::-1][:23], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", PERSONAL)
