@@ -189,13 +189,10 @@ def costs(work: Work, grid: Grid) -> Costs:
 
 
 def _of_items(work: Work, number: int, users: float) -> Sequence[Exchange]:
-    """Returns the exchanges of processes with other items each: sums of inputs, gradients, and the Gram matrix."""
+    """Returns the exchanges of processes with other items each: sums of inputs, and of gradients."""
     if number == 1:
         return ()
-    sizes = [users * (work.factors + 1), users * work.factors]
-    if work.is_gram:
-        sizes.append(work.factors**2 + work.factors)
-    return [_sum(number, size) for size in sizes]
+    return [_sum(number, users * (work.factors + 1)), _sum(number, users * work.factors)]
 
 
 def _of_users(work: Work, number: int, scored: float, read: float) -> Sequence[Exchange]:

@@ -41,6 +41,7 @@ def run(
     world = {}
     if number > 1:
         world = {"MASTER_ADDR": address, "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(number)}
+        world |= {} if places else {"LOCAL_WORLD_SIZE": str(number)}
     started = []
     for rank in range(number):
         mine = {**world, **(settings[rank] if settings else {}), **({"RANK": str(rank)} if world else {})}

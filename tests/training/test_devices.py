@@ -77,6 +77,14 @@ def test_a_core_is_idle_where_torch_has_fewer_threads_than_cores(
     assert has_idle_core(CPU) is idle
 
 
+@pytest.mark.parametrize(("num_processes", "idle"), [("1", True), ("3", True), ("4", False)])
+def test_processes_on_the_same_machine_take_cores_too(num_processes, idle, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", num_processes)
+    assert has_idle_core(CPU) is idle
+
+
 def test_a_machine_that_does_not_tell_its_cores_has_none_idle(monkeypatch):
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: None)

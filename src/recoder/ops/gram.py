@@ -76,11 +76,8 @@ def gram_squared_error(
         value += num_users * biases.square().sum()
     if of_items is None or scale is None:
         return value, None
-    ranks.sum_(of_factors)
-    both = ranks.sum_(torch.cat([items_DD, biased_D.unsqueeze(0)]))
-    items_DD, biased_D = both[:-1], both[-1]
     of_factors.addmm_(factors_BD, items_DD, alpha=2 * scale).add_(biased_D, alpha=2 * scale)
-    return value, Gradients(of_factors, of_items.weight, of_items.bias)
+    return value, Gradients(ranks.sum_(of_factors), of_items.weight, of_items.bias)
 
 
 class _ItemPart:

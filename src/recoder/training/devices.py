@@ -56,4 +56,5 @@ def has_idle_core(device: torch.device) -> bool:
     if device.type != "cpu":
         return True
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return cores > torch.get_num_threads()
+    num_processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # as torchrun says
+    return cores > num_processes * torch.get_num_threads()
