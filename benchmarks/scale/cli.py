@@ -14,8 +14,7 @@ from typing import Any
 import torch
 
 from benchmarks.scale import carried, hosts, kills, large
-from benchmarks.scale.running import PROJECT
-from benchmarks.scale.running import run as _run
+from benchmarks.scale.running import PROJECT, run
 from benchmarks.scale.worker import make_data
 from benchmarks.speed.lines import markdown_table
 from benchmarks.speed.machine import current_commit, describe_machine
@@ -139,7 +138,7 @@ def _throughput(
         for _ in range(rounds):
             for side, (number, parallel, threads) in SIDES.items():
                 task = {**base, **work, "parallel": parallel, "threads": threads}
-                found[side].append(_run("benchmarks.scale.worker", task, number)["step_s"])
+                found[side].append(run("benchmarks.scale.worker", task, number)["step_s"])
         medians = {side: statistics.median(seconds) for side, seconds in found.items()}
         shared = [f"{1e3 * medians[side]:.1f} ms ({medians['one'] / medians[side]:.2f})" for side in ("items", "users")]
         rows.append((name, f"{1e3 * medians['one']:.1f} ms", *shared))
@@ -152,9 +151,9 @@ def _giant(folder: Path, sizes: tuple[int, int], rounds: int) -> str:
     for number in range(rounds):
         for size in sizes:
             saves = {"save": str(folder / "giant")} if number == rounds - 1 and size == sizes[1] else {}
-            found[size].append(_run("benchmarks.scale.giant", {"items": size, "threads": 2, **saves}))
+            found[size].append(run("benchmarks.scale.giant", {"items": size, "threads": 2, **saves}))
     saved = found[sizes[1]][-1]["saved"]
-    loaded = _run("benchmarks.scale.giant", {"items": sizes[1], "threads": 2, "load": saved})
+    loaded = run("benchmarks.scale.giant", {"items": sizes[1], "threads": 2, "load": saved})
     rows = [_giant_row(f"{size:,} items", found[size]) for size in sizes]
     rows.append(_giant_row("the same, loaded", [loaded]))
     for name, options in (
@@ -162,7 +161,7 @@ def _giant(folder: Path, sizes: tuple[int, int], rounds: int) -> str:
         ("row-wise Adagrad", {"optimizer": "rowwise_adagrad"}),
     ):
         task = {"items": sizes[1], "threads": 2, "save": str(folder / "giant"), **options}
-        rows.append(_giant_row(f"{sizes[1]:,} items, {name}", [_run("benchmarks.scale.giant", task)]))
+        rows.append(_giant_row(f"{sizes[1]:,} items, {name}", [run("benchmarks.scale.giant", task)]))
     ratio = statistics.median(a["step_s"] / b["step_s"] for a, b in zip(found[sizes[1]], found[sizes[0]], strict=True))
     headings = ("what", "step, ms", "saving, s", "loading, s", "file, GiB", "memory, GiB", "not droppable, GiB")
     table = markdown_table(headings, rows, num_text_columns=1)

@@ -11,7 +11,7 @@ from torch import nn
 from recoder.errors import ConfigError, FileFormatError
 from recoder.nn import DynamicAutoencoder, MatrixFactorization
 from recoder.training.optimizers import OPTIMIZER_TYPES, ModelOptimizer
-from recoder.training.updates import update_by_adam
+from recoder.training.updates import StepOptions, update_by_adam
 
 LR, DECAY = 0.05, 0.1
 
@@ -130,7 +130,7 @@ def test_sparse_gradients_in_a_users_own_model_are_found_and_update_rows(kind, w
         reference_model.loss(step).backward()
         with torch.no_grad():
             table = reference_model.whole()
-            update_by_adam(table, table.grad, state, lr=LR, weight_decay=weight_decay)
+            update_by_adam(table, table.grad, state, StepOptions(LR, weight_decay))
         dense.step()
     assert model.whole().grad.is_sparse
     torch.testing.assert_close(model.whole(), reference_model.whole(), rtol=1e-9, atol=1e-12)

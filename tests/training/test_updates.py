@@ -6,7 +6,7 @@ from torch import nn
 
 from recoder.ops import adam_rows
 from recoder.ops.kernels import library
-from recoder.training.updates import update_by_adam
+from recoder.training.updates import StepOptions, update_by_adam
 
 NUM_ROWS, SIZE = 9, 3
 SHAPES = [(NUM_ROWS, SIZE), (NUM_ROWS,)]
@@ -15,15 +15,15 @@ SHAPES = [(NUM_ROWS, SIZE), (NUM_ROWS,)]
 class RowAdam:
     """Adam for some tables, as torch has its optimizers."""
 
-    def __init__(self, tables, lr=1e-3, **options):
-        self.tables, self.options = tables, {"lr": lr} | options
+    def __init__(self, tables, lr=1e-3, weight_decay=0.0, every_row=False, **of_adam):
+        self.tables, self.options, self.of_adam = tables, StepOptions(lr, weight_decay, every_row), of_adam
         self.state = {table: {} for table in tables}
 
     @torch.no_grad()
     def step(self):
         for table in self.tables:
             if table.grad is not None:
-                update_by_adam(table, table.grad, self.state[table], **self.options)
+                update_by_adam(table, table.grad, self.state[table], self.options, **self.of_adam)
 
 
 @pytest.fixture(autouse=True, params=["compiled", "by copies"])

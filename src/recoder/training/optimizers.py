@@ -14,7 +14,7 @@ from recoder.ops.collectives import ALONE, Ranks
 from recoder.ops.kernels import serve
 from recoder.ops.rounding import Rounding
 from recoder.training.clipping import clipped
-from recoder.training.updates import STATE_KEYS, UPDATES, State
+from recoder.training.updates import STATE_KEYS, UPDATES, State, StepOptions
 
 __all__ = ["OPTIMIZER_TYPES", "STATE_PRECISIONS", "ModelOptimizer", "OptimizerState"]
 
@@ -65,7 +65,6 @@ class ModelOptimizer:
     ) -> None:
         check_optimizer(optimizer_type, state_precision)
         self._type = optimizer_type
-        self._state_precision = state_precision
         self._update = UPDATES[optimizer_type]
         self._weight_decay = weight_decay
         self._max_norm = max_norm
@@ -105,16 +104,14 @@ class ModelOptimizer:
         if self._max_norm is not None and gradients:
             gradients = dict(zip(gradients, self._clipped(gradients, self._max_norm), strict=True))
         for parameter, gradient in gradients.items():
-            self._update(
-                parameter,
-                gradient,
-                self._states.setdefault(parameter, {}),
-                lr=lr,
+            options = StepOptions(
+                lr,
                 weight_decay=0.0 if self._names[parameter].endswith("bias") else self._weight_decay,
                 every_row=parameter in self._every_row,
                 is_table=parameter in self._rows,
                 rounding=self._roundings.get(parameter),
             )
+            self._update(parameter, gradient, self._states.setdefault(parameter, {}), options)
 
     def gradients(self) -> dict[nn.Parameter, Tensor]:
         """Returns the gradients that there are."""

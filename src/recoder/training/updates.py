@@ -5,7 +5,9 @@ The classes themselves import torch's compiler, which costs 70 MiB and most of a
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +22,7 @@ from recoder.ops.gather import may_repeat, table_gradient
 from recoder.ops.large import zeros_like_table
 from recoder.ops.rounding import Rounding
 
-__all__ = ["STATE_KEYS", "UPDATES", "State", "Update", "update_by_adam", "without_repeats"]
+__all__ = ["STATE_KEYS", "UPDATES", "State", "StepOptions", "Update", "update_by_adam", "without_repeats"]
 
 MOMENTUM = 0.9
 _EPS_OF_ADAGRAD = 1e-10
@@ -29,46 +31,35 @@ State = dict[str, Any]
 """Tensors of a parameter's shape, or of a number for each row; ``step`` is an int: a tensor would be waited for."""
 
 
-class Update(Protocol):
-    """One step for one parameter."""
+@dataclass(frozen=True, eq=False)
+class StepOptions:
+    """How a parameter is to be updated.
 
-    def __call__(
-        self,
-        parameter: Tensor,
-        gradient: Tensor,
-        state: State,
-        *,
-        lr: float,
-        weight_decay: float,
-        every_row: bool,
-        is_table: bool,
-        rounding: Rounding | None,
-    ) -> None:
-        """Changes the parameter and its state in place.
+    Attributes:
+        lr: learning rate.
+        weight_decay: L2 penalty, added to the gradient.
+        every_row: take a sparse gradient for a dense one that is zero elsewhere.
+        is_table: the parameter's rows are of users or items each.
+        rounding: keep moments in bfloat16, rounded in this way; None: in the parameter's dtype.
+    """
 
-        Args:
-            parameter: the parameter.
-            gradient: of it.
-            state: empty before the first step.
-            lr: learning rate.
-            weight_decay: L2 penalty, added to the gradient.
-            every_row: take a sparse gradient for a dense one that is zero elsewhere.
-            is_table: its rows are of users or items each.
-            rounding: keep moments in bfloat16, rounded in this way; None: in the parameter's dtype.
-        """
-        ...
+    lr: float
+    weight_decay: float = 0.0
+    every_row: bool = False
+    is_table: bool = False
+    rounding: Rounding | None = None
+
+
+Update = Callable[[Tensor, Tensor, State, StepOptions], None]
+"""One step for one parameter: changes it and its state, empty before the first step, in place, given its gradient."""
 
 
 def update_by_adam(
     parameter: Tensor,
     gradient: Tensor,
     state: State,
+    options: StepOptions,
     *,
-    lr: float,
-    weight_decay: float = 0.0,
-    every_row: bool = False,
-    is_table: bool = False,
-    rounding: Rounding | None = None,
     betas: tuple[float, float] = (0.9, 0.999),
     eps: float = 1e-8,
 ) -> None:
@@ -81,40 +72,30 @@ def update_by_adam(
     for where the tiny ``eps`` is added.
     """
     if not state:
-        dtype = parameter.dtype if rounding is None else torch.bfloat16
+        dtype = parameter.dtype if options.rounding is None else torch.bfloat16
         state.update(step=0, **{key: zeros_like_table(parameter, dtype) for key in ("exp_avg", "exp_avg_sq")})
     state["step"] += 1
-    step = AdamStep(state["step"], lr, *betas, eps, weight_decay)
+    step = AdamStep(state["step"], options.lr, *betas, eps, options.weight_decay)
     moments = state["exp_avg"], state["exp_avg_sq"]
     if gradient.is_sparse and gradient.sparse_dim() != 1:
         gradient = gradient.to_dense()  # of single numbers, not of rows
     if not gradient.is_sparse:
-        adam_all(parameter, *moments, gradient, step, rounding)
+        adam_all(parameter, *moments, gradient, step, options.rounding)
         return
-    update = adam_every_row if every_row else adam_rows
-    update(parameter, *moments, *without_repeats(gradient), step, rounding)
+    update = adam_every_row if options.every_row else adam_rows
+    update(parameter, *moments, *without_repeats(gradient), step, options.rounding)
 
 
-def _update_by_sgd(
-    parameter: Tensor,
-    gradient: Tensor,
-    state: State,
-    *,
-    lr: float,
-    weight_decay: float,
-    every_row: bool,
-    is_table: bool,
-    rounding: Rounding | None,
-) -> None:
+def _update_by_sgd(parameter: Tensor, gradient: Tensor, state: State, options: StepOptions) -> None:
     momenta = [state.get("momentum_buffer")]
     sgd(
         [parameter],
         [gradient.contiguous()],
         momenta,
         fused=True,
-        weight_decay=weight_decay,
+        weight_decay=options.weight_decay,
         momentum=MOMENTUM,
-        lr=lr,
+        lr=options.lr,
         dampening=0.0,
         nesterov=False,
         maximize=False,
@@ -122,17 +103,7 @@ def _update_by_sgd(
     state["momentum_buffer"] = momenta[0]
 
 
-def _update_by_adagrad(
-    parameter: Tensor,
-    gradient: Tensor,
-    state: State,
-    *,
-    lr: float,
-    weight_decay: float,
-    every_row: bool,
-    is_table: bool,
-    rounding: Rounding | None,
-) -> None:
+def _update_by_adagrad(parameter: Tensor, gradient: Tensor, state: State, options: StepOptions) -> None:
     if not state:
         state.update(step=0, sum=torch.zeros_like(parameter))
     adagrad(
@@ -141,8 +112,8 @@ def _update_by_adagrad(
         [state["sum"]],
         [torch.tensor(float(state["step"]))],
         fused=parameter.device.type == "cpu",  # torch 2.13 has no fused Adagrad for CUDA
-        lr=lr,
-        weight_decay=weight_decay,
+        lr=options.lr,
+        weight_decay=options.weight_decay,
         lr_decay=0.0,
         eps=_EPS_OF_ADAGRAD,
         maximize=False,
@@ -150,17 +121,7 @@ def _update_by_adagrad(
     state["step"] += 1
 
 
-def _update_by_rowwise_adagrad(
-    parameter: Tensor,
-    gradient: Tensor,
-    state: State,
-    *,
-    lr: float,
-    weight_decay: float = 0.0,
-    every_row: bool = False,
-    is_table: bool = False,
-    rounding: Rounding | None = None,
-) -> None:
+def _update_by_rowwise_adagrad(parameter: Tensor, gradient: Tensor, state: State, options: StepOptions) -> None:
     """Adagrad (Duchi, Hazan & Singer 2011) with one accumulator for a row of a table: of the mean of its squares.
 
     Gupta et al. 2014 (WWW, "Training large-scale recommender systems"), as FBGEMM's ``EXACT_ROWWISE_ADAGRAD``. Other
@@ -169,28 +130,21 @@ def _update_by_rowwise_adagrad(
     if gradient.is_sparse and gradient.sparse_dim() != 1:
         gradient = gradient.to_dense()
     if not state:
-        by_row = is_table or gradient.is_sparse
+        by_row = options.is_table or gradient.is_sparse
         state["sum"] = parameter.new_zeros(len(parameter)) if by_row else torch.zeros_like(parameter)
     rows_R = None
     if gradient.is_sparse:
         rows_R, gradient = without_repeats(gradient)
-    if rows_R is not None and every_row and weight_decay:  # without decay, rows without a gradient stay as they are
+    # without decay, rows without a gradient stay as they are
+    if rows_R is not None and options.every_row and options.weight_decay:
         gradient = table_gradient(parameter.shape, rows_R, gradient, sparse=False)
         rows_R = None
-    adagrad_rows(parameter, state["sum"], rows_R, gradient, lr=lr, weight_decay=weight_decay, eps=_EPS_OF_ADAGRAD)
+    adagrad_rows(
+        parameter, state["sum"], rows_R, gradient, lr=options.lr, weight_decay=options.weight_decay, eps=_EPS_OF_ADAGRAD
+    )
 
 
-def _update_by_rmsprop(
-    parameter: Tensor,
-    gradient: Tensor,
-    state: State,
-    *,
-    lr: float,
-    weight_decay: float,
-    every_row: bool,
-    is_table: bool,
-    rounding: Rounding | None,
-) -> None:
+def _update_by_rmsprop(parameter: Tensor, gradient: Tensor, state: State, options: StepOptions) -> None:
     if not state:
         state.update(step=0, square_avg=torch.zeros_like(parameter), momentum_buffer=torch.zeros_like(parameter))
     rmsprop(
@@ -200,10 +154,10 @@ def _update_by_rmsprop(
         [],
         [state["momentum_buffer"]],
         [torch.tensor(float(state["step"]))],
-        lr=lr,
+        lr=options.lr,
         alpha=0.99,
         eps=1e-8,
-        weight_decay=weight_decay,
+        weight_decay=options.weight_decay,
         momentum=MOMENTUM,
         centered=False,
     )
