@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from pyarrow import csv
 from scipy import sparse
 
 import recoder
@@ -67,6 +68,16 @@ def test_a_file_without_histories_recommends_to_those_that_are_passed(
     with pytest.raises(NotInitializedError, match="holds no histories"):
         again.recommend_to_file(tmp_path / "a.parquet")
     assert again.recommend_to_file(tmp_path / "a.parquet", 2, histories=plays) == 2 * USERS
+
+
+def test_the_ending_says_in_what_form(fitted: recoder.FittedModel, tmp_path: Path) -> None:
+    assert fitted.recommend_to_file(tmp_path / "a.parquet", 2) == fitted.recommend_to_file(tmp_path / "a.csv", 2)
+    written, read = pq.read_table(tmp_path / "a.parquet"), csv.read_csv(tmp_path / "a.csv")
+    for name in ("user_id", "item_id", "rank"):
+        assert read[name].to_pylist() == written[name].to_pylist()
+    np.testing.assert_allclose(read["score"], written["score"], rtol=1e-6)
+    with pytest.raises(ConfigError, match=r"ends in \.txt; files are written as \.parquet"):
+        fitted.recommend_to_file(tmp_path / "a.txt")
 
 
 def test_what_cannot_be_asked_is_refused_and_leaves_the_file(

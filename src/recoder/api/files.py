@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 import torch
-from pyarrow import parquet
 from scipy import sparse
 
 from recoder import __version__
 from recoder._checks import path_text
-from recoder._files import atomic_write, check_writable
+from recoder._files import check_writable
 from recoder.api.about import About
 from recoder.data import IdMap, Interactions
-from recoder.errors import ConfigError, EmptyDataError, FileFormatError, NotInitializedError
+from recoder.errors import ConfigError, FileFormatError, NotInitializedError
 from recoder.model import Recoder
 from recoder.nn import (
     EASE,
@@ -36,7 +34,7 @@ from recoder.training.restore import read_model_file
 if TYPE_CHECKING:
     from recoder.api.fitted import FittedModel
 
-__all__ = ["completing", "load", "save", "write_tables"]
+__all__ = ["completing", "load", "save"]
 
 _MAKERS: Mapping[str, Callable[..., FactorizationModel]] = {
     made.__name__: made for made in (EASE, ELSA, DynamicAutoencoder, MatrixFactorization, MultVAE, Popularity, RecVAE)
@@ -146,28 +144,6 @@ def load(
     about.library = interactions.library
     counts = None if content.with_histories else _counts(path, content, interactions)
     return FittedModel(recoder, interactions, about, item_counts=counts)
-
-
-def write_tables(path: str, tables: Iterable[pa.Table]) -> int:
-    """Writes tables of equal columns as one parquet file, and returns the number of its rows.
-
-    Raises:
-        FileWriteError: if it cannot be written.
-        EmptyDataError: if there is no table.
-    """
-    num_rows, writer = 0, None
-    with atomic_write(path) as temporary:
-        try:
-            for table in tables:
-                writer = writer or parquet.ParquetWriter(temporary, table.schema, compression="zstd")
-                writer.write_table(table)
-                num_rows += len(table)
-        finally:
-            if writer is not None:
-                writer.close()
-        if writer is None:
-            raise EmptyDataError(f"there is nobody to recommend to, so nothing to write to {path}")
-    return num_rows
 
 
 def _new_model(path: str, content: ModelFile, about: About) -> FactorizationModel:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from recoder.api.updating import check_names_users, forgotten, updated
 from recoder.data import HeldOut, IdMap, Interactions, UsersInteractions
 from recoder.data.mapped import item_counts as count_items
 from recoder.data.native_frames import make_frame
+from recoder.data.table_files import write_tables
 from recoder.errors import ConfigError, ShapeError
 from recoder.metrics import EvaluationResult, Metric, RecommenderEvaluator
 from recoder.metrics.judging import distinct_metrics
@@ -130,12 +132,13 @@ class FittedModel:
         unknown: str = "error",
         users_at_once: int = 20_000,
     ) -> int:
-        """Writes the best items of all users to a parquet file and returns how many rows it has.
+        """Writes the best items of all users to a file and returns how many rows it has.
 
         The rows are those of ``recommend``. Never more than some users and their lists are in memory.
 
         Args:
-            path: the file; a previous one stays whole until the new one is.
+            path: the file, whose ending, ``.parquet``, ``.csv`` or ``.tsv``, says in what form; a previous one stays
+                whole until the new one is.
             k: the length of the lists, at least 1.
             histories: of the users to recommend to. None: all users in training.
             exclude_seen: as in ``recommend``, like the following.
@@ -146,7 +149,8 @@ class FittedModel:
             users_at_once: how many users.
 
         Raises:
-            ConfigError: if a number is out of range, or the model cannot score users who were not in training.
+            ConfigError: if a number is out of range, files do not end so, or the model cannot score users who were
+                not in training.
             FileWriteError: if the file cannot be written.
             NotInitializedError, UnknownIdError, EmptyDataError, DataTypeError: as ``recommend``.
         """
@@ -164,7 +168,7 @@ class FittedModel:
         )
         items = chosen_items(self.item_ids, candidates=candidates, exclude=exclude, unknown=unknown)
         tables = (pa.table(self._best(asked, k, items, exclude_seen=exclude_seen, titles=titles)) for asked in parts)
-        return files.write_tables(path_text("path", path), tables)
+        return write_tables(Path(path_text("path", path)), tables)
 
     def score(self, users: Any, items: Any) -> Any:
         """Returns the scores of pairs: a data frame ``user_id, item_id, score``, in the order of the lists.

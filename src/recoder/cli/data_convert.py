@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from recoder.cli.config import DataConfig
 from recoder.cli.reading import is_dataset_name, read_interactions, read_table, resolved
-from recoder.cli.table_files import check_table_file, write_tables
+from recoder.cli.table_files import check_table_file
+from recoder.data.table_files import write_tables
 from recoder.errors import ConfigError
 
 __all__ = ["convert_file"]

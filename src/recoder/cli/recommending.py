@@ -19,8 +19,8 @@ from recoder.cli.config import DataConfig
 from recoder.cli.histories import whole_histories
 from recoder.cli.output import is_watched, tell
 from recoder.cli.reading import read_table, resolved, stream_tables
-from recoder.cli.table_files import write_tables
 from recoder.data import IdMap, Interactions
+from recoder.data.table_files import write_tables
 from recoder.errors import EmptyDataError
 
 __all__ = ["Question", "recommend_to_file", "recommend_to_typed"]
