@@ -11,7 +11,7 @@ from typing import Any
 from recoder.cli.config import Config, changed
 from recoder.cli.conversion import SettingError
 from recoder.cli.metric_names import named_metrics
-from recoder.data.tables import check_text_form
+from recoder.data.text_files import check_text_form
 from recoder.errors import ConfigError
 from recoder.training.devices import choose_device
 

@@ -13,15 +13,8 @@ from recoder.cli.columns import ROLES, choose_columns
 from recoder.cli.config import DataConfig
 from recoder.cli.output import is_watched, tell
 from recoder.data import Interactions, dataset_names, load_dataset
-from recoder.data.tables import (
-    UNREADABLE,
-    csv_column_names,
-    parquet_column_names,
-    read_csv_file,
-    read_parquet_file,
-    stream_csv_file,
-    stream_parquet_file,
-)
+from recoder.data.parquet_files import parquet_column_names, read_parquet_file, stream_parquet_file
+from recoder.data.text_files import UNREADABLE, csv_column_names, read_csv_file, stream_csv_file
 from recoder.errors import ConfigError, FileFormatError
 
 __all__ = ["is_dataset_name", "read_interactions", "read_table", "resolved", "stream_tables", "to_train_on"]

@@ -23,8 +23,8 @@ from recoder.data.frames import read_weights, refuse_missing, refuse_weights, te
 from recoder.data.id_map import IdMap
 from recoder.data.mapped_folder import FolderWriter, write_folder
 from recoder.data.matrices import check_values
+from recoder.data.parquet_files import ParquetPath, parquet_paths, parquet_schema
 from recoder.data.raw_ids import plain_ids
-from recoder.data.tables import ParquetPath, parquet_paths, parquet_schema
 from recoder.data.times import read_times
 from recoder.data.titles import titles_or_ids
 from recoder.errors import (

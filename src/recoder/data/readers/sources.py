@@ -14,7 +14,7 @@ from typing import IO, Any
 
 import pyarrow as pa
 
-from recoder.data.tables import read_delimited
+from recoder.data.text_files import read_delimited
 from recoder.errors import ConfigError, EmptyDataError, FileFormatError
 
 __all__ = ["Source"]

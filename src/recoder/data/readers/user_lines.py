@@ -14,7 +14,7 @@ from recoder.data.interactions import Interactions
 from recoder.data.readers.sources import Source
 from recoder.data.splits import HoldoutSplit
 from recoder.data.splits.by_time import holdout
-from recoder.data.tables import UNREADABLE
+from recoder.data.text_files import UNREADABLE
 from recoder.errors import FileFormatError
 
 __all__ = ["read_user_lines", "read_user_lines_split"]

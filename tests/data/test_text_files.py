@@ -12,14 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from recoder.data import IdMap, Interactions, tables
-from recoder.data.tables import (
+from recoder.data import IdMap, Interactions, text_files
+from recoder.data.parquet_files import parquet_column_names
+from recoder.data.text_files import (
     _Stream,
     csv_column_names,
-    parquet_column_names,
     read_csv_file,
     stream_csv_file,
-    stream_parquet_file,
 )
 from recoder.errors import ConfigError, DataError, DataTypeError, EmptyDataError, FileFormatError
 
@@ -84,13 +83,6 @@ def test_columns_that_are_not_named_are_not_read(tmp_path):
 def test_parquet_equals_the_frame(expected, tmp_path):
     pl.DataFrame(ROWS, schema=list(COLUMNS.values()), orient="row").write_parquet(tmp_path / "plays.parquet")
     assert_same(Interactions.from_parquet(tmp_path / "plays.parquet", **COLUMNS), expected)
-
-
-def test_parquet_moments_are_times(tmp_path):
-    times = pa.array([1_500_000_000_123], pa.timestamp("ms", "Asia/Tokyo"))
-    parquet.write_table(pa.table({"u": [1], "i": [2], "t": times}), tmp_path / "a.parquet")
-    read = Interactions.from_parquet(tmp_path / "a.parquet", user="u", item="i", time="t")
-    assert read.times.tolist() == [1_500_000_000]
 
 
 def test_quotes_mean_nothing_where_there_are_none(tmp_path):
@@ -227,16 +219,6 @@ def test_files_that_are_not_there_are_missing_and_folders_without_any_refused(re
         read(5, user="u", item="i")
 
 
-def test_bad_parquet_is_refused(tmp_path):
-    path = tmp_path / "a.parquet"
-    parquet.write_table(pa.table({"u": [1] * 1000, "i": range(1000)}), path)
-    with pytest.raises(ConfigError, match="no column 'j'"):
-        Interactions.from_parquet(path, user="u", item="j")
-    path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(FileFormatError, match=r"a\.parquet as parquet"):
-        Interactions.from_parquet(path, user="u", item="i")
-
-
 def test_column_names_are_told_without_reading_the_rows(tmp_path):
     (tmp_path / "a.txt").write_bytes(b'who::"my song"::stars\n' + b"\xff" * 10)
     assert csv_column_names(tmp_path / "a.txt", separator="::") == ["who", "my song", "stars"]
@@ -248,7 +230,7 @@ def test_column_names_are_told_without_reading_the_rows(tmp_path):
 
 @pytest.mark.parametrize("separator", [",", "::"])
 def test_a_text_streams_as_it_is_read(tmp_path, separator, monkeypatch):
-    monkeypatch.setattr(tables, "_BLOCK_BYTES", 1000)
+    monkeypatch.setattr(text_files, "_BLOCK_BYTES", 1000)
     lines = [f"{row}{separator}name {row % 7}" for row in range(2000)]
     path = tmp_path / "a.csv.gz"
     path.write_bytes(gzip.compress("\n".join([f"who{separator}what", *lines]).encode()))
@@ -259,7 +241,7 @@ def test_a_text_streams_as_it_is_read(tmp_path, separator, monkeypatch):
 
 
 def test_a_stream_whose_later_lines_differ_says_what_to_do(tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "_BLOCK_BYTES", 100)
+    monkeypatch.setattr(text_files, "_BLOCK_BYTES", 100)
     path = tmp_path / "a.csv"
     path.write_text("isbn\n" + "123\n" * 100 + "12X\n")
     form = {"separator": ",", "names": None, "encoding": "utf8"}
@@ -269,25 +251,17 @@ def test_a_stream_whose_later_lines_differ_says_what_to_do(tmp_path, monkeypatch
     assert sum(map(len, streamed)) == 101
 
 
-def test_a_parquet_file_streams_so_many_rows_at_a_time(tmp_path):
-    table = pa.table({"who": range(100), "what": range(100)})
-    parquet.write_table(table, tmp_path / "a.parquet")
-    streamed = list(stream_parquet_file(tmp_path / "a.parquet", ["what"], rows_at_once=30))
-    assert list(map(len, streamed)) == [30, 30, 30, 10]
-    assert pa.concat_tables(streamed).equals(table.select(["what"]))
-
-
 @pytest.mark.parametrize(("separator", "encoding"), [(",", "utf8"), ("::", "utf8"), (",", "latin-1")])
 def test_threads_of_arrow_read_no_stream_of_python(tmp_path, separator, encoding, monkeypatch):
     path = tmp_path / "plays.txt"
     path.write_bytes(as_text(separator).encode(encoding))
     given = []
 
-    def read_csv(source, *options, _read=tables.csv.read_csv, **more):
+    def read_csv(source, *options, _read=text_files.csv.read_csv, **more):
         given.append(source)
         return _read(source, *options, **more)
 
-    monkeypatch.setattr(tables.csv, "read_csv", read_csv)
+    monkeypatch.setattr(text_files.csv, "read_csv", read_csv)
     read_csv_file(path, ["name"], separator=separator, names=None, encoding=encoding, quote='"', types=None)
     list(stream_csv_file(path, ["name"], separator=separator, names=None, encoding=encoding, types=None))
     assert len(given) == 4  # each after its first line
@@ -298,7 +272,7 @@ def test_threads_of_arrow_read_no_stream_of_python(tmp_path, separator, encoding
 def test_a_stream_names_the_line_that_is_wrong(tmp_path, header, monkeypatch):
     path = tmp_path / "plays.csv"
     path.write_text("u,i\n" * header + "1,2\n" * 1000 + "1\n" + "1,2\n" * 1000)
-    monkeypatch.setattr(tables, "_BLOCK_BYTES", 128)
+    monkeypatch.setattr(text_files, "_BLOCK_BYTES", 128)
     names = None if header else ["u", "i"]
     with pytest.raises(FileFormatError, match=f"Row #{1001 + header}: Expected 2 columns, got 1"):
         list(stream_csv_file(path, ["u"], separator=",", names=names, encoding="utf8", types=None))

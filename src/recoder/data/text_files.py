@@ -1,4 +1,4 @@
-"""Reading the columns that are asked for from text and parquet files, as Arrow tables.
+"""Reading the columns that are asked for from text files, as Arrow tables.
 
 Text goes through ``pyarrow.csv``, which knows separators of one character only. A longer one, such as ``::``, is
 replaced by an unused control character while the file streams by: one ``bytes.replace`` for each block.
@@ -10,8 +10,6 @@ when the process ends, and abort it.
 from __future__ import annotations
 
 import codecs
-import contextlib
-import glob
 import io
 import lzma
 import os
@@ -21,30 +19,22 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyarrow import csv, parquet
+from pyarrow import csv
 
 from recoder._checks import path_text
-from recoder.errors import ConfigError, DataTypeError, EmptyDataError, FileFormatError
+from recoder.errors import ConfigError, EmptyDataError, FileFormatError
 
 __all__ = [
     "UNREADABLE",
-    "ParquetPath",
     "check_text_form",
     "csv_column_names",
-    "parquet_column_names",
-    "parquet_paths",
-    "parquet_schema",
     "read_csv_file",
     "read_delimited",
-    "read_parquet_file",
-    "read_parquet_files",
     "stream_csv_file",
-    "stream_parquet_file",
 ]
 
 _UNIT_SEPARATOR = b"\x1f"  # ASCII has it for this very purpose
@@ -52,8 +42,6 @@ _BLOCK_BYTES = 1 << 22
 
 # what reading a damaged file raises, archives and compressed ones included
 UNREADABLE = (EOFError, OSError, UnicodeError, zlib.error, zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError)
-
-ParquetPath = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 Open = Callable[[], AbstractContextManager[IO[bytes]]]
 
@@ -223,116 +211,6 @@ def _with_separators(table: pa.Table, separator: str) -> pa.Table:
     return table
 
 
-def read_parquet_file(path: str | os.PathLike[str], columns: Sequence[str]) -> pa.Table:
-    """Returns these columns of a parquet file.
-
-    Raises:
-        ConfigError: if a column does not exist.
-        FileFormatError: if it is no parquet file, or a damaged one.
-        FileNotFoundError: if there is no such file.
-    """
-    text = path_text("path", path)
-    with _parquet(text) as file:
-        _check_present(text, file.schema_arrow.names, columns)
-        return file.read(columns=list(dict.fromkeys(columns)))
-
-
-def read_parquet_files(path: ParquetPath, columns: Sequence[str]) -> pa.Table:
-    """Returns these columns of one parquet file or several, one after the other.
-
-    Raises:
-        ConfigError, FileFormatError, FileNotFoundError: as ``read_parquet_file`` and ``parquet_paths``.
-        DataTypeError: if a column is of another type in another file.
-    """
-    paths = parquet_paths(path)
-    if len(paths) == 1:
-        return read_parquet_file(paths[0], columns)
-    parquet_schema(paths, columns)
-    return pa.concat_tables([read_parquet_file(each, columns) for each in paths], promote_options="default")
-
-
-def parquet_paths(path: ParquetPath) -> list[str]:
-    """Returns the parquet files that are meant, those of a folder or a pattern in the order of their names.
-
-    Args:
-        path: a file; a folder, whose files that end in ``.parquet`` are meant, those of its folders too; a pattern such
-            as ``"plays/2024-*.parquet"``; or a list of these.
-
-    Raises:
-        ConfigError: if it is none of them.
-        FileNotFoundError: if there is no file.
-    """
-    if isinstance(path, Sequence) and not isinstance(path, str):
-        found = [each for part in path for each in parquet_paths(part)]
-        if not found:
-            raise ConfigError("path is an empty list; pass at least one parquet file")
-        return found
-    text = path_text("path", path)
-    if Path(text).is_dir():
-        found = sorted(str(each) for each in Path(text).rglob("*.parquet"))
-    elif glob.has_magic(text) and not Path(text).exists():
-        found = sorted(each for each in glob.glob(text, recursive=True) if Path(each).is_file())  # noqa: PTH207 (an absolute pattern, too)
-    else:
-        return [text]
-    if not found:
-        raise FileNotFoundError(f"there is no parquet file at {text}; pass a file, a folder of them or a pattern")
-    return found
-
-
-def parquet_schema(paths: Sequence[str], columns: Sequence[str]) -> pa.Schema:
-    """Returns the schema of parquet files that are alike in these columns.
-
-    Raises:
-        ConfigError: if a column does not exist.
-        DataTypeError: if a column is of another type in another file.
-        FileFormatError, FileNotFoundError: as ``read_parquet_file``.
-    """
-    first: pa.Schema = None
-    for path in paths:
-        with _parquet(path) as file:
-            schema = file.schema_arrow
-        _check_present(path, schema.names, columns)
-        first = schema if first is None else first
-        for column in columns:
-            if schema.names.count(column) > 1:
-                raise ConfigError(f"{path} has several columns {column!r}; rename them")
-            here, there = schema.field(column).type, first.field(column).type
-            if here != there:
-                raise DataTypeError(
-                    f"column {column!r} is {there} in {paths[0]} and {here} in {path}; write all files alike"
-                )
-    return first
-
-
-def _check_present(path: str, present: Sequence[str], columns: Sequence[str]) -> None:
-    missing = [name for name in columns if name not in present]
-    if missing:
-        raise ConfigError(f"{path} has no column {missing[0]!r}; its columns are {present}")
-
-
-def stream_parquet_file(
-    path: str | os.PathLike[str], columns: Sequence[str], *, rows_at_once: int
-) -> Iterator[pa.Table]:
-    """Yields these columns of a parquet file, so many rows at a time.
-
-    Raises:
-        FileFormatError, FileNotFoundError: as ``read_parquet_file``.
-    """
-    with _parquet(path_text("path", path)) as file:
-        for batch in file.iter_batches(batch_size=rows_at_once, columns=list(dict.fromkeys(columns))):
-            yield pa.Table.from_batches([batch])
-
-
-def parquet_column_names(path: str | os.PathLike[str]) -> list[str]:
-    """Returns the names of a parquet file's columns.
-
-    Raises:
-        FileFormatError, FileNotFoundError: as ``read_parquet_file``.
-    """
-    with _parquet(path_text("path", path)) as file:
-        return list(file.schema_arrow.names)
-
-
 def csv_column_names(
     path: str | os.PathLike[str], *, separator: str, encoding: str = "utf8", quote: str | None = '"'
 ) -> list[str]:
@@ -344,18 +222,6 @@ def csv_column_names(
     check_text_form(separator, quote, encoding)
     text = path_text("path", path)
     return _header(lambda: pa.input_stream(text, compression="detect"), text, separator, encoding, quote)
-
-
-@contextlib.contextmanager
-def _parquet(path: str) -> Iterator[parquet.ParquetFile]:
-    """Yields an open parquet file."""
-    try:
-        with parquet.ParquetFile(path) as file:
-            yield file
-    except FileNotFoundError:
-        raise
-    except (pa.ArrowInvalid, OSError) as error:
-        raise FileFormatError(f"cannot read {path} as parquet: {error}; it is damaged or of another kind") from error
 
 
 def check_text_form(separator: str = ",", quote: str | None = '"', encoding: str = "utf8") -> None:

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from recoder.data import Interactions
+from recoder.data.parquet_files import stream_parquet_file
+from recoder.errors import ConfigError, FileFormatError
+
+
+def test_parquet_moments_are_times(tmp_path):
+    times = pa.array([1_500_000_000_123], pa.timestamp("ms", "Asia/Tokyo"))
+    parquet.write_table(pa.table({"u": [1], "i": [2], "t": times}), tmp_path / "a.parquet")
+    read = Interactions.from_parquet(tmp_path / "a.parquet", user="u", item="i", time="t")
+    assert read.times.tolist() == [1_500_000_000]
+
+
+def test_bad_parquet_is_refused(tmp_path):
+    path = tmp_path / "a.parquet"
+    parquet.write_table(pa.table({"u": [1] * 1000, "i": range(1000)}), path)
+    with pytest.raises(ConfigError, match="no column 'j'"):
+        Interactions.from_parquet(path, user="u", item="j")
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(FileFormatError, match=r"a\.parquet as parquet"):
+        Interactions.from_parquet(path, user="u", item="i")
+
+
+def test_a_parquet_file_streams_so_many_rows_at_a_time(tmp_path):
+    table = pa.table({"who": range(100), "what": range(100)})
+    parquet.write_table(table, tmp_path / "a.parquet")
+    streamed = list(stream_parquet_file(tmp_path / "a.parquet", ["what"], rows_at_once=30))
+    assert list(map(len, streamed)) == [30, 30, 30, 10]
+    assert pa.concat_tables(streamed).equals(table.select(["what"]))
