@@ -53,15 +53,7 @@ def adam_rows_(
         key: of the random bits that bfloat16 is rounded with; see ``recoder.ops.rounding``.
         ids_N: int64, rows of the whole table, likewise; None: all.
     """
-    kernels = library()
-    assert kernels is not None  # the caller has asked `serve`
-    tensors = map(address, (table, first, second, rows_R, gradient))
-    sizes = map(ctypes.c_int64, (len(rows_R), math.prod(table.shape[1:])))
-    increment_version((table, first, second))  # autograd cannot see the change by itself
-    if first.dtype == torch.bfloat16:
-        kernels.adam_rows_bf16(*tensors, *sizes, numbers, ctypes.c_uint64(key), address(ids_N))
-    else:
-        kernels.adam_rows(*tensors, *sizes, numbers)
+    _adam("adam_rows", table, first, second, rows_R, gradient, numbers, key, ids_N)
 
 
 def adam_every_row_(
@@ -75,17 +67,32 @@ def adam_every_row_(
     ids_N: Tensor | None = None,
 ) -> None:
     """Updates all rows; the gradients of those that ``rows`` does not name are zero. The arguments are the same."""
-    kernels = library()
-    assert kernels is not None  # the caller has asked `serve`
     places_N = torch.full((len(table),), -1, dtype=torch.int32)
     places_N[rows_R] = torch.arange(len(rows_R), dtype=torch.int32)
-    tensors = map(address, (table, first, second, places_N, gradient))
-    sizes = map(ctypes.c_int64, (len(table), math.prod(table.shape[1:])))
-    increment_version((table, first, second))
+    _adam("adam_every_row", table, first, second, places_N, gradient, numbers, key, ids_N)
+
+
+def _adam(
+    kernel: str,
+    table: Tensor,
+    first: Tensor,
+    second: Tensor,
+    order: Tensor,
+    gradient: Tensor,
+    numbers: AdamNumbers,
+    key: int,
+    ids_N: Tensor | None,
+) -> None:
+    """Calls a kernel for the dtype of the moments; ``order`` has an entry for each row that it goes through."""
+    kernels = library()
+    assert kernels is not None  # the caller has asked `serve`
+    tensors = map(address, (table, first, second, order, gradient))
+    sizes = map(ctypes.c_int64, (len(order), math.prod(table.shape[1:])))
+    increment_version((table, first, second))  # autograd cannot see the change by itself
     if first.dtype == torch.bfloat16:
-        kernels.adam_every_row_bf16(*tensors, *sizes, numbers, ctypes.c_uint64(key), address(ids_N))
+        getattr(kernels, f"{kernel}_bf16")(*tensors, *sizes, numbers, ctypes.c_uint64(key), address(ids_N))
     else:
-        kernels.adam_every_row(*tensors, *sizes, numbers)
+        getattr(kernels, kernel)(*tensors, *sizes, numbers)
 
 
 def adagrad_rows_(table: Tensor, sums_N: Tensor, rows_R: Tensor, gradient: Tensor, numbers: AdagradNumbers) -> None:
