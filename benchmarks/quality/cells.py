@@ -90,6 +90,12 @@ class Outcome:
         return self.kind == "measured"
 
     @property
+    def machine(self) -> tuple[str, ...]:
+        """Processor and instruction sets that it was measured with; empty where nothing was."""
+        machine = (self.about or {}).get("machine", {})
+        return (machine.get("processor", "?"), *machine.get("flags", ())) if machine else ()
+
+    @property
     def was_disturbed(self) -> bool:
         """Whether other processes took so much of the machine that its training may have been quicker alone."""
         if self.numbers is None or self.numbers["train_seconds"] < _SHORT_S:
@@ -184,7 +190,8 @@ class CellStore:
 def code_of(contestant: Contestant, environments: Path) -> Any:
     """Returns what stands for the code that a contestant's results depend on.
 
-    Of ours the sources and the worker; of a rival the worker and the versions of the packages in its environment.
+    Of ours the sources and the worker; of a rival the worker and the versions of the packages that are asked for: what
+    else they bring has a new version every week, and computes nothing.
     """
     worker = (f"benchmarks/quality/workers/{contestant.worker}", *SHARED_WORKER_FILES)
     if contestant.is_ours:

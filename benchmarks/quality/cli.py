@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.status:
         print(schedule.status_text(chosen_sets, chosen_contestants))
         return 0
-    _install_rivals(chosen_contestants, options)
+    _install_rivals(contestants, options)
     runner = Runner(
         environments=options.envs,
         logs=out / "logs",
@@ -108,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _install_rivals(contestants: Sequence[Contestant], options: argparse.Namespace) -> None:
-    """Makes the environments that are missing, before results are looked for by the versions in them."""
+    """Makes the environments that are missing: by the versions in them results are found, and published once more."""
     if options.no_install:
         return
     for rival in dict.fromkeys(who.environment for who in contestants if not who.is_ours):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from benchmarks.quality.cells import DISTURBED, Outcome
@@ -15,21 +15,27 @@ from benchmarks.quality.summary import (
     Entry,
     Mean,
     Point,
+    Predecessor,
     SetResults,
     chosen_point,
     compared,
     coverage,
     entries_of,
+    machine_of,
     points_of,
+    predecessor_of,
 )
 from benchmarks.speed.lines import markdown_table, number_text
 
 __all__ = ["PageFacts", "render_page", "results_text"]
 
+Machine = tuple[str, ...]
+
 PageFacts = Mapping[str, Any]
 """``protocol``, ``threads``, ``seeds``, ``limit_s``, ``used`` (what is used of each set), ``splits`` (sizes)."""
 
 DISTURBED_MARK = "†"
+ELSEWHERE_MARK = "‡"
 _MAIN = MAIN_METRIC.metric_name
 
 _INTRODUCTION = """\
@@ -49,7 +55,8 @@ Written by `python -m benchmarks quality`; not edited by hand.
   reading. A warm-up on a few users comes before. Recommending is one pass over the test users. Memory is the most that
   the process held above what it held after imports and warm-up. Each training has a process of its own, {threads}
   threads and {minutes:g} minutes, one after another. Those marked {mark} had not the machine to themselves: other
-  processes used more than {disturbed:g} of a processor on average, and alone it may have been quicker.
+  processes used more than {disturbed:g} of a processor on average, and alone it may have been quicker. Those marked
+  {elsewhere} ran on processors with other instruction sets than most of ours of the same data set.
 - Metrics ± standard error over the test users of all seeds; seconds and memory ± standard error over the seeds.
 """
 
@@ -62,6 +69,10 @@ took far less time than the others.
 _PAIRS = """\
 Ours is {ours} ({settings}), the best of ours on the validation users. Paired difference of {main} over the test users
 of all seeds, with its 95 % interval; a user who is in the test of two seeds counts in both.
+"""
+
+_PREDECESSOR = """\
+The settings of the manual of 0.4.0, 100 epochs of them, and the recipe of the same model with its defaults; seed 0.
 """
 
 _COVERAGE = """\
@@ -91,6 +102,7 @@ def render_page(results: Sequence[SetResults], facts: PageFacts, *, images: str,
             seeds=_listed([str(seed) for seed in facts["seeds"]]),
             threads=facts["threads"],
             mark=DISTURBED_MARK,
+            elsewhere=ELSEWHERE_MARK,
             disturbed=DISTURBED,
             minutes=facts["limit_s"] / 60,
         )
@@ -111,12 +123,17 @@ def render_page(results: Sequence[SetResults], facts: PageFacts, *, images: str,
 def results_text(results: SetResults) -> str:
     """Returns the tables of a data set."""
     entries = entries_of(results)
-    parts = [_entries_text(entries, _without_numbers(results))]
+    home = machine_of(results)
+    parts = [_entries_text(entries, _without_numbers(results), home)]
     parts += [f"### Our best against the others, {results.name}\n", _pairs_text(entries)] if entries else []
     points = points_of(results)
     if points:
-        parts += [f"### At no more training time, {results.name}\n", _coverage_text(coverage(points))]
-    parts += [f"### Every point, {results.name}\n", _points_text(results)]
+        parts += [f"### At no more training time, {results.name}\n", _coverage_text(coverage(points), home)]
+    predecessor = predecessor_of(points)
+    if predecessor is not None:
+        title = f"### In the place of {predecessor.theirs.contestant.name}, {results.name}\n"
+        parts += [title, _predecessor_text(predecessor, home)]
+    parts += [f"### Every point, {results.name}\n", _points_text(results, home)]
     return "\n".join(parts)
 
 
@@ -139,7 +156,7 @@ def _without_numbers(results: SetResults) -> list[tuple[str, ...]]:
     return rows
 
 
-def _entries_text(entries: Sequence[Entry], without_numbers: Sequence[tuple[str, ...]]) -> str:
+def _entries_text(entries: Sequence[Entry], without_numbers: Sequence[tuple[str, ...]], home: Machine) -> str:
     headings = ("who", "settings", "seeds", "training, s", "recommending, s", "memory, MiB")
     headings += tuple(metric.metric_name for metric in METRICS)
     rows = [
@@ -147,8 +164,7 @@ def _entries_text(entries: Sequence[Entry], without_numbers: Sequence[tuple[str,
             _name(entry.contestant),
             settings_text(entry.contestant, entry.point),
             str(len(entry.outcomes)),
-            _mean_text(entry.over_seeds("train_seconds"))
-            + _mark(any(outcome.was_disturbed for outcome in entry.outcomes.values())),
+            _mean_text(entry.over_seeds("train_seconds")) + _marks(entry.outcomes.values(), home),
             *(_mean_text(entry.over_seeds(number)) for number in ("recommend_seconds", "peak_mib")),
             *(_metric_text(entry.over_users(metric.metric_name)) for metric in METRICS),
         )
@@ -185,13 +201,14 @@ def _pairs_text(entries: Sequence[Entry]) -> str:
     return f"{intro}\n{markdown_table(headings, rows, num_text_columns=2)}"
 
 
-def _coverage_text(covered: Sequence[Covered]) -> str:
+def _coverage_text(covered: Sequence[Covered], home: Machine) -> str:
     if not covered:
         return "No rival was measured.\n"
     missing = sum(item.ours is None for item in covered)
     summary = f"{len(covered) - missing} of {len(covered)} points are covered; **{missing} are not**.\n\n"
+    none = ("**none**", "-", "-", "-")
     rows = [
-        (*_point_cells(item.rival), *(("**none**", "-", "-", "-") if item.ours is None else _point_cells(item.ours)))
+        (*_point_cells(item.rival, home), *(none if item.ours is None else _point_cells(item.ours, home)))
         for item in sorted(covered, key=lambda item: (item.ours is not None, -item.rival.quality))
     ]
     headings = ("rival", "settings", "training, s", _MAIN, "ours", "settings", "training, s", _MAIN)
@@ -199,17 +216,27 @@ def _coverage_text(covered: Sequence[Covered]) -> str:
     return _COVERAGE.format(main=_MAIN) + "\n" + summary + table
 
 
-def _point_cells(point: Point) -> tuple[str, ...]:
+def _predecessor_text(predecessor: Predecessor, home: Machine) -> str:
+    headings = ("who", "settings", "training, s", _MAIN, "times as fast", "reaches it")
+    ours = f"{predecessor.times_as_fast:.1f}", "yes" if predecessor.is_reached else "**no**"
+    rows = [
+        (*_point_cells(predecessor.theirs, home), "1", "-"),
+        (*_point_cells(predecessor.ours, home), *ours),
+    ]
+    return _PREDECESSOR + "\n" + markdown_table(headings, rows, num_text_columns=2)
+
+
+def _point_cells(point: Point, home: Machine) -> tuple[str, ...]:
     settings = settings_text(point.contestant, point.point)
     return (
         _name(point.contestant),
         settings,
-        number_text(point.seconds) + _mark(point.was_disturbed),
+        number_text(point.seconds) + _marks([point.outcome] if point.outcome else [], home),
         f"{point.quality:.4f}",
     )
 
 
-def _points_text(results: SetResults) -> str:
+def _points_text(results: SetResults, home: Machine) -> str:
     headings = ("who", "settings", "seed", "training, s", f"{_MAIN}, validation", f"{_MAIN}, test", "")
     rows = []
     for contestant, outcomes in results.outcomes.items():
@@ -222,7 +249,7 @@ def _points_text(results: SetResults) -> str:
                 continue
             quality = (f"{numbers[part][_MAIN]:.4f}" for part in ("valid", "test"))
             is_chosen = "chosen" if point == chosen and seed == 0 else ""
-            seconds = number_text(numbers["train_seconds"]) + _mark(outcome.was_disturbed)
+            seconds = number_text(numbers["train_seconds"]) + _marks([outcome], home)
             rows.append((*cells, seconds, *quality, is_chosen))
     return markdown_table(headings, rows, num_text_columns=2)
 
@@ -267,8 +294,12 @@ def _name(contestant: Contestant) -> str:
     return f"**{contestant.name}**" if contestant.is_ours else contestant.name
 
 
-def _mark(was_disturbed: bool) -> str:
-    return DISTURBED_MARK if was_disturbed else ""
+def _marks(outcomes: Iterable[Outcome], home: Machine) -> str:
+    """Returns what a reader must know of these outcomes' seconds."""
+    outcomes = list(outcomes)
+    disturbed = DISTURBED_MARK if any(outcome.was_disturbed for outcome in outcomes) else ""
+    elsewhere = ELSEWHERE_MARK if any(outcome.machine != home for outcome in outcomes) else ""
+    return disturbed + elsewhere
 
 
 def _mean_text(mean: Mean) -> str:

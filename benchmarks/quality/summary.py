@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,16 +19,20 @@ __all__ = [
     "Entry",
     "Mean",
     "Point",
+    "Predecessor",
     "SetResults",
     "chosen_point",
     "compared",
     "coverage",
     "entries_of",
     "front_of",
+    "machine_of",
     "points_of",
+    "predecessor_of",
 ]
 
 TUNING_SEED = 0
+PREDECESSOR, SUCCESSOR = "recoder 0.4.0", "autoencoder"
 TIME_TOLERANCE = 0.05
 QUALITY_TOLERANCE = 1e-4
 
@@ -95,7 +100,7 @@ class Point:
     point: int
     seconds: float
     quality: float
-    was_disturbed: bool = False
+    outcome: Outcome | None = None
 
 
 @dataclass(frozen=True)
@@ -104,6 +109,24 @@ class Covered:
 
     rival: Point
     ours: Point | None
+
+
+@dataclass(frozen=True)
+class Predecessor:
+    """Version 0.4.0 with all of its manual's settings, and the recipe of the same model, both with the tuning seed."""
+
+    theirs: Point
+    ours: Point
+
+    @property
+    def times_as_fast(self) -> float:
+        """The old one's seconds of training by those of the recipe."""
+        return self.theirs.seconds / self.ours.seconds
+
+    @property
+    def is_reached(self) -> bool:
+        """Whether the recipe has no less of the main metric."""
+        return self.ours.quality >= self.theirs.quality
 
 
 def chosen_point(outcomes: Outcomes) -> int | None:
@@ -150,7 +173,7 @@ def points_of(results: SetResults) -> list[Point]:
             point,
             outcome.numbers["train_seconds"],
             outcome.numbers["test"][MAIN_METRIC.metric_name],
-            outcome.was_disturbed,
+            outcome,
         )
         for contestant, outcomes in results.outcomes.items()
         for (point, seed), outcome in sorted(outcomes.items(), key=lambda item: item[0])
@@ -180,3 +203,22 @@ def coverage(points: Sequence[Point]) -> list[Covered]:
         is_covered = best is not None and best.quality >= rival.quality - QUALITY_TOLERANCE
         covered.append(Covered(rival, best if is_covered else None))
     return covered
+
+
+def predecessor_of(points: Sequence[Point]) -> Predecessor | None:
+    """Returns 0.4.0 and the autoencoder's recipe, each with its defaults; None if one of them was not measured."""
+    defaults = {point.contestant.name: point for point in points if point.point == 0}
+    pair = defaults.get(PREDECESSOR), defaults.get(SUCCESSOR)
+    return None if pair[0] is None or pair[1] is None else Predecessor(pair[0], pair[1])
+
+
+def machine_of(results: SetResults) -> tuple[str, ...]:
+    """Returns what most of ours were measured with (see ``Outcome.machine``), or most of all where none of ours was."""
+    machines = [
+        (contestant.is_ours, outcome.machine)
+        for contestant, outcomes in results.outcomes.items()
+        for outcome in outcomes.values()
+        if outcome.machine
+    ]
+    own = [machine for is_ours, machine in machines if is_ours] or [machine for _, machine in machines]
+    return Counter(own).most_common(1)[0][0] if own else ()

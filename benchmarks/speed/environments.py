@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 import venv
@@ -40,6 +41,12 @@ class Environment:
     worker: str
     variables: tuple[tuple[str, str], ...] = ()
     bare_packages: tuple[str, ...] = ()
+
+    @property
+    def named(self) -> frozenset[str]:
+        """Names of the packages that are asked for, what they depend on left out."""
+        requirements = (*self.packages, *self.bare_packages, *self.pinned)
+        return frozenset(re.split(r"[^\w.-]", requirement)[0].lower() for requirement in requirements)
 
 
 # recsys-recoder 0.4.0 names packages that no longer install; what it uses is installed in current versions
@@ -124,10 +131,10 @@ def python_of(rival: str, folder: Path, *, may_install: bool = True) -> Path:
 
 
 def versions_in(rival: str, folder: Path) -> dict[str, str]:
-    """Returns the version of each package in a rival's environment; nothing where it was not made."""
+    """Returns the versions of the packages that a rival's environment names; nothing where it was not made."""
     homes = [str(path) for path in (folder / RIVALS[rival].name).glob("lib/python*/site-packages")]
     found = ((held.metadata["Name"], held.version) for held in distributions(path=homes))
-    return dict(sorted(found))
+    return {name: version for name, version in sorted(found) if name.lower() in RIVALS[rival].named}
 
 
 def _pinned(names: Iterable[str]) -> list[str]:

@@ -432,6 +432,30 @@ class TestPage:
         assert [row[3] for row in self.rows(points, "| ")[2:]] == ["2", "3†", "3†"]
         assert "Those marked † had not the machine to themselves" in self.page()
 
+    def test_what_ran_on_other_processors_than_most_of_ours_is_marked(self) -> None:
+        elsewhere = replace(outcome(0.2, 0.2, 3.0), about={"machine": {"processor": "x", "flags": ["avx512f"]}})
+        here = {(0, 0): outcome(0.1, 0.1, 2.0), (1, 0): outcome(0.1, 0.1, 2.5)}
+        results = SetResults("some-set", {MINE: {**here, (2, 0): elsewhere}, THEIRS: {(0, 0): elsewhere}})
+        entries, _, covered, points = results_text(results).split("### ")
+        assert [row[3] for row in self.rows(entries, "| ")[2:]] == ["3‡", "3‡"]
+        assert [row[2] for row in self.rows(covered, "| implicit")] == ["3‡"]
+        assert [row[3] for row in self.rows(points, "| ")[2:]] == ["2", "2.5", "3‡", "3‡"]
+
+    @pytest.mark.parametrize(
+        ("seconds", "quality", "end"), [(2.0, 0.3, ["10.0", "yes"]), (40.0, 0.29, ["0.5", "**no**"])]
+    )
+    def test_the_recipe_stands_beside_the_old_manual_s_settings(
+        self, seconds: float, quality: float, end: list[str]
+    ) -> None:
+        old, new = (next(who for who in CONTESTANTS if who.name == name) for name in ("recoder 0.4.0", "autoencoder"))
+        both = {
+            old: {(0, 0): outcome(0.2, 0.3, 20.0), (1, 0): outcome(0.5, 0.5, 1.0)},
+            new: {(0, 0): outcome(0.2, quality, seconds), (1, 0): outcome(0.1, 0.1, 0.1)},
+        }
+        [text] = [part for part in results_text(SetResults("s", both)).split("### ") if part.startswith("In the place")]
+        assert [row[-2:] for row in self.rows(text, "| ")[2:]] == [["1", "-"], end]
+        assert "In the place" not in results_text(SetResults("s", {new: both[new]}))
+
     def test_a_picture_is_drawn_of_any_number_of_points(self, tmp_path: Path) -> None:
         points = points_of(RESULTS)
         for number in (1, len(points)):
