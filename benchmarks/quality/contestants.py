@@ -71,8 +71,13 @@ _GRIDS: dict[str, tuple[Settings, ...]] = {
         {"l2": 100.0, "popularity_discount": 0.2},
         {"l2": 200.0, "popularity_discount": 0.3},
     ),
-    "multvae": ({}, {"hidden_layers": [400, 100]}, {"kl_weight": 0.4}, {"lr": 1e-3}),
-    "recvae": ({}, {"gamma": 0.0025}, {"gamma": 0.01}, {"num_epochs": 8}),
+    "multvae": (
+        {},
+        {"hidden_layers": [300, 50], "lr": 1e-2},
+        {"hidden_layers": [600, 200]},
+        {"loss": "logloss", "logq_correction": True},
+    ),
+    "recvae": ({}, {"gamma": 0.0025}, {"loss": "logloss", "logq_correction": True}, {"num_epochs": 8}),
     "elsa": ({}, {"noise_prob": 0.3}, {"embedding_size": 512}, {"num_epochs": 10}),
 }
 _IN_EPOCHS = ("autoencoder", "multvae", "recvae", "elsa")

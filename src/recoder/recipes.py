@@ -153,6 +153,13 @@ def users_of_a_batch(batch_size: int | None, num_users: int) -> int:
 
 
 _BY_STEPS: dict[str, Any] = {"batch_size": None, "lr_schedule": "cosine", "weight_decay": 0.0}
+_SAMPLED: dict[str, Any] = {
+    "popularity_bias": True,
+    "negative_sampling": True,
+    "num_uniform_negatives": 1000,
+    "num_sampling_users": 0,
+    "logq_correction": False,
+}
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
     {
@@ -161,16 +168,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             DynamicAutoencoder,
             {"hidden_layers": [200], "activation_type": "tanh", "noise_prob": 0.5, "dropout_prob": 0.5},
             {"optimizer_type": "adam", "loss": "logistic", "precision": "fp32"},
-            {
-                **_BY_STEPS,
-                "lr": 1e-2,
-                "num_epochs": 10,
-                "popularity_bias": True,
-                "negative_sampling": True,
-                "num_uniform_negatives": 1000,
-                "num_sampling_users": 0,
-                "logq_correction": False,
-            },
+            {**_BY_STEPS, **_SAMPLED, "lr": 1e-2, "num_epochs": 10},
         ),
         "als": Recipe(
             MatrixFactorization,
@@ -182,15 +180,15 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
         "edlae": Recipe(EASE, {"l2": 50.0, "dropout_prob": 0.5, "popularity_discount": 0.1}, {}, {}),
         "multvae": Recipe(
             MultVAE,
-            {"hidden_layers": [600, 200], "noise_prob": 0.5, "kl_weight": 0.2, "kl_steps": 2_000},
-            {"optimizer_type": "adam", "loss": "logloss", "precision": "fp32"},
-            {**_BY_STEPS, "lr": 3e-3, "num_epochs": 20, "popularity_bias": True, "negative_sampling": False},
+            {"hidden_layers": [600, 100], "noise_prob": 0.5, "kl_weight": 0.2, "kl_steps": 2_000},
+            {"optimizer_type": "adam", "loss": "logistic", "precision": "fp32"},
+            {**_BY_STEPS, **_SAMPLED, "lr": 3e-3, "num_epochs": 20},
         ),
         "recvae": Recipe(
             RecVAE,
-            {"hidden_size": 600, "latent_size": 200, "noise_prob": 0.5, "gamma": 0.005, "encoder_passes": 3},
-            {"optimizer_type": "adam", "loss": "logloss", "precision": "fp32"},
-            {**_BY_STEPS, "lr": 2e-3, "num_epochs": 15, "popularity_bias": True, "negative_sampling": False},
+            {"hidden_size": 300, "latent_size": 200, "noise_prob": 0.5, "gamma": 0.005, "encoder_passes": 3},
+            {"optimizer_type": "adam", "loss": "logistic", "precision": "fp32"},
+            {**_BY_STEPS, **_SAMPLED, "lr": 2e-3, "num_epochs": 15},
         ),
         "elsa": Recipe(
             ELSA,

@@ -27,8 +27,9 @@ __all__ = ["MultVAE"]
 
 
 class MultVAE(FactorizationModel):
-    """A variational autoencoder (Liang et al. 2018, arXiv:1802.05814), for the loss ``'logloss'``.
+    """A variational autoencoder (Liang et al. 2018, arXiv:1802.05814).
 
+    The paper has the loss ``'logloss'`` over all items; the recipe the loss ``'logistic'`` over sampled ones.
     The encoder gives mean and variance of the user's latent factors; training draws from them, and adds to the loss
     their divergence from a standard normal distribution, with a weight that grows from 0 by the step (their section
     2.2.2). Scores are those of the mean.

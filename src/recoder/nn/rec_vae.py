@@ -32,8 +32,9 @@ _WIDE_LOG_VARIANCE = 10.0
 
 
 class RecVAE(FactorizationModel):
-    """A variational autoencoder for the loss ``'logloss'`` (Shenbin et al. 2020, WSDM, arXiv:1912.11160).
+    """A variational autoencoder with a composite prior (Shenbin et al. 2020, WSDM, arXiv:1912.11160).
 
+    The paper has the loss ``'logloss'`` over all items; the recipe the loss ``'logistic'`` over sampled ones.
     An epoch goes through the users ``encoder_passes`` times to train the encoder, with noise in the input, and then
     once to train the decoder, a single layer, without. The divergence of a user's latent factors from the composite
     prior weighs ``gamma`` times the sum of the user's interactions (their equation 13). Scores are those of the mean.

@@ -133,13 +133,14 @@ SPACES: Mapping[str, Space] = MappingProxyType(
             "popularity_discount": Range(0.0, 0.4),
         },
         "multvae": {
-            "hidden_layers": Choice([300, 100], [600, 200], [800, 400]),
+            "hidden_layers": Choice([300, 50], [300, 100], [600, 100], [600, 200]),
             "noise_prob": Range(0.1, 0.7),
             "kl_weight": Range(0.02, 1.0, log=True),
             "lr": Range(5e-4, 1e-2, log=True),
             "num_epochs": Range(10, 40),
         },
         "recvae": {
+            "hidden_size": Choice(200, 300, 600),
             "latent_size": Range(64, 400, log=True),
             "noise_prob": Range(0.1, 0.7),
             "gamma": Range(5e-4, 3e-2, log=True),
