@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from benchmarks.speed.environments import versions_in
 from benchmarks.speed.store import source_hash
 from recoder._files import atomic_write
 
-__all__ = ["Cell", "CellStore", "Outcome", "code_of"]
+__all__ = ["Cell", "CellStore", "Outcome", "code_of", "machine_of"]
 
 FORMAT = 2
 DISTURBED = 0.1
@@ -75,6 +76,7 @@ class Outcome:
             processes used while it trained; ``valid`` and ``test``: means by metric.
         test_values: each test user's value by metric.
         about: versions, machine and commit.
+        is_of_earlier_code: whether code, or packages of a rival, made it that are no longer the same.
     """
 
     kind: str
@@ -83,6 +85,7 @@ class Outcome:
     numbers: Mapping[str, Any] | None = None
     test_values: Mapping[str, npt.NDArray[np.float64]] | None = None
     about: Mapping[str, Any] | None = None
+    is_of_earlier_code: bool = False
 
     @property
     def is_measured(self) -> bool:
@@ -92,8 +95,7 @@ class Outcome:
     @property
     def machine(self) -> tuple[str, ...]:
         """Processor and instruction sets that it was measured with; empty where nothing was."""
-        machine = (self.about or {}).get("machine", {})
-        return (machine.get("processor", "?"), *machine.get("flags", ())) if machine else ()
+        return machine_of((self.about or {}).get("machine", {}))
 
     @property
     def was_disturbed(self) -> bool:
@@ -154,28 +156,37 @@ class CellStore:
     def find(self, cell: Cell) -> Outcome | None:
         """Returns what became of the cell, or None if it was not tried with these settings and this code."""
         path = self.path(cell)
-        if not path.exists():
+        return _read(path) if path.exists() else None
+
+    def path_or_earlier(self, cell: Cell) -> Path | None:
+        """Returns the cell's file; if there is none, that of the same settings with code of an earlier time."""
+        return self.path(cell) if self.path(cell).exists() else next(self._earlier(cell), None)
+
+    def find_or_earlier(self, cell: Cell) -> Outcome | None:
+        """Returns what became of the cell; if it was not tried with this code, what earlier code made of it."""
+        path = self.path_or_earlier(cell)
+        if path is None:
             return None
-        held = json.loads(path.read_text(encoding="utf-8"))
-        values = None
-        if held["kind"] == "measured":
-            with np.load(path.with_suffix(".npz")) as arrays:
-                values = {metric.metric_name: arrays[metric.metric_name] for metric in METRICS}
-        return Outcome(
-            kind=held["kind"],
-            limit_s=held["limit_s"],
-            reason=held["reason"],
-            numbers=held["numbers"],
-            test_values=values,
-            about=held["about"],
-        )
+        outcome = _read(path)
+        return outcome if path == self.path(cell) else replace(outcome, is_of_earlier_code=True)
+
+    def _earlier(self, cell: Cell) -> Iterator[Path]:
+        """Yields the cell's files that differ in their code alone."""
+        settings = self.settings(cell)
+        for path in sorted(self._folder.glob(f"{glob.escape(cell.name)}-*.json")):
+            held = json.loads(path.read_text(encoding="utf-8"))["settings"]
+            if path != self.path(cell) and held | {"code": settings["code"]} == settings:
+                yield path
 
     def has_any(self, data_set: str) -> bool:
         """Whether a cell of the data set was ever kept."""
         return any(self._folder.glob(f"{data_set}-*.json"))
 
     def keep(self, cell: Cell, outcome: Outcome) -> None:
-        """Writes what became of the cell; the JSON file last, so that where it is all is there."""
+        """Writes what became of the cell in the place of what earlier code made of it.
+
+        The JSON file comes last, so that where it is all is there.
+        """
         path = self.path(cell)
         path.parent.mkdir(parents=True, exist_ok=True)
         if outcome.test_values is not None:
@@ -185,6 +196,31 @@ class CellStore:
         content |= {name: getattr(outcome, name) for name in ("kind", "limit_s", "reason", "numbers", "about")}
         with atomic_write(path) as temporary:
             temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        for earlier in list(self._earlier(cell)):
+            earlier.unlink()
+            earlier.with_suffix(".npz").unlink(missing_ok=True)
+
+
+def _read(path: Path) -> Outcome:
+    """Returns the outcome that a file of a cell holds."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    values = None
+    if content["kind"] == "measured":
+        with np.load(path.with_suffix(".npz")) as arrays:
+            values = {metric.metric_name: arrays[metric.metric_name] for metric in METRICS}
+    return Outcome(
+        kind=content["kind"],
+        limit_s=content["limit_s"],
+        reason=content["reason"],
+        numbers=content["numbers"],
+        test_values=values,
+        about=content["about"],
+    )
+
+
+def machine_of(described: Mapping[str, Any]) -> tuple[str, ...]:
+    """Returns the processor and the instruction sets of a machine's description; empty for an empty one."""
+    return (described.get("processor", "?"), *described.get("flags", ())) if described else ()
 
 
 def code_of(contestant: Contestant, environments: Path) -> Any:

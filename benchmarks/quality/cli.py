@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.quality.archive import pack, unpack
-from benchmarks.quality.cells import Cell, CellStore, Outcome, code_of
+from benchmarks.quality.cells import Cell, CellStore, Outcome, code_of, machine_of
 from benchmarks.quality.contestants import CONTESTANTS, SMOKE_CONTESTANTS, Contestant
 from benchmarks.quality.judging import MAIN_METRIC
 from benchmarks.quality.page import render_page, results_text
@@ -61,7 +61,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         threads=options.threads,
     )
     kinds = ("failed", "no memory") if options.retry else ()
-    schedule = Schedule(store.find, limit_s=60 * options.limit_minutes, seeds=options.seeds, retry_kinds=kinds)
+    machine = describe_machine()
+    schedule = Schedule(
+        store.find,
+        limit_s=60 * options.limit_minutes,
+        seeds=options.seeds,
+        retry_kinds=kinds,
+        machine=machine_of(machine) if options.here else None,
+    )
     if options.status:
         print(schedule.status_text(chosen_sets, chosen_contestants))
         return 0
@@ -73,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         threads=options.threads,
         limit_s=60 * options.limit_minutes,
         may_install=not options.no_install,
-        about={"machine": describe_machine(), "commit": current_commit(_WRITTEN)},
+        about={"machine": machine, "commit": current_commit(_WRITTEN)},
     )
     stopped = False
     try:
@@ -81,8 +88,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on with the first cell that is missing", file=sys.stderr)
         stopped = True
+    # until a cell is run anew, what earlier code made of it stands in the tables, and is marked
+    shown = Schedule(store.find_or_earlier, limit_s=60 * options.limit_minutes, seeds=options.seeds)
     results = [
-        SetResults(name, {who: found for who in contestants if (found := schedule.outcomes(name, who))})
+        SetResults(name, {who: found for who in contestants if (found := shown.outcomes(name, who))})
         for name in sets
         if store.has_any(name)
     ]
@@ -92,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"\n## {of_set.name}\n\n{results_text(of_set)}")
     for of_set in results:
         cells = [Cell(of_set.name, seed, who, point) for who, found in of_set.outcomes.items() for point, seed in found]
-        pack(archives / f"{of_set.name}.parquet", map(store.path, cells))
+        pack(archives / f"{of_set.name}.parquet", filter(None, map(store.path_or_earlier, cells)))
     page, images = (out / "QUALITY.md", out) if options.smoke else (options.page, options.images)
     facts = {
         "protocol": protocol,
@@ -213,6 +222,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--limit-minutes", type=float, default=60.0, help="that a cell may take (default: %(default)s)")
     add("--budget-minutes", type=float, default=float("inf"), help="start no cell after so many")
     add("--retry", action="store_true", help="run again what failed or did not fit into memory")
+    add("--here", action="store_true", help="run again what ran on other processors")
     add("--status", action="store_true", help="tell what was run and what is missing, and run nothing")
     add("--smoke", action="store_true", help="tiny data that is made up, no rivals, to try the program")
     add("--envs", type=_absolute, default=out / "envs", help="folder of the rivals' environments")

@@ -21,7 +21,7 @@ from benchmarks.quality.summary import (
     compared,
     coverage,
     entries_of,
-    machine_of,
+    machine_of_most,
     points_of,
     predecessor_of,
 )
@@ -36,6 +36,7 @@ PageFacts = Mapping[str, Any]
 
 DISTURBED_MARK = "†"
 ELSEWHERE_MARK = "‡"
+EARLIER_MARK = "§"
 _MAIN = MAIN_METRIC.metric_name
 
 _INTRODUCTION = """\
@@ -56,7 +57,8 @@ Written by `python -m benchmarks quality`; not edited by hand.
   the process held above what it held after imports and warm-up. Each training has a process of its own, {threads}
   threads and {minutes:g} minutes, one after another. Those marked {mark} had not the machine to themselves: other
   processes used more than {disturbed:g} of a processor on average, and alone it may have been quicker. Those marked
-  {elsewhere} ran on processors with other instruction sets than most of ours of the same data set.
+  {elsewhere} ran on processors with other instruction sets than most of ours of the same data set; those marked
+  {earlier} with earlier code of this library, or packages of a rival, and were not run anew since.
 - Metrics ± standard error over the test users of all seeds; seconds and memory ± standard error over the seeds.
 """
 
@@ -103,6 +105,7 @@ def render_page(results: Sequence[SetResults], facts: PageFacts, *, images: str,
             threads=facts["threads"],
             mark=DISTURBED_MARK,
             elsewhere=ELSEWHERE_MARK,
+            earlier=EARLIER_MARK,
             disturbed=DISTURBED,
             minutes=facts["limit_s"] / 60,
         )
@@ -123,7 +126,7 @@ def render_page(results: Sequence[SetResults], facts: PageFacts, *, images: str,
 def results_text(results: SetResults) -> str:
     """Returns the tables of a data set."""
     entries = entries_of(results)
-    home = machine_of(results)
+    home = machine_of_most(results)
     parts = [_entries_text(entries, _without_numbers(results), home)]
     parts += [f"### Our best against the others, {results.name}\n", _pairs_text(entries)] if entries else []
     points = points_of(results)
@@ -299,7 +302,8 @@ def _marks(outcomes: Iterable[Outcome], home: Machine) -> str:
     outcomes = list(outcomes)
     disturbed = DISTURBED_MARK if any(outcome.was_disturbed for outcome in outcomes) else ""
     elsewhere = ELSEWHERE_MARK if any(outcome.machine != home for outcome in outcomes) else ""
-    return disturbed + elsewhere
+    earlier = EARLIER_MARK if any(outcome.is_of_earlier_code for outcome in outcomes) else ""
+    return disturbed + elsewhere + earlier
 
 
 def _mean_text(mean: Mean) -> str:

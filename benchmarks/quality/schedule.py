@@ -19,6 +19,7 @@ class Schedule:
         limit_s: the time limit of today: what took too long under a lower one is missing.
         seeds: that the chosen points are run with.
         retry_kinds: kinds of outcomes that are missing although they are there, on the first time they are asked for.
+        machine: what was measured with another (see ``Outcome.machine``) is missing; None: none is.
     """
 
     def __init__(
@@ -28,11 +29,13 @@ class Schedule:
         limit_s: float,
         seeds: Sequence[int],
         retry_kinds: Sequence[str] = (),
+        machine: tuple[str, ...] | None = None,
     ) -> None:
         self._find = find
         self._limit_s = limit_s
         self._seeds = seeds
         self._retry_kinds = retry_kinds
+        self._machine = machine
 
     def missing(self, sets: Sequence[str], contestants: Sequence[Contestant]) -> Iterator[Cell]:
         """Yields one missing cell after the other; who takes it has run it before asking for the next."""
@@ -79,6 +82,8 @@ class Schedule:
     def _is_missing(self, cell: Cell) -> bool:
         found = self._find(cell)
         if found is None or found.kind in self._retry_kinds:
+            return True
+        if found.is_measured and self._machine is not None and found.machine != self._machine:
             return True
         if found.kind == "over time":
             return found.limit_s < self._limit_s

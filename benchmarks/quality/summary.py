@@ -26,7 +26,7 @@ __all__ = [
     "coverage",
     "entries_of",
     "front_of",
-    "machine_of",
+    "machine_of_most",
     "points_of",
     "predecessor_of",
 ]
@@ -212,7 +212,7 @@ def predecessor_of(points: Sequence[Point]) -> Predecessor | None:
     return None if pair[0] is None or pair[1] is None else Predecessor(pair[0], pair[1])
 
 
-def machine_of(results: SetResults) -> tuple[str, ...]:
+def machine_of_most(results: SetResults) -> tuple[str, ...]:
     """Returns what most of ours were measured with (see ``Outcome.machine``), or most of all where none of ours was."""
     machines = [
         (contestant.is_ours, outcome.machine)

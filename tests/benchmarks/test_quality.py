@@ -206,6 +206,25 @@ class TestStore:
         self.store(tmp_path).keep(Cell("some-set", 0, MINE, 1), LATE)
         assert self.store(tmp_path).find(Cell("some-set", 0, MINE, 1)) == LATE
 
+    def test_what_earlier_code_made_is_there_to_be_shown_until_the_cell_is_run_anew(self, tmp_path: Path) -> None:
+        cell, first, second = Cell("some-set", 0, MINE, 1), outcome(0.2, 0.3), outcome(0.3, 0.4)
+        self.store(tmp_path).keep(cell, first)
+        newer = self.store(tmp_path, code="y")
+        assert newer.find(cell) is None
+        shown = newer.find_or_earlier(cell)
+        assert shown is not None
+        assert shown.is_of_earlier_code
+        assert shown.numbers == first.numbers
+        assert newer.path_or_earlier(cell) == self.store(tmp_path).path(cell)
+        # other settings are another cell
+        assert self.store(tmp_path, code="y", threads=1).find_or_earlier(cell) is None
+        newer.keep(cell, second)
+        shown = newer.find_or_earlier(cell)
+        assert shown is not None
+        assert not shown.is_of_earlier_code
+        assert shown.numbers == second.numbers
+        assert len(list(tmp_path.glob("*.json"))) == len(list(tmp_path.glob("*.npz"))) == 1
+
     def test_whatever_decides_a_result_decides_the_file(self, tmp_path: Path) -> None:
         cell = Cell("some-set", 0, MINE, 1)
         other_settings = Contestant("mine", OURS, "ours.py", "autoencoder", ({}, {"lr": 0.7}), source="")
@@ -274,6 +293,15 @@ class TestSchedule:
         kept = {(0, 0): Outcome("failed", 60.0, "no wheel")}
         assert (0, 0) not in self.run_all(dict(kept))
         assert (0, 0) in self.run_all(dict(kept), retry_kinds=("failed",))
+
+    def test_what_ran_on_other_processors_is_run_again_on_demand_only(self) -> None:
+        elsewhere = replace(outcome(0.1, 0.5), about={"machine": {"processor": "x", "flags": ["avx512f"]}})
+        kept = {(0, 0): elsewhere}
+        assert (0, 0) not in self.run_all(dict(kept))
+        here = outcome(0.1, 0.5).machine
+        assert (0, 0) in self.run_all(kept, machine=here)
+        assert kept[0, 0].machine == here
+        assert self.run_all(kept, machine=here) == []
 
     def test_other_seeds_than_the_tuning_one_wait_for_the_whole_grid(self) -> None:
         kept = {(point, 0): outcome(0.1, 0.1) for point in range(3)}
@@ -440,6 +468,11 @@ class TestPage:
         assert [row[3] for row in self.rows(entries, "| ")[2:]] == ["3‡", "3‡"]
         assert [row[2] for row in self.rows(covered, "| implicit")] == ["3‡"]
         assert [row[3] for row in self.rows(points, "| ")[2:]] == ["2", "2.5", "3‡", "3‡"]
+
+    def test_what_earlier_code_made_is_marked(self) -> None:
+        earlier = replace(outcome(0.2, 0.2, 3.0), is_of_earlier_code=True)
+        results = SetResults("some-set", {MINE: {(0, 0): outcome(0.1, 0.1, 2.0), (1, 0): earlier}})
+        assert [row[3] for row in self.rows(results_text(results).split("### ")[-1], "| ")[2:]] == ["2", "3§"]
 
     @pytest.mark.parametrize(
         ("seconds", "quality", "end"), [(2.0, 0.3, ["10.0", "yes"]), (40.0, 0.29, ["0.5", "**no**"])]
