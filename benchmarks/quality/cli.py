@@ -222,7 +222,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--limit-minutes", type=float, default=60.0, help="that a cell may take (default: %(default)s)")
     add("--budget-minutes", type=float, default=float("inf"), help="start no cell after so many")
     add("--retry", action="store_true", help="run again what failed or did not fit into memory")
-    add("--here", action="store_true", help="run again what ran on other processors")
+    add("--here", action="store_true", help="run again what ran on other processors or in company")
     add("--status", action="store_true", help="tell what was run and what is missing, and run nothing")
     add("--smoke", action="store_true", help="tiny data that is made up, no rivals, to try the program")
     add("--envs", type=_absolute, default=out / "envs", help="folder of the rivals' environments")

@@ -19,7 +19,8 @@ class Schedule:
         limit_s: the time limit of today: what took too long under a lower one is missing.
         seeds: that the chosen points are run with.
         retry_kinds: kinds of outcomes that are missing although they are there, on the first time they are asked for.
-        machine: what was measured with another (see ``Outcome.machine``) is missing; None: none is.
+        machine: what was measured with another (see ``Outcome.machine``), or while others used the machine too, is
+            missing; None: none is.
     """
 
     def __init__(
@@ -83,8 +84,8 @@ class Schedule:
         found = self._find(cell)
         if found is None or found.kind in self._retry_kinds:
             return True
-        if found.is_measured and self._machine is not None and found.machine != self._machine:
-            return True
+        if found.is_measured and self._machine is not None:
+            return found.machine != self._machine or found.was_disturbed
         if found.kind == "over time":
             return found.limit_s < self._limit_s
         return False

@@ -302,6 +302,9 @@ class TestSchedule:
         assert (0, 0) in self.run_all(kept, machine=here)
         assert kept[0, 0].machine == here
         assert self.run_all(kept, machine=here) == []
+        kept[1, 0] = outcome(0.3, 0.5, others_busy=0.5)
+        assert self.run_all(dict(kept)) == []
+        assert self.run_all(kept, machine=here) == [(1, 0)]
 
     def test_other_seeds_than_the_tuning_one_wait_for_the_whole_grid(self) -> None:
         kept = {(point, 0): outcome(0.1, 0.1) for point in range(3)}
