@@ -15,10 +15,10 @@ Result = Mapping[str, Any]
 _INTRODUCTION = """\
 # On real data
 
-Every kind of model, trained on two public data sets through the documented interface: train, evaluate, save, load into
-a new model, recommend. After loading, scores and recommendations equal those of the saved model to the last bit, or the
-run fails. This page is written by a script; it runs what is missing and keeps each result in a JSON file, so it can be
-interrupted:
+Autoencoders and factorizations, trained on two public data sets through the documented interface: train, evaluate,
+save, load into a new model, recommend. After loading, scores and recommendations equal those of the saved model to the
+last bit, or the run fails. This page is written by a script; it runs what is missing and keeps each result in a JSON
+file, so it can be interrupted:
 
 ```text
 python -m benchmarks.real_data --data DIR

@@ -3,11 +3,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from recoder._files import append, atomic_write, check_writable, in_own_folder, move
+from recoder import _files
+from recoder._files import append, atomic_folder, atomic_write, check_writable, in_own_folder, move, replace_folder
 from recoder.errors import FileWriteError
 
 
@@ -213,3 +215,72 @@ class TestInOwnFolder:
             write_in_own_folder_and_interrupt(path)
         assert path.read_bytes() == b"old"
         assert names_in(tmp_path) == ["model.bin"]
+
+
+class TestReplacingAFolder:
+    """One that is there makes room for another of its name."""
+
+    @pytest.fixture(params=["exchanged", "renamed twice"])
+    def way(self, request, monkeypatch):
+        if request.param == "renamed twice":
+            monkeypatch.setattr(_files, "_exchanged", lambda one, other: False)
+
+    @staticmethod
+    def make(folder, text):
+        folder.mkdir()
+        (folder / "mark").write_text(text)
+        return folder
+
+    @pytest.mark.usefixtures("way")
+    @pytest.mark.parametrize("old", ["folder", "file", "nothing"])
+    def test_the_new_one_has_the_name_and_nothing_else_is_left(self, tmp_path, old):
+        target = tmp_path / "it"
+        if old == "folder":
+            self.make(target, "old")
+        elif old == "file":
+            target.write_text("old")
+        replace_folder(self.make(tmp_path / "whole", "new"), target)
+        assert (target / "mark").read_text() == "new"
+        assert names_in(tmp_path) == ["it"]
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="only Linux exchanges two names at once")
+    def test_the_name_is_never_missing(self, tmp_path):
+        target, is_over, missed = self.make(tmp_path / "it", "first"), threading.Event(), []
+
+        def look():
+            while not is_over.is_set():
+                if not (target / "mark").exists():
+                    missed.append(1)
+
+        looks = threading.Thread(target=look)
+        looks.start()
+        for _ in range(100):
+            with atomic_folder(target, "mark") as folder:
+                (folder / "mark").write_text("next")
+        is_over.set()
+        looks.join()
+        assert not missed
+
+    @pytest.mark.parametrize("is_exchanged", [True, False])
+    def test_whoever_is_killed_meanwhile_has_the_new_one_or_the_old_one_aside(
+        self, tmp_path, monkeypatch, is_exchanged
+    ):
+        if is_exchanged and sys.platform != "linux":
+            pytest.skip("only Linux exchanges two names at once")
+        target, whole = self.make(tmp_path / "it", "old"), self.make(tmp_path / "whole", "new")
+
+        def kill(*_, **__):
+            raise KeyboardInterrupt
+
+        if is_exchanged:
+            monkeypatch.setattr(_files.shutil, "rmtree", kill)
+        else:
+            monkeypatch.setattr(_files, "_exchanged", lambda one, other: False)
+            monkeypatch.setattr(Path, "unlink", kill)
+        with pytest.raises(KeyboardInterrupt):
+            replace_folder(whole, target)
+        monkeypatch.undo()
+        if is_exchanged:
+            assert (target / "mark").read_text() == "new"
+        else:
+            assert (tmp_path / f".it{_files.BEFORE}" / "mark").read_text() == "old"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import os
 import re
@@ -30,6 +31,9 @@ __all__ = [
 
 BEFORE = ".before"
 """Ends the name of a folder while another takes its place."""
+
+# of linux/fcntl.h and linux/fs.h: paths that begin at the working directory, and the names of both change
+_HERE, _EXCHANGE = -100, 2
 
 _NEXT_STEPS = {
     errno.ENOSPC: "free some space, or choose another folder",
@@ -97,15 +101,31 @@ def atomic_folder(path: str | os.PathLike[str], mark: str) -> Iterator[Path]:
 def replace_folder(whole: Path, target: Path) -> None:
     """Gives a folder that was written another name beside it, in place of the file or folder that has it.
 
+    Where the system cannot exchange two names, whoever is killed in between leaves the old folder under the name that
+    ``set_aside`` gives it.
+
     Raises:
         FileWriteError: if that fails.
     """
     with write_errors(target):
+        if target.exists() and _exchanged(whole, target):
+            # it has the old one's content now
+            shutil.rmtree(whole) if whole.is_dir() else whole.unlink()
+            return
         before = set_aside(target) if target.is_dir() else None
         target.unlink(missing_ok=True)
         whole.rename(target)
         if before is not None:
             shutil.rmtree(before)
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Gives each the other's name, both at once; returns whether system and file system can (Linux: renameat2)."""
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, TypeError):  # not on macOS, and no library without a name on Windows
+        return False
+    return bool(rename(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE) == 0)
 
 
 def set_aside(folder: Path) -> Path:

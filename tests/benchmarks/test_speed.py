@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from benchmarks.__main__ import main as main_of_all
-from benchmarks.speed import cli, environments, sides
+from benchmarks.speed import cli, environments, sides, store
 from benchmarks.speed.cli import main
 from benchmarks.speed.data import FULL, QUICK, DataFolder, grown
 from benchmarks.speed.environments import RIVALS, Environment, Unavailable, python_of
@@ -228,6 +228,37 @@ class TestStore:
         assert self.store(tmp_path).find(measurement) == {"a": {"values": [1.0]}}
         assert self.store(tmp_path).find(other) is None
         assert self.store(tmp_path, source="y").find(measurement) is None
+
+
+class TestSourceHash:
+    SOURCE = '"""Says what."""\n\nSIZE = 3  # of it\n\n\ndef f(x):\n    """Returns more."""\n    return x + SIZE\n'
+
+    def hashed(self, monkeypatch: pytest.MonkeyPatch, folder: Path, source: str, name: str = "a.py") -> str:
+        monkeypatch.setattr(store, "PROJECT", folder)
+        (folder / name).write_text(source)
+        return store.source_hash([name])
+
+    @pytest.mark.parametrize(
+        ("old", "new"),
+        [("of it", "of all"), ("Says what", "Says that"), ("Returns more", "Returns"), ("x + SIZE", "(x + SIZE)")],
+    )
+    def test_words_and_layout_do_not_count(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, old: str, new: str
+    ) -> None:
+        assert old in self.SOURCE
+        changed = self.SOURCE.replace(old, new)
+        assert self.hashed(monkeypatch, tmp_path, self.SOURCE) == self.hashed(monkeypatch, tmp_path, changed)
+
+    @pytest.mark.parametrize(
+        ("old", "new"), [("3", "4"), ("x +", "x -"), ("def f", "def g"), ('"""Says', 'A = """Says')]
+    )
+    def test_what_runs_counts(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, old: str, new: str) -> None:
+        changed = self.SOURCE.replace(old, new)
+        assert self.hashed(monkeypatch, tmp_path, self.SOURCE) != self.hashed(monkeypatch, tmp_path, changed)
+
+    def test_every_byte_of_other_files_counts(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        one, other = (self.hashed(monkeypatch, tmp_path, text, "a.c") for text in ("int a;", "int a; // b"))
+        assert one != other
 
 
 class TestCommandLine:

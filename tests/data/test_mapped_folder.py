@@ -123,6 +123,14 @@ def test_numbers_that_are_no_interactions_are_refused(folder: Path, name: str, v
         Interactions.open_mapped(folder)
 
 
+def test_a_folder_whose_place_was_being_taken_is_named(folder: Path) -> None:
+    aside = folder.rename(folder.with_name(f".{folder.name}.before"))
+    with pytest.raises(FileNotFoundError, match=f"rename {aside}"):
+        Interactions.open_mapped(folder)
+    aside.rename(folder)
+    assert Interactions.open_mapped(folder).matrix.nnz
+
+
 def test_other_folders_are_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="mapped_to"):
         Interactions.open_mapped(tmp_path / "nowhere")

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from recoder._files import atomic_folder
+from recoder._files import BEFORE, atomic_folder
 from recoder.data.id_map import IdMap
 from recoder.data.mapped import Column, csr_of, entry_blocks, map_file
 from recoder.data.texts import pack_texts, unpack_texts
@@ -143,7 +143,11 @@ def read_folder(path: Path) -> MappedFolder:
 def _manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     if not folder.exists():
-        raise FileNotFoundError(f"there is no folder {folder}; write it with Interactions.from_parquet(mapped_to=...)")
+        before = folder.with_name(f".{folder.name}{BEFORE}")
+        next_step = "write it with Interactions.from_parquet(mapped_to=...)"
+        if (before / MANIFEST).exists():
+            next_step = f"another was about to take its place: rename {before}, which holds it, or write it again"
+        raise FileNotFoundError(f"there is no folder {folder}; {next_step}")
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         is_ours = manifest["format"] == _FORMAT and isinstance(manifest["format_version"], int)

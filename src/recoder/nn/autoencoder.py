@@ -29,8 +29,8 @@ class DynamicAutoencoder(FactorizationModel):
     """An autoencoder that reads and reconstructs any selection of the items (Moussawi 2018, arXiv:1809.00999).
 
     The encoder maps a user's L2-normalised row through ``hidden_layers``; the decoder mirrors it. Every hidden layer
-    is followed by the activation, the output is not. Because only the rows of the items that are read and of those
-    that are scored take part, the cost does not depend on the size of the catalogue.
+    is followed by the activation, the output is not. Only the rows of the items that are read and of those that are
+    scored take part, so with ``sparse=True`` and sampled items a step does not depend on the size of the catalogue.
 
     Args:
         hidden_layers: sizes of the encoder's layers, the bottleneck last. None: they come from a model file.
@@ -39,7 +39,7 @@ class DynamicAutoencoder(FactorizationModel):
         dropout_prob: probability of dropping a unit of the bottleneck in training.
         noise_prob: probability of dropping an interaction of the input in training.
         sparse: give the item tables sparse gradients, so that a step touches only the rows it uses; for the
-            optimizer ``'adam'``.
+            optimizers ``'adam'`` and ``'rowwise_adagrad'``.
 
     Raises:
         ConfigError: if an argument is out of range or unknown.

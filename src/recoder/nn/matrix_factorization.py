@@ -35,8 +35,8 @@ class MatrixFactorization(FactorizationModel):
         activation_type: applied to the user's row; ``'none'``, or an element-wise function of
             ``torch.nn.functional`` or ``torch``.
         dropout_prob: probability of dropping a factor of the user's row in training, after the activation.
-        sparse: give both tables sparse gradients, so that a step touches only the rows it uses; for the optimizer
-            ``'adam'``.
+        sparse: give both tables sparse gradients, so that a step touches only the rows it uses; for the
+            optimizers ``'adam'`` and ``'rowwise_adagrad'``.
         fold_in: score every user from the interactions that are passed, by the factors that minimise the training loss
             over all items with the items' factors as they are: users never seen in training too, and new interactions
             of others. The activation is left out of it.
