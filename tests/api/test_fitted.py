@@ -10,6 +10,7 @@ import pytest
 from scipy import sparse
 
 import recoder
+from recoder.api import explaining
 from recoder.data import HeldOut, IdMap, Interactions, RecommendationDataset, UsersInteractions
 from recoder.errors import (
     ConfigError,
@@ -276,6 +277,12 @@ def test_explanations_are_scores_with_each_interaction_left_out(fitted, frame, n
     np.testing.assert_allclose(same["score_drop"], answer["score_drop"], rtol=1e-4, atol=1e-6)
 
 
+def test_long_histories_are_explained_some_at_a_time(fitted, monkeypatch):
+    expected = fitted["ease"].explain("u0", "m1")
+    monkeypatch.setattr(explaining, "_MOST_ENTRIES", 20)  # two of nine items at a time
+    pd.testing.assert_frame_equal(fitted["ease"].explain("u0", "m1"), expected)
+
+
 def test_explain_says_what_it_needs(fitted, films):
     with pytest.raises(ConfigError, match="either a user or a history"):
         fitted["ease"].explain(item="m1")
@@ -413,6 +420,78 @@ def test_known_users_are_judged_by_interactions_that_came_later(films):
         model.evaluate(stranger)
     with pytest.raises(DataTypeError, match="pass held-out users"):
         model.evaluate(test.dataset)
+
+
+def test_what_is_in_the_histories_is_not_looked_for(films, caplog):
+    train, test = films.split("last", k=2)
+    model = recoder.fit(train, "ease", l2=1.0)
+    with caplog.at_level("INFO", logger="recoder.api"):
+        told = model.evaluate(films, [Recall(5)])
+    assert f"{train.matrix.nnz} of 448 interactions to judge by are in the users' histories" in caplog.text
+    np.testing.assert_array_equal(told["Recall@5"], model.evaluate(test, [Recall(5)])["Recall@5"])
+    with pytest.raises(EmptyDataError, match="have all of its items in their histories"):
+        model.evaluate(train)
+
+
+def test_who_has_no_history_is_judged_by_what_is_popular(films):
+    train, _, test = films.split("strong", seed=1, num_valid_users=8, num_test_users=9, min_interactions=4)
+    model = recoder.fit(train, "ease", l2=1.0)
+    nobody = RecommendationDataset(
+        sparse.csr_matrix(test.dataset.interactions_matrix.shape, dtype=np.float32),
+        test.dataset.target_interactions_matrix,
+    )
+    told = model.evaluate(HeldOut(nobody, test.user_ids, test.item_ids), [Recall(5)])
+    popular = recoder.fit(train, "popularity").evaluate(HeldOut(nobody, test.user_ids, test.item_ids), [Recall(5)])
+    np.testing.assert_array_equal(told["Recall@5"], popular["Recall@5"])
+
+
+class TestModelsThatLookUsersUp:
+    @pytest.fixture
+    def parts(self, films):
+        return films.split("last", k=2)
+
+    @pytest.fixture
+    def model(self, parts):
+        return recoder.fit(parts.train, "als", fold_in=False, embedding_size=8, seed=3)
+
+    def test_users_are_judged_by_their_own_factors_in_any_order(self, parts, model):
+        test = parts.test
+        expected = model.evaluate(test, [NDCG(5)])
+        value_of = dict(zip(expected.user_ids.ids.to_pylist(), expected["NDCG@5"], strict=True))
+        order = np.random.default_rng(0).permutation(60)[:40]
+        matrices = test.dataset.interactions_matrix[order], test.dataset.target_interactions_matrix[order]
+        some = HeldOut(RecommendationDataset(*matrices), IdMap(test.user_ids.raw_ids(order)), test.item_ids)
+        for asked in (some, Interactions(matrices[1], some.user_ids, some.item_ids)):
+            told = model.evaluate(asked, [NDCG(5)])
+            names = told.user_ids.ids.to_pylist()
+            assert names == [name for name in some.user_ids.ids.to_pylist() if name in value_of]
+            np.testing.assert_array_equal(told["NDCG@5"], [value_of[name] for name in names])
+
+    def test_users_who_were_not_in_training_are_an_error_or_dropped(self, parts, model):
+        test = parts.test
+        names = ["stranger", *test.user_ids.ids.to_pylist()[1:]]
+        strange = HeldOut(test.dataset, IdMap(names), test.item_ids)
+        with pytest.raises(UnknownIdError, match="stranger"):
+            model.evaluate(strange, [NDCG(5)])
+        told = model.evaluate(strange, [NDCG(5)], unknown="drop")
+        np.testing.assert_array_equal(told["NDCG@5"], model.evaluate(test, [NDCG(5)])["NDCG@5"][1:])
+        nobody = HeldOut(test.dataset, IdMap([f"x{n}" for n in range(60)]), test.item_ids)
+        with pytest.raises(EmptyDataError, match="none of test was in training"):
+            model.evaluate(nobody, [NDCG(5)], unknown="drop")
+
+    def test_validation_is_by_their_own_factors_too(self, parts, films):
+        train, test = parts
+        order = np.arange(60)[::-2]
+        matrices = test.dataset.interactions_matrix[order], test.dataset.target_interactions_matrix[order]
+        valid = HeldOut(RecommendationDataset(*matrices), IdMap(test.user_ids.raw_ids(order)), test.item_ids)
+        model = recoder.fit(
+            train, "als", valid=valid, metrics=[NDCG(5)], fold_in=False, embedding_size=8, num_epochs=2, seed=3
+        )
+        expected = model.evaluate(valid, [NDCG(5)]).mean["NDCG@5"]
+        assert model.recoder.history[-1].metrics["NDCG@5"] == pytest.approx(expected)
+        strangers = HeldOut(valid.dataset, IdMap([f"x{n}" for n in range(30)]), valid.item_ids)
+        with pytest.raises(UnknownIdError, match="x0"):
+            recoder.fit(train, "als", valid=strangers, fold_in=False, embedding_size=8, num_epochs=2)
 
 
 def test_forgotten_users_are_gone(films):

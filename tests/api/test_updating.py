@@ -9,6 +9,8 @@ import pytest
 import recoder
 from recoder.errors import ConfigError, DataError, DataTypeError, NotInitializedError
 from recoder.metrics import NDCG
+from recoder.model import Recoder
+from recoder.nn import MatrixFactorization
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +53,52 @@ def test_new_users_and_items_are_known_afterwards_and_quality_is_nearly_that_of_
     whole = recoder.fit(train, name, seed=2, **SETTINGS[name])
     reached, possible = (m.evaluate(valid, [NDCG(50)]).mean["NDCG@50"] for m in (model, whole))
     assert reached > 0.95 * possible
+
+
+def test_what_is_drawn_for_new_users_does_not_move_known_items(parts, monkeypatch):
+    old, new, _, _ = parts
+    drawn = Recoder.extended
+    results = []
+    for scale in (1.0, 1000.0):
+
+        def extended(self, dataset, *, scale=scale, **more):
+            larger = drawn(self, dataset, **more)
+            larger.model.users.weight.data[old.num_users :] *= scale
+            return larger
+
+        monkeypatch.setattr(Recoder, "extended", extended)
+        model = recoder.fit(old, "als", embedding_size=16, num_epochs=2, seed=2).partial_fit(new)
+        results.append(model.recoder.model.items.weight.detach().numpy())
+    np.testing.assert_array_equal(*results)
+
+
+def test_a_file_of_a_recoder_learns_with_the_settings_that_it_was_trained_with(parts, tmp_path):
+    old, new, _, valid = parts
+    settings = {"embedding_size": 16, "num_epochs": 2, "seed": 2}
+    model = recoder.fit(old, "als", **settings)
+    loaded = recoder.load(model.recoder.save_state(tmp_path / "a", interactions=old, histories=True))
+    assert loaded.about.recipe is None
+    told = [each.partial_fit(new).evaluate(valid, [NDCG(50)])["NDCG@50"] for each in (loaded, model)]
+    np.testing.assert_allclose(*told, atol=1e-5)
+
+
+def test_a_model_of_ones_own_by_least_squares_goes_on_without_a_weight_decay(parts):
+    old, new, _, _ = parts
+    own = MatrixFactorization(16, fold_in=True)
+    model = recoder.fit(old, own, optimizer_type="als", loss_params={"confidence": 10.0}, num_epochs=2, seed=2)
+    assert model.partial_fit(new).interactions.num_users > old.num_users
+
+
+def test_validation_and_checkpoints_are_of_the_training_that_was(parts, tmp_path):
+    old, new, _, _ = parts
+    old, valid, _ = old.split("strong", seed=1, num_valid_users=50, num_test_users=1)
+    settings = SETTINGS["autoencoder"] | {"num_epochs": 2, "eval_freq": 2, "checkpoint_freq": 1}
+    prefix = str(tmp_path / "run")
+    model = recoder.fit(old, valid=valid, metrics=[NDCG(5)], model_checkpoint_prefix=prefix, seed=2, **settings)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert before
+    model.partial_fit(new)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_a_model_that_looks_users_up_learns_about_new_ones(parts):

@@ -126,7 +126,7 @@ def load(
             "save it again with interactions=..."
         )
     try:
-        about = About() if content.about is None else About.from_json(content.about)
+        about = About(train=dict(content.train or {})) if content.about is None else About.from_json(content.about)
         recoder = Recoder(
             _new_model(path, content, about) if model is None else model,
             optimizer_type=content.optimizer_type,

@@ -17,6 +17,7 @@ import pyarrow as pa
 from recoder._checks import check_unknown, path_text, whole_number
 from recoder.api import files
 from recoder.api.about import About
+from recoder.api.answering import Answering
 from recoder.api.asking import Asked, chosen_items, from_histories, in_parts, known_rows, of_known_users, raw_list
 from recoder.api.explaining import score_drops
 from recoder.api.judging import DEFAULT_METRICS, aligned
@@ -30,7 +31,6 @@ from recoder.errors import ConfigError, ShapeError
 from recoder.metrics import EvaluationResult, Metric, RecommenderEvaluator
 from recoder.metrics.judging import distinct_metrics
 from recoder.model import Recoder
-from recoder.nn import Popularity
 from recoder.recommender.inference import InferenceRecommender
 
 __all__ = ["FittedModel"]
@@ -194,9 +194,10 @@ class FittedModel:
         distinct, rows_P = np.unique(asked.users.users, return_inverse=True)
         histories = self.interactions.matrix[distinct]
         scores_P = self._pair_scores(UsersInteractions(distinct, histories), rows_P, cols_P)
-        if self._knows_popularity:
+        answering = self.answering()
+        if answering.knows_popularity:
             is_empty_P = (np.diff(histories.indptr) == 0)[rows_P]
-            scores_P[is_empty_P] = self._popularity(cols_P[is_empty_P])
+            scores_P[is_empty_P] = answering.popularity(cols_P[is_empty_P])
         columns = {"user_id": asked.user_ids, "item_id": self.item_ids.ids.take(pa.array(cols_P)), "score": scores_P}
         return make_frame(columns, self.about.library)
 
@@ -298,13 +299,15 @@ class FittedModel:
         """Returns each metric's value for each user, whose means with standard errors are shown as a table.
 
         Args:
-            test: held-out users, as from ``interactions.split``; or interactions of users in training, which are to be
-                found from the histories that are known.
+            test: held-out users, as from ``interactions.split``; or interactions of users in training: what their
+                histories do not hold is to be found from these. Users without any history are judged by what is
+                popular, which they are recommended. A model that looks users up can be judged by users in training
+                only.
             metrics: None: ``Recall(20)``, ``Recall(50)`` and ``NDCG(100)``.
             k: items to recommend to each user. None: as many as the metrics look at.
-            unknown: what to do with items that held-out users interacted with, and with users of interactions, that
-                are not known: ``"error"``, or ``"drop"`` them. Items of interactions that are not known are never
-                looked for.
+            unknown: what to do with items that held-out users interacted with, and with users who must have been in
+                training, that are not known: ``"error"``, or ``"drop"`` them. Items of interactions that are not known
+                are never looked for.
 
         Raises:
             ConfigError: if a metric looks beyond ``k``.
@@ -315,8 +318,14 @@ class FittedModel:
         check_unknown(unknown)
         chosen = DEFAULT_METRICS if metrics is None else distinct_metrics(metrics)
         length = max((getattr(metric, "k", 1) for metric in chosen), default=1) if k is None else k
-        judged = aligned(test, self.interactions, has_histories=self.has_histories, unknown=unknown)
-        recommender = InferenceRecommender(self.recoder, whole_number("k", length, 1))
+        judged, rows = aligned(
+            test,
+            self.interactions,
+            has_histories=self.has_histories,
+            looks_users_up=not self.recoder.model.folds_in_users,
+            unknown=unknown,
+        )
+        recommender = InferenceRecommender(self.answering(rows), whole_number("k", length, 1))
         result = RecommenderEvaluator(recommender, chosen).evaluate(judged.dataset, progress=None)
         named = result.with_user_ids(IdMap(judged.user_ids.ids.take(pa.array(result.users))))
         self.about.add_result(named)
@@ -437,37 +446,12 @@ class FittedModel:
         self, asked: Asked, k: int, items: npt.NDArray[np.int64] | None, *, exclude_seen: bool, titles: bool
     ) -> dict[str, Any]:
         """Returns the columns of ``recommend``."""
-        ids_BK, scores_BK = self.recoder.scorer().best(asked.users, k, exclude_seen=exclude_seen, items=items)
-        if self._knows_popularity:
-            self._fill_from_popularity(asked.users, items, ids_BK, scores_BK)
+        ids_BK, scores_BK = self.answering().best(asked.users, k, exclude_seen=exclude_seen, items=items)
         return self._ranking("user_id", asked.user_ids, "item_id", ids_BK, scores_BK, titles=titles)
 
-    def _fill_from_popularity(
-        self,
-        users: UsersInteractions,
-        items: npt.NDArray[np.int64] | None,
-        ids_BK: npt.NDArray[np.int64],
-        scores_BK: npt.NDArray[np.floating[Any]],
-    ) -> None:
-        """Overwrites the lists of users without a history."""
-        is_empty_B = np.diff(users.interactions_matrix.indptr) == 0
-        if not is_empty_B.any():
-            return
-        choice = np.arange(len(self.item_ids)) if items is None else items
-        order = np.argsort(-self._item_counts[choice], kind="stable")[: ids_BK.shape[1]]
-        ids_BK[is_empty_B] = choice[order]
-        scores_BK[is_empty_B] = self._popularity(choice[order])
-
-    @property
-    def _knows_popularity(self) -> bool:
-        """Whether users without a history are answered by what is popular; a file of a ``Recoder`` holds no counts."""
-        model = self.recoder.model
-        return model.folds_in_users and not isinstance(model, Popularity) and bool(self._item_counts.any())
-
-    def _popularity(self, cols: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        """Returns the share of training users who have these items."""
-        shares: npt.NDArray[np.float64] = self._item_counts[cols] / max(1, self.about.num_users)
-        return shares
+    def answering(self, rows: npt.NDArray[np.int64] | None = None) -> Answering:
+        """Returns what ranks as ``recommend`` does, in rows and columns; ``rows`` as in ``Answering``."""
+        return Answering(self.recoder, self._item_counts, self.about.num_users, rows=rows)
 
     def _pair_scores(
         self, users: UsersInteractions, rows_P: npt.NDArray[np.int64], cols_P: npt.NDArray[np.int64]

@@ -10,7 +10,7 @@ import torch
 from recoder.api.about import About
 from recoder.api.files import completing
 from recoder.api.fitted import FittedModel
-from recoder.api.judging import DEFAULT_METRICS
+from recoder.api.judging import DEFAULT_METRICS, at_rows
 from recoder.data import HeldOut, Interactions, RecommendationDataset
 from recoder.errors import ConfigError, DataTypeError, ShapeError
 from recoder.metrics import Metric
@@ -110,10 +110,13 @@ def learn(
         ConfigError, DataTypeError, ShapeError, DataError, DivergedError, NotEnoughMemoryError and others: as ``fit``.
     """
     validation: dict[str, Any] = {}
+    of_valid: RecommendationDataset | None = None
     if valid is None and metrics is not None:
         raise ConfigError("metrics are of validation users, but valid is None; pass some, or leave metrics out")
     if valid is not None:
         _check_valid(valid, fitted.interactions)
+        folds_in = fitted.recoder.model.folds_in_users
+        of_valid = valid.dataset if folds_in else at_rows(valid, fitted.interactions)
         validation = {"metrics": DEFAULT_METRICS if metrics is None else metrics, "eval_freq": 1}
         validation = {name: value for name, value in validation.items() if name not in chosen.train}
     complete = completing(fitted.recoder, fitted.interactions, fitted.about, fitted.item_counts)
@@ -121,7 +124,7 @@ def learn(
         chosen.train_with(
             fitted.recoder,
             RecommendationDataset(fitted.interactions.matrix),
-            None if valid is None else valid.dataset,
+            of_valid,
             **validation,
             **more,
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -13,18 +15,30 @@ from recoder.data.mapped import item_counts
 from recoder.errors import DataTypeError, EmptyDataError, NotInitializedError
 from recoder.metrics import NDCG, Metric, Recall
 
-__all__ = ["DEFAULT_METRICS", "aligned"]
+__all__ = ["DEFAULT_METRICS", "aligned", "at_rows"]
+
+_log = logging.getLogger("recoder.api")
+
+IntArray = npt.NDArray[np.int64]
 
 DEFAULT_METRICS: tuple[Metric, ...] = (Recall(20), Recall(50), NDCG(100))
 
 
-def aligned(test: HeldOut | Interactions, known: Interactions, *, has_histories: bool, unknown: str | None) -> HeldOut:
-    """Returns test users whose columns are those of the model.
+def aligned(
+    test: HeldOut | Interactions,
+    known: Interactions,
+    *,
+    has_histories: bool,
+    looks_users_up: bool,
+    unknown: str | None,
+) -> tuple[HeldOut, IntArray | None]:
+    """Returns test users whose columns are those of the model, and their rows in training if it looks users up.
 
     Args:
         test: as in ``FittedModel.evaluate``.
         known: the model's ids, and histories if there are any.
         has_histories: whether there are.
+        looks_users_up: whether the model knows no users but those in training.
         unknown: as in ``FittedModel.evaluate``; None: an error, where there is no such argument.
 
     Raises:
@@ -34,24 +48,63 @@ def aligned(test: HeldOut | Interactions, known: Interactions, *, has_histories:
         EmptyDataError: if no user, or no target's item, is known.
     """
     if isinstance(test, HeldOut):
-        if test.item_ids == known.item_ids:
-            return test
-        matrices = test.dataset.interactions_matrix, test.dataset.target_interactions_matrix
-        used = np.flatnonzero(sum(item_counts(matrix) for matrix in matrices if matrix is not None))
-        cols = np.full(len(test.item_ids), -1)
-        cols[used] = places_of(known.item_ids, test.item_ids.ids.take(pa.array(used)), "items of test users", unknown)
-        history, target = (None if matrix is None else _moved(matrix, cols, known.num_items) for matrix in matrices)
-        return HeldOut(RecommendationDataset(history, target), test.user_ids, known.item_ids)
-    if not isinstance(test, Interactions):
+        judged = _over_items_of(known, test, unknown)
+    elif not isinstance(test, Interactions):
         raise DataTypeError(
             f"test is a {type(test).__name__}; pass held-out users, as from interactions.split, or Interactions"
         )
-    if not has_histories:
+    elif not has_histories:
         raise NotInitializedError(
             "this model's file holds no histories to recommend from; pass held-out users with a history of their own, "
             "or save it with interactions=True"
         )
-    return _of_known_users(test, known, unknown)
+    else:
+        judged = _of_known_users(test, known, unknown)
+    return _looked_up(judged, known, unknown) if looks_users_up else (judged, None)
+
+
+def at_rows(held_out: HeldOut, known: Interactions) -> RecommendationDataset:
+    """Returns held-out users as a data set of all users in training, those without history and target among them.
+
+    Raises:
+        UnknownIdError: if a user was not in training.
+    """
+    rows = places_of(known.user_ids, held_out.user_ids.ids, "held-out users", None)
+    order = np.argsort(rows)
+    lengths = np.zeros(known.num_users, np.int64)
+
+    def spread(matrix: sparse.csr_matrix) -> sparse.csr_matrix:
+        ordered = matrix[order]
+        lengths[rows[order]] = np.diff(ordered.indptr)
+        indptr = np.concatenate([[0], np.cumsum(lengths)])
+        return sparse.csr_matrix((ordered.data, ordered.indices, indptr), shape=(known.num_users, matrix.shape[1]))
+
+    matrices = held_out.dataset.interactions_matrix, held_out.dataset.target_interactions_matrix
+    return RecommendationDataset(*(None if matrix is None else spread(matrix) for matrix in matrices))
+
+
+def _over_items_of(known: Interactions, test: HeldOut, unknown: str | None) -> HeldOut:
+    if test.item_ids == known.item_ids:
+        return test
+    matrices = test.dataset.interactions_matrix, test.dataset.target_interactions_matrix
+    used = np.flatnonzero(sum(item_counts(matrix) for matrix in matrices if matrix is not None))
+    cols = np.full(len(test.item_ids), -1)
+    cols[used] = places_of(known.item_ids, test.item_ids.ids.take(pa.array(used)), "items of test users", unknown)
+    history, target = (None if matrix is None else _moved(matrix, cols, known.num_items) for matrix in matrices)
+    return HeldOut(RecommendationDataset(history, target), test.user_ids, known.item_ids)
+
+
+def _looked_up(test: HeldOut, known: Interactions, unknown: str | None) -> tuple[HeldOut, IntArray]:
+    """Returns the users who were in training, and their rows there."""
+    rows_U = places_of(known.user_ids, test.user_ids.ids, "test users", unknown)
+    kept = np.flatnonzero(rows_U >= 0)
+    if not len(kept):
+        raise EmptyDataError("the model looks users up, and none of test was in training; judge it by users who were")
+    if len(kept) == len(rows_U):
+        return test, rows_U
+    matrices = test.dataset.interactions_matrix, test.dataset.target_interactions_matrix
+    dataset = RecommendationDataset(*(None if matrix is None else matrix[kept] for matrix in matrices))
+    return HeldOut(dataset, IdMap(test.user_ids.ids.take(pa.array(kept))), test.item_ids), rows_U[kept]
 
 
 def _of_known_users(test: Interactions, known: Interactions, unknown: str | None) -> HeldOut:
@@ -59,11 +112,28 @@ def _of_known_users(test: Interactions, known: Interactions, unknown: str | None
     rows = rows_U[rows_U >= 0]
     if not len(rows):
         raise EmptyDataError("no user of test is known to the model; pass held-out users with histories of their own")
-    target = from_histories(test, known.item_ids, unknown="drop").users.interactions_matrix[rows_U >= 0]
-    if not target.nnz:
+    asked = from_histories(test, known.item_ids, unknown="drop").users.interactions_matrix[rows_U >= 0]
+    if not asked.nnz:
         raise EmptyDataError("no item of test is known to the model, so nothing could be found")
     history = known.matrix[rows]
+    target = _without(asked, history)
+    if not target.nnz:
+        raise EmptyDataError(
+            "the users of test have all of its items in their histories, and what they have is not recommended; pass "
+            "interactions that the model was not trained on"
+        )
+    if target.nnz < asked.nnz:
+        number = asked.nnz - target.nnz
+        _log.info("%d of %d interactions to judge by are in the users' histories: left out", number, asked.nnz)
     return HeldOut(RecommendationDataset(history, target), IdMap(known.user_ids.ids.take(rows)), known.item_ids)
+
+
+def _without(matrix: sparse.csr_matrix, history: sparse.csr_matrix) -> sparse.csr_matrix:
+    """Returns the entries of a matrix that another does not store."""
+    stored = sparse.csr_matrix((np.ones(history.nnz, np.float32), history.indices, history.indptr), history.shape)
+    left = sparse.csr_matrix(matrix - matrix.multiply(stored))
+    left.eliminate_zeros()
+    return left
 
 
 def _moved(matrix: sparse.csr_matrix, cols: npt.NDArray[np.int64], num_items: int) -> sparse.csr_matrix:

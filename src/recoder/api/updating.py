@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ from recoder.data import Interactions, RecommendationDataset
 from recoder.errors import ConfigError, DataTypeError, EmptyDataError, NotInitializedError
 from recoder.losses import make_loss
 from recoder.model import Recoder
-from recoder.nn import EASE
+from recoder.nn import EASE, MatrixFactorization
 from recoder.recipes import Recipe
 from recoder.training.alternating import AlternatingLeastSquares
 
@@ -35,7 +35,9 @@ _STEPS_OF_NEW = 5
 _SHARE_OF_GROWN = 0.1
 """Of its interactions, that an item's new ones are if it is to change."""
 
-_OF_THE_WHOLE_RUN = ("early_stopping", "lr_milestones")
+_OF_THE_WHOLE_RUN = ("lr_milestones",)
+_OF_ITS_FILES_AND_VALIDATION = ("model_checkpoint_prefix", "checkpoint_freq", "eval_", "metrics", "early_stopping")
+"""What the names of arguments begin with that only the training that was has: its checkpoints are not written over."""
 
 
 def updated(
@@ -80,11 +82,12 @@ def updated(
         made = recoder.untrained(merged.num_items, merged.num_users)
         made.train(dataset)
         return made, merged
-    arguments = Recipe(lambda: recoder.model, {}, {}, about.train).but(**settings).train
+    kept = {k: value for k, value in about.train.items() if not k.startswith(_OF_ITS_FILES_AND_VALIDATION)}
+    arguments = Recipe(lambda: recoder.model, {}, {}, kept).but(**settings).train
     by_least_squares = recoder.optimizer_type == "als" and not settings
     larger = recoder.extended(dataset, from_similar=not by_least_squares)
     if by_least_squares:
-        _solve_again(larger, dataset, float(arguments["weight_decay"]), known, new)
+        _solve_again(larger, dataset, float(arguments.get("weight_decay", 0.0)), known, new)
         return larger, merged
     as_before = Recipe(lambda: larger.model, {}, {}, arguments)
     step = {"lr": _LR_SHARE * arguments.get("lr", 1e-3), **settings}
@@ -108,7 +111,9 @@ def _solve_again(
     loss = make_loss(recoder.loss, recoder.loss_params)
     recoder.model.learns_by(loss, l2, dataset.interactions_matrix.nnz / len(dataset))
     factors_ND = recoder.model.item_factors()[0].detach()
-    factors_ND[known.num_items :] = 0  # what was drawn would count in solving for the users
+    # what was drawn for the new would count in solving for the others
+    factors_ND[known.num_items :] = 0
+    cast(MatrixFactorization, recoder.model).users.weight.data[known.num_users :] = 0
     sweeps = AlternatingLeastSquares.of(recoder.model, loss, l2, dataset)
     active = new.drop_empty()
     users = known.user_ids.indices(active.user_ids.ids, "drop")

@@ -92,12 +92,19 @@ class Judged:
         Raises:
             DataTypeError, EmptyDataError, NotInitializedError, UnknownIdError: as ``FittedModel.evaluate``.
         """
-        held_out = aligned(test, model.interactions, has_histories=model.has_histories, unknown=None)
+        held_out, rows = aligned(
+            test,
+            model.interactions,
+            has_histories=model.has_histories,
+            looks_users_up=not model.recoder.model.folds_in_users,
+            unknown=None,
+        )
+        answering = model.answering(rows)
         metrics: list[Metric] = [*ACCURACY, Coverage(LIST_LENGTH), Gini(LIST_LENGTH)]
         if model.item_counts.any():
             metrics += [Novelty(LIST_LENGTH, model.item_counts), AveragePopularity(LIST_LENGTH, model.item_counts)]
-        result = _evaluated(model.recoder, metrics, held_out.dataset)
-        ranked = _ranked(model.recoder, held_out.dataset, result.users)
+        result = _evaluated(answering, metrics, held_out.dataset)
+        ranked = _ranked(answering, held_out.dataset, result.users)
         if isinstance(model.recoder.model, Popularity) or not model.item_counts.any():
             return Judged(held_out, result, None, ranked, None)
         baseline = most_popular(model.item_counts)

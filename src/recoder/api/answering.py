@@ -1,0 +1,76 @@
+"""What a fitted model answers: its model's ranking, and what is popular to whom it knows nothing of.
+
+Sizes: B users, N items of the catalogue, K recommendations, C columns that are asked for.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from recoder.data import UsersInteractions
+from recoder.model import Recoder
+from recoder.nn import Popularity
+
+__all__ = ["Answering"]
+
+IntArray = npt.NDArray[np.int64]
+
+
+class Answering:
+    """Ranks items as ``FittedModel.recommend`` does; a ``Scorer``.
+
+    Args:
+        recoder: what was trained.
+        item_counts: int64 ``[N]``: users of each item in training, all 0 where they are not known.
+        num_users: users in training.
+        rows: int64: for a model that looks users up, the row in training of each user of what is ranked; None: they
+            are numbered by these rows.
+    """
+
+    def __init__(
+        self, recoder: Recoder, item_counts: IntArray, num_users: int, *, rows: IntArray | None = None
+    ) -> None:
+        self._recoder = recoder
+        self._item_counts = item_counts
+        self._num_users = num_users
+        self._rows = rows
+
+    @property
+    def knows_popularity(self) -> bool:
+        """Whether users without a history are answered by what is popular; a file of a ``Recoder`` holds no counts."""
+        model = self._recoder.model
+        return model.folds_in_users and not isinstance(model, Popularity) and bool(self._item_counts.any())
+
+    def popularity(self, cols: IntArray) -> npt.NDArray[np.float64]:
+        """Returns the share of training users who have these items: ``[C]``."""
+        shares: npt.NDArray[np.float64] = self._item_counts[cols] / max(1, self._num_users)
+        return shares
+
+    def ranked(self, users_interactions: UsersInteractions, num_recommendations: int) -> IntArray:
+        """Returns the best unseen items of each user, best first: int64 ``[B, K]``, shorter lists end in -1."""
+        return self.best(users_interactions, num_recommendations)[0]
+
+    def best(
+        self, users: UsersInteractions, k: int, *, exclude_seen: bool = True, items: IntArray | None = None
+    ) -> tuple[IntArray, npt.NDArray[np.floating[Any]]]:
+        """Returns the best items of each user and their scores: int64 and floating point ``[B, K]``.
+
+        Args:
+            users: with their interactions.
+            k: K.
+            exclude_seen: leave out the items of a user's interactions.
+            items: ascending: the only items to choose from; None: all.
+        """
+        if self._rows is not None:
+            users = UsersInteractions(self._rows[users.users], users.interactions_matrix)
+        ids_BK, scores_BK = self._recoder.scorer().best(users, k, exclude_seen=exclude_seen, items=items)
+        is_empty_B = np.diff(users.interactions_matrix.indptr) == 0
+        if self.knows_popularity and is_empty_B.any():
+            choice = np.arange(len(self._item_counts)) if items is None else items
+            cols_K = choice[np.argsort(-self._item_counts[choice], kind="stable")[: ids_BK.shape[1]]]
+            ids_BK[is_empty_B] = cols_K
+            scores_BK[is_empty_B] = self.popularity(cols_K)
+        return ids_BK, scores_BK
