@@ -24,7 +24,7 @@ from recoder.metrics import NDCG, Recall
 from recoder.model import Recoder
 from recoder.nn import EASE
 from recoder.recipes import Recipe, recipe
-from recoder.training import Callback
+from recoder.training import Callback, EarlyStopping
 from recoder.tuning import Choice, Range, model_files, tune
 
 METRIC = NDCG(10)
@@ -80,6 +80,16 @@ def test_values_are_those_of_an_evaluation_and_the_best_model_is_the_one_that_wa
     for trial in result.trials[:2]:
         fitted = recipe("ease").but(**trial.settings).fit(training_set(), seed=3)
         assert fitted.evaluate(SPLIT.valid.dataset, 10, [METRIC]).mean[METRIC] == trial.value
+
+
+def test_with_early_stopping_a_trial_is_worth_what_the_weights_of_its_best_epoch_are():
+    # no epoch is better than the first one by so much
+    rule = EarlyStopping(METRIC, patience=2, min_delta=1.0)
+    result = tuned(3, "autoencoder", space=AUTOENCODER, early_stopping=rule)
+    history = result.recoder.history
+    assert (len(history), history.best_epoch) == (3, 1)
+    assert history[0].metrics != history[-1].metrics
+    assert result.recoder.evaluate(SPLIT.valid.dataset, 10, [METRIC]).mean[METRIC] == result.best.value
 
 
 def training_set():
