@@ -30,6 +30,13 @@ def test_arrays_and_tensors_do_as_well_as_lists():
         assert n_relevant.tolist() == [2]
 
 
+@pytest.mark.parametrize("kind", [np.array, torch.tensor])
+def test_lists_of_single_values_of_arrays_and_tensors_do_as_well(kind):
+    hits, n_relevant = hits_of_list([kind(item) for item in (3, 5, 7)], (kind(item) for item in (7, 3)), 3)
+    assert hits.tolist() == [[True, False, True]]
+    assert n_relevant.tolist() == [2]
+
+
 def test_items_may_be_anything_hashable():
     hits, _ = hits_of_list(["a", "b"], ["b"], 2)
     assert hits.tolist() == [[False, True]]

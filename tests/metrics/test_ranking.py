@@ -155,6 +155,12 @@ def test_value_of_a_user_does_not_depend_on_the_others_or_on_padding(drawn):
         np.testing.assert_array_equal(together, metric(padded, n_relevant, k))
 
 
+def test_a_cutoff_far_beyond_the_lists_takes_no_more_memory():
+    hits, counts = np.array([[1, 0, 1], [0, 1, 0], [0, 0, 0]], dtype=bool), relevant(5, 1, 0)
+    np.testing.assert_array_equal(dcg_at_k(hits, 10**15), dcg_at_k(hits, 5))
+    np.testing.assert_array_equal(ndcg_at_k(hits, counts, 10**15), ndcg_at_k(hits, counts, 5))
+
+
 @pytest.mark.parametrize("metric", ALL)
 def test_ranks_beyond_k_do_not_count(metric):
     first, second = one([1, 0, 0, 0]), one([1, 0, 1, 1])

@@ -47,6 +47,12 @@ def test_an_unknown_device_is_an_error(device):
         choose_device(False, device)
 
 
+@pytest.mark.parametrize("device", ["mps", "xpu:0", torch.device("meta")])
+def test_a_device_that_is_neither_the_cpu_nor_of_cuda_is_an_error(device):
+    with pytest.raises(ConfigError, match=f"device is '{device}', .* pass 'cpu' or 'cuda'"):
+        choose_device(False, device)
+
+
 def test_precision_is_one_of_two():
     assert [checked_precision(precision) for precision in ("fp32", "bf16")] == ["fp32", "bf16"]
     with pytest.raises(ConfigError, match="unknown precision 'fp16'; choose one of fp32, bf16"):

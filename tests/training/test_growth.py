@@ -87,6 +87,37 @@ def test_an_extended_model_is_trained_by_the_same_optimizer(make, options):
         assert state["sum"].shape == (26,)
 
 
+class WithHiddenLayer(MatrixFactorization):
+    """Has a table of users and one of items under other names, and a layer of as many rows."""
+
+    def init_model(self, num_items=None, num_users=None):
+        super().init_model(num_items, num_users)
+        self.hidden = torch.nn.Linear(3, 20)
+        self.names = torch.nn.ParameterDict(
+            {"of items": torch.zeros(num_items, 2), "of users": torch.zeros(num_users, 2)}
+        )
+
+
+@pytest.mark.parametrize(("num_users", "num_items"), [(27, 26), (25, 26), (26, 26), (20, 26), (26, 20)])
+@pytest.mark.parametrize(
+    "make", [lambda: DynamicAutoencoder([8]), lambda: MatrixFactorization(6), lambda: WithHiddenLayer(6)]
+)
+def test_new_items_are_means_of_items_and_new_users_of_users_where_both_are_equally_many(make, num_users, num_items):
+    recoder = Recoder(make(), optimizer_type="adam", loss="logistic", seed=4)
+    recoder.train(RecommendationDataset(matrix(20, 20)), num_epochs=2, lr=0.01)
+    rows = matrix(num_users, num_items, seed=1)
+    larger = recoder.extended(RecommendationDataset(rows))
+    tables, known = larger.model.state_dict(), recoder.model.state_dict()
+    sides = {"users": rows, "items": sparse.csr_matrix(rows.T)}
+    grown = [name for name in tables if len(tables[name]) > 20 and tables[name].dim() > 1]
+    assert bool(grown) == (num_items > 20 or "users.weight" in tables)
+    for name in grown:
+        new = Newcomers.among(sides["users" if "users" in name else "items"], 20)
+        means, places = new.of(known[name])
+        assert len(places) > 0
+        torch.testing.assert_close(tables[name][20 + places], means)
+
+
 def test_new_biases_follow_popularity_where_the_others_did():
     data = RecommendationDataset(matrix(47, 26, seed=1))
     with_popularity = trained(DynamicAutoencoder([8]), popularity_bias=True).extended(data)

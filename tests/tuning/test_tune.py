@@ -3,6 +3,7 @@ from __future__ import annotations
 import sqlite3
 import sys
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -22,9 +23,9 @@ from recoder.errors import (
 )
 from recoder.metrics import NDCG, Recall
 from recoder.model import Recoder
-from recoder.nn import EASE
+from recoder.nn import EASE, DynamicAutoencoder
 from recoder.recipes import Recipe, recipe
-from recoder.training import Callback
+from recoder.training import Callback, EarlyStopping
 from recoder.tuning import Choice, Range, model_files, tune
 
 METRIC = NDCG(10)
@@ -80,6 +81,16 @@ def test_values_are_those_of_an_evaluation_and_the_best_model_is_the_one_that_wa
     for trial in result.trials[:2]:
         fitted = recipe("ease").but(**trial.settings).fit(training_set(), seed=3)
         assert fitted.evaluate(SPLIT.valid.dataset, 10, [METRIC]).mean[METRIC] == trial.value
+
+
+def test_with_early_stopping_a_trial_is_worth_what_the_weights_of_its_best_epoch_are():
+    # no epoch is better than the first one by so much
+    rule = EarlyStopping(METRIC, patience=2, min_delta=1.0)
+    result = tuned(3, "autoencoder", space=AUTOENCODER, early_stopping=rule)
+    history = result.recoder.history
+    assert (len(history), history.best_epoch) == (3, 1)
+    assert history[0].metrics != history[-1].metrics
+    assert result.recoder.evaluate(SPLIT.valid.dataset, 10, [METRIC]).mean[METRIC] == result.best.value
 
 
 def training_set():
@@ -450,6 +461,45 @@ def test_a_recipe_of_ones_own_is_tuned_over_a_space_of_ones_own(tmp_path):
         result = tuned(3, own, space={"l2": Range(1.0, 100.0)}, study=tmp_path / "s.sqlite")
         assert type(result.recoder.model) is Own
         assert result.recoder.model.l2 == result.best.settings["l2"]
+
+
+def decaying(model):
+    return replace(Recipe.of(model), recoder={"optimizer_type": "adam"}, train={"lr": 0.01, "weight_decay": 0.0})
+
+
+DECAYS = {"weight_decay": Range(0.0, 1.0)}
+
+
+def test_a_recipe_around_a_model_object_returns_the_best_trials_weights_and_leaves_the_object_alone(monkeypatch):
+    model = DynamicAutoencoder([4])
+    with monkeypatch.context() as patch:
+        with_values(patch, lambda number, epoch: -float(number))
+        result = tuned(3, decaying(model), space=DECAYS)
+    assert result.best.number == 0
+    assert list(model.parameters()) == []
+    assert result.recoder.model is not model
+    expected = decaying(DynamicAutoencoder([4])).fit(training_set(), seed=3).model.state_dict()
+    assert all(torch.equal(weights(result)[name], tensor) for name, tensor in expected.items())
+
+
+def test_a_study_of_one_model_object_does_not_go_on_with_another(tmp_path):
+    study = tmp_path / "s.sqlite"
+    for _ in range(2):
+        tuned(1, decaying(DynamicAutoencoder([4])), space=DECAYS, study=study)
+    with pytest.raises(
+        ConfigError, match=r"has model DynamicAutoencoder\(.*\[4\].*\), not DynamicAutoencoder\(.*\[8\]"
+    ):
+        tuned(1, decaying(DynamicAutoencoder([8])), space=DECAYS, study=study)
+
+
+def test_a_recipe_of_a_class_with_some_arguments_bound_is_tuned_over_the_others(tmp_path):
+    def tuned_with(discount):
+        bound = Recipe(partial(EASE, popularity_discount=discount), {"l2": 10.0}, {}, {})
+        return tuned(2, bound, space={"l2": Range(1.0, 100.0)}, study=tmp_path / "s.sqlite")
+
+    assert tuned_with(0.5).recoder.model.popularity_discount == 0.5
+    with pytest.raises(ConfigError, match="has model EASE"):
+        tuned_with(0.25)
 
 
 def test_without_optuna_the_extra_is_named(monkeypatch):

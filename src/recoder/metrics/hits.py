@@ -82,4 +82,6 @@ def _first_of_each(found_BC: BoolArray, cells_BC: IntArray) -> BoolArray:
 
 def _plain(items: Iterable[Any]) -> Iterable[Any]:
     # the elements of a tensor are tensors, which hash by identity and would match nothing
-    return items.tolist() if isinstance(items, Tensor | np.ndarray) else items
+    if isinstance(items, Tensor | np.ndarray):
+        return items.tolist()
+    return [item.item() if isinstance(item, Tensor | np.ndarray) and item.ndim == 0 else item for item in items]

@@ -108,8 +108,9 @@ def dcg_at_k(hits_BC: BoolArray, k: int) -> FloatArray:
     Returns:
         float64 ``[B]``, at least 0; 0 where there are no hits.
     """
-    users, ranks = hits_BC[:, :k].nonzero()
-    return sums_of_users(users, _discounts(k)[ranks], len(hits_BC))
+    hits_BK = hits_BC[:, :k]
+    users, ranks = hits_BK.nonzero()
+    return sums_of_users(users, _discounts(hits_BK.shape[1])[ranks], len(hits_BC))
 
 
 def ndcg_at_k(hits_BC: BoolArray, n_relevant_B: IntArray, k: int) -> FloatArray:
@@ -125,9 +126,10 @@ def ndcg_at_k(hits_BC: BoolArray, n_relevant_B: IntArray, k: int) -> FloatArray:
         ShapeError: if the first dimensions differ.
     """
     _check_users(hits_BC, n_relevant_B)
+    cutoffs_B = np.minimum(n_relevant_B, k)
     # entry R is the ideal of R items; added up in the order of sums_of_users, so a perfect list scores exactly 1
-    ideal = np.concatenate([[np.nan], _discounts(k).cumsum()])
-    ideal_B: FloatArray = ideal[np.minimum(n_relevant_B, k)]
+    ideal = np.concatenate([[np.nan], _discounts(cutoffs_B.max(initial=0)).cumsum()])
+    ideal_B: FloatArray = ideal[cutoffs_B]
     return dcg_at_k(hits_BC, k) / ideal_B
 
 
@@ -219,9 +221,9 @@ def _nan_without_relevant(values_B: FloatArray, n_relevant_B: IntArray) -> Float
     return np.where(n_relevant_B > 0, values_B, np.nan)
 
 
-def _discounts(k: int) -> FloatArray:
-    discounts_K: FloatArray = 1.0 / np.log2(np.arange(2, k + 2))
-    return discounts_K
+def _discounts(num_ranks: int) -> FloatArray:
+    discounts: FloatArray = 1.0 / np.log2(np.arange(2, num_ranks + 2))
+    return discounts
 
 
 def sums_of_users(users: npt.NDArray[np.intp], terms: FloatArray, num_users: int) -> FloatArray:

@@ -17,7 +17,7 @@ def choose_device(use_cuda: bool, device: str | torch.device | None) -> torch.de
     """Returns the device that was asked for by ``use_cuda`` or ``device``; the CPU by default.
 
     Raises:
-        ConfigError: if both are given, the device is unknown, or there is no CUDA device.
+        ConfigError: if both are given, the device is neither the CPU nor one of CUDA, or there is no such CUDA device.
     """
     if use_cuda and device is not None:
         raise ConfigError(f"both use_cuda=True and device={device!r} are given; pass one of them")
@@ -25,6 +25,8 @@ def choose_device(use_cuda: bool, device: str | torch.device | None) -> torch.de
         chosen = torch.device("cuda" if use_cuda else "cpu" if device is None else device)
     except (RuntimeError, TypeError) as error:
         raise ConfigError(f"device is {device!r}; pass for example 'cpu' or 'cuda:0'") from error
+    if chosen.type not in ("cpu", "cuda"):
+        raise ConfigError(f"device is '{chosen}', on which Recoder cannot compute; pass 'cpu' or 'cuda'")
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError("there is no CUDA device for torch here; leave use_cuda=False, or install torch for CUDA")
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():

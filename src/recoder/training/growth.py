@@ -13,7 +13,7 @@ from scipy import sparse
 from torch import Tensor
 
 from recoder.errors import ConfigError
-from recoder.nn.base import FactorizationModel
+from recoder.nn.base import FactorizationModel, draw_parameters
 from recoder.nn.matrix_factorization import MatrixFactorization
 
 __all__ = ["copy_rows", "copy_without_users", "without_parameters"]
@@ -47,6 +47,11 @@ class Newcomers:
 
     num_known: int
     shares: sparse.csr_matrix
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Rows that there are, and with the new ones."""
+        return self.num_known, self.num_known + self.shares.shape[0]
 
     @staticmethod
     def among(rows: sparse.csr_matrix, num_known: int) -> Newcomers:
@@ -88,10 +93,17 @@ def copy_rows(known: FactorizationModel, larger: FactorizationModel, *newcomers:
 
     New rows of tables become means of known ones as ``newcomers`` say, biases (of one dimension) stay as they are.
 
+    Args:
+        known: copied from.
+        larger: copied to.
+        newcomers: the new items, then the new users; without those that there are none of.
+
     Raises:
         ConfigError: if one has another shape otherwise.
     """
     targets = larger.state_dict()
+    sizes = [new.sizes for new in newcomers]
+    of_users = _rows_of_users(larger, sizes[0][1]) if len(set(sizes)) < len(sizes) else set()
     for name, tensor in known.state_dict().items():
         target = targets.get(name)
         if target is None or target.shape[1:] != tensor.shape[1:] or len(target.shape) != len(tensor.shape):
@@ -103,10 +115,23 @@ def copy_rows(known: FactorizationModel, larger: FactorizationModel, *newcomers:
             target.copy_(tensor)
         else:
             target[: len(tensor)] = tensor
-            for new in newcomers:
-                if new.num_known == len(tensor) and tensor.dim() > 1:
-                    means, places = new.of(tensor)
-                    target[len(tensor) + places.to(target.device)] = means
+            fitting = [new for new in newcomers if new.sizes == (len(tensor), len(target))]
+            if fitting and tensor.dim() > 1:
+                means, places = fitting[-1 if name in of_users else 0].of(tensor)
+                target[len(tensor) + places.to(target.device)] = means
+
+
+def _rows_of_users(model: FactorizationModel, size: int) -> set[str]:
+    """Returns what has a row for each user, by name, in a model of as many users as items: what one more user changes.
+
+    Args:
+        model: not changed.
+        size: how many they are.
+    """
+    one_more = without_parameters(model)
+    draw_parameters(one_more, num_items=size, num_users=size + 1, seed=0)
+    before = model.state_dict()
+    return {name for name, tensor in one_more.state_dict().items() if tensor.shape != before[name].shape}
 
 
 @torch.no_grad()

@@ -27,7 +27,7 @@ def describe(
     """Returns as JSON values what makes two studies the same."""
     known = valid.dataset.interactions_matrix
     described = {
-        "model": recipe.make_model.__name__,
+        "model": _model_name(recipe),
         "data": f"{train.num_users} users, {train.num_items} items, {train.matrix.nnz} interactions, "
         f"{known.shape[0]} validation users",
         "fingerprint": _fingerprint(train, valid),
@@ -65,6 +65,16 @@ def check_same(path: str, stored: Any, now: Mapping[str, Any]) -> None:
         ]
         if differing:
             raise ConfigError(f"the study in {path} has another {name}: {', '.join(differing)}; {instead}")
+
+
+def _model_name(recipe: Recipe) -> str:
+    """Returns the name of what makes the model; where that has none, the model's class with its hyper-parameters."""
+    name: str = getattr(recipe.make_model, "__name__", "<lambda>")
+    if name != "<lambda>":
+        return name
+    model = recipe.make_model(**recipe.model)
+    params = ", ".join(f"{key}={value!r}" for key, value in model.model_params().items())
+    return f"{type(model).__name__}({params})"
 
 
 def _fingerprint(train: Interactions, valid: HeldOut) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import math
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from recoder.data.splits import HeldOut
 from recoder.errors import ConfigError, DataTypeError
 from recoder.metrics import NDCG, Metric
 from recoder.model import Recoder
+from recoder.nn import FactorizationModel
 from recoder.recipes import Recipe, recipe
 from recoder.tuning.identity import check_same, describe
 from recoder.tuning.model_files import ModelFiles
@@ -59,7 +63,7 @@ def tune(
     Args:
         train: what the models learn from.
         valid: the users that they are judged by, as of ``strong_generalization``; report results on others.
-        model: a recipe's name, or a recipe.
+        model: a recipe's name, or a recipe; of one around a model object, each trial trains a copy.
         num_trials: how many in total, those in the study included.
         timeout_s: no trial is started after so many seconds. None: no limit.
         metric: what is to be as large as possible.
@@ -83,7 +87,7 @@ def tune(
             raise DataTypeError(f"{name} is a {type(value).__name__}; pass a {kind.__name__}")
     num_trials = whole_number("num_trials", num_trials, 1)
     seed = None if seed is None else whole_number("seed", seed, 0)
-    base = (recipe(model) if isinstance(model, str) else model).but(**settings)
+    base = (recipe(model) if isinstance(model, str) else _with_own_models(model)).but(**settings)
     space = _space_of(model, space, settings)
     defaults_of(base, space)  # says what does not fit before there is a study
     path = None if study is None else path_text("study", study)
@@ -116,6 +120,18 @@ def tune(
         tuning = Tuning(opened, base, space, str(metric), seed, fit, save, files)
         tuning.run(num_trials, end)
         return tuning.result(load)
+
+
+def _with_own_models(given: Recipe) -> Recipe:
+    """Returns a recipe whose models are all different objects, so that a trial leaves those of the others alone."""
+    if given.make_model(**given.model) is not given.make_model(**given.model):
+        return given
+
+    @functools.wraps(given.make_model)
+    def make_copy(**arguments: Any) -> FactorizationModel:
+        return copy.deepcopy(given.make_model(**arguments))
+
+    return replace(given, make_model=make_copy)
 
 
 def _space_of(model: str | Recipe, space: Space | None, settings: dict[str, Any]) -> Space:
