@@ -38,6 +38,9 @@ OUR_CODE = (
 )
 """What training and recommending run; reading data, splitting and judging have their own hash or are done anew."""
 
+NOT_OF_A_CELL = tuple(f"src/recoder/training/{name}.py" for name in ("devices", "growth", "part_files", "restarts"))
+"""What there is for GPUs, for learning what is new, and for checkpoints."""
+
 SHARED_WORKER_FILES = ("benchmarks/quality/workers/cell.py", "benchmarks/speed/workers/protocol.py")
 
 
@@ -231,7 +234,7 @@ def code_of(contestant: Contestant, environments: Path) -> Any:
     """
     worker = (f"benchmarks/quality/workers/{contestant.worker}", *SHARED_WORKER_FILES)
     if contestant.is_ours:
-        return source_hash((*OUR_CODE, *worker))
+        return source_hash((*OUR_CODE, *worker), without=NOT_OF_A_CELL)
     if contestant.environment == "recoder-0.4.0":
         worker = (*worker, "benchmarks/speed/workers/recoder_040.py")
     return [source_hash(worker), versions_in(contestant.environment, environments)]

@@ -256,6 +256,12 @@ class TestSourceHash:
         changed = self.SOURCE.replace(old, new)
         assert self.hashed(monkeypatch, tmp_path, self.SOURCE) != self.hashed(monkeypatch, tmp_path, changed)
 
+    def test_what_is_left_out_does_not_count(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        one = self.hashed(monkeypatch, tmp_path, "A = 1")
+        (tmp_path / "b.py").write_text("B = 1")
+        assert store.source_hash(["*.py"]) != one
+        assert store.source_hash(["*.py"], without=["b.py"]) == one
+
     def test_every_byte_of_other_files_counts(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         one, other = (self.hashed(monkeypatch, tmp_path, text, "a.c") for text in ("int a;", "int a; // b"))
         assert one != other
