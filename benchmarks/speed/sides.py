@@ -98,6 +98,8 @@ def python_and_variables(
     if environment == OURS:
         return sys.executable, variables | {"PYTHONPATH": str(PROJECT / "src")}
     python = python_of(environment, folder, may_install=may_install)
+    # what is on the path here, such as this library, is not the rival's
+    variables.pop("PYTHONPATH", None)
     return str(python), variables | dict(RIVALS[environment].variables)
 
 

@@ -191,10 +191,12 @@ class TestEnvironments:
         monkeypatch.setattr(sides, "python_of", lambda name, folder, **options: folder)
         monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
         monkeypatch.setenv("OPENBLAS_L2_SIZE", "512")
+        monkeypatch.setenv("PYTHONPATH", "of-ours")
         start = starter(tmp_path, DataFolder(tmp_path, QUICK), environments=tmp_path, threads=3)
         with pytest.raises(Unavailable), start("label", Side("implicit", TASK)):
             pass
         assert not started[0].keys() & {"OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"}
+        assert "of-ours" not in started[0].get("PYTHONPATH", "")
         assert started[0]["OMP_NUM_THREADS"] == "3"
         assert started[0]["OPENBLAS_NUM_THREADS"] == "1"
 
