@@ -85,7 +85,7 @@ class Recoder:
         item_based: the model depends on which the items are: training data with more items than it has is an error.
         seed: of everything that is drawn at random: a run with the same seed, data and arguments gives the same
             numbers on a CPU. None: drawn from torch's global generator. It is kept as ``seed`` and in the model file.
-        device: where to train and score, as in ``torch.device``; instead of ``use_cuda``.
+        device: where to train and score, ``'cpu'``, ``'cuda'`` or ``'cuda:1'``; instead of ``use_cuda``.
         precision: ``'fp32'``, or ``'bf16'``: matrix products take their inputs in bfloat16, which is faster where the
             processor has instructions for it. Parameters, sums and the optimizer stay float32, and so do the scores
             that are returned: recommending looks for candidates in bfloat16 and ranks them in float32.

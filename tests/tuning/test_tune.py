@@ -11,7 +11,7 @@ import torch
 from scipy import sparse
 
 from html_tables import read_html
-from recoder.data import Interactions, RecommendationDataset, strong_generalization
+from recoder.data import HeldOut, IdMap, Interactions, RecommendationDataset, strong_generalization
 from recoder.errors import (
     ConfigError,
     DataTypeError,
@@ -20,6 +20,7 @@ from recoder.errors import (
     FileWriteError,
     MissingDependencyError,
     NotEnoughMemoryError,
+    UnknownIdError,
 )
 from recoder.metrics import NDCG, Recall
 from recoder.model import Recoder
@@ -450,6 +451,21 @@ def test_training_and_validation_data_are_of_their_kinds():
         tune(SPLIT.train.matrix, SPLIT.valid, num_trials=1)
     with pytest.raises(DataTypeError, match="valid is a RecommendationDataset; pass a HeldOut"):
         tune(SPLIT.train, SPLIT.valid.dataset, num_trials=1)
+    with pytest.raises(DataTypeError, match="model is a EASE; pass the name of a recipe"):
+        tune(SPLIT.train, SPLIT.valid, EASE(), num_trials=1)
+
+
+def test_models_that_look_users_up_are_judged_by_their_own_factors():
+    train, test = SPLIT.train.split("random", seed=1)
+    order = np.arange(len(test.user_ids))[::-1]
+    matrices = test.dataset.interactions_matrix[order], test.dataset.target_interactions_matrix[order]
+    turned = HeldOut(RecommendationDataset(*matrices), IdMap(test.user_ids.raw_ids(order)), test.item_ids)
+    space = {"weight_decay": Range(1.0, 30.0)}
+    settings = {"fold_in": False, "embedding_size": 8, "num_epochs": 2, "num_trials": 1, "seed": 1, "space": space}
+    values = [tune(train, valid, "als", metric=NDCG(10), **settings).best.value for valid in (test, turned)]
+    assert values[0] == pytest.approx(values[1])
+    with pytest.raises(UnknownIdError, match="looks users up"):
+        tune(train, SPLIT.valid, "als", metric=NDCG(10), **settings)
 
 
 def test_a_recipe_of_ones_own_is_tuned_over_a_space_of_ones_own(tmp_path):

@@ -10,8 +10,9 @@ import torch
 from recoder.api.about import About
 from recoder.api.files import completing
 from recoder.api.fitted import FittedModel
-from recoder.api.judging import DEFAULT_METRICS, at_rows
+from recoder.api.judging import DEFAULT_METRICS
 from recoder.data import HeldOut, Interactions, RecommendationDataset
+from recoder.data.splits.in_training import at_training_rows
 from recoder.errors import ConfigError, DataTypeError, ShapeError
 from recoder.metrics import Metric
 from recoder.nn import FactorizationModel
@@ -116,7 +117,7 @@ def learn(
     if valid is not None:
         _check_valid(valid, fitted.interactions)
         folds_in = fitted.recoder.model.folds_in_users
-        of_valid = valid.dataset if folds_in else at_rows(valid, fitted.interactions)
+        of_valid = valid.dataset if folds_in else at_training_rows(valid, fitted.interactions.user_ids)
         validation = {"metrics": DEFAULT_METRICS if metrics is None else metrics, "eval_freq": 1}
         validation = {name: value for name, value in validation.items() if name not in chosen.train}
     complete = completing(fitted.recoder, fitted.interactions, fitted.about, fitted.item_counts)

@@ -15,7 +15,7 @@ from recoder.data.mapped import item_counts
 from recoder.errors import DataTypeError, EmptyDataError, NotInitializedError
 from recoder.metrics import NDCG, Metric, Recall
 
-__all__ = ["DEFAULT_METRICS", "aligned", "at_rows"]
+__all__ = ["DEFAULT_METRICS", "aligned"]
 
 _log = logging.getLogger("recoder.api")
 
@@ -61,26 +61,6 @@ def aligned(
     else:
         judged = _of_known_users(test, known, unknown)
     return _looked_up(judged, known, unknown) if looks_users_up else (judged, None)
-
-
-def at_rows(held_out: HeldOut, known: Interactions) -> RecommendationDataset:
-    """Returns held-out users as a data set of all users in training, those without history and target among them.
-
-    Raises:
-        UnknownIdError: if a user was not in training.
-    """
-    rows = places_of(known.user_ids, held_out.user_ids.ids, "held-out users", None)
-    order = np.argsort(rows)
-    lengths = np.zeros(known.num_users, np.int64)
-
-    def spread(matrix: sparse.csr_matrix) -> sparse.csr_matrix:
-        ordered = matrix[order]
-        lengths[rows[order]] = np.diff(ordered.indptr)
-        indptr = np.concatenate([[0], np.cumsum(lengths)])
-        return sparse.csr_matrix((ordered.data, ordered.indices, indptr), shape=(known.num_users, matrix.shape[1]))
-
-    matrices = held_out.dataset.interactions_matrix, held_out.dataset.target_interactions_matrix
-    return RecommendationDataset(*(None if matrix is None else spread(matrix) for matrix in matrices))
 
 
 def _over_items_of(known: Interactions, test: HeldOut, unknown: str | None) -> HeldOut:

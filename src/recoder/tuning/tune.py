@@ -18,6 +18,7 @@ from recoder._random import fresh_seed
 from recoder.data.datasets import RecommendationDataset
 from recoder.data.interactions import Interactions
 from recoder.data.splits import HeldOut
+from recoder.data.splits.in_training import at_training_rows
 from recoder.errors import ConfigError, DataTypeError
 from recoder.metrics import NDCG, Metric
 from recoder.model import Recoder
@@ -76,7 +77,7 @@ def tune(
     Raises:
         ConfigError: if there is nothing to tune, an argument is out of range, no trial was completed, or the study is
             of something else.
-        DataTypeError: if ``train``, ``valid`` or ``metric`` is none.
+        DataTypeError: if ``train``, ``valid``, ``model`` or ``metric`` is none.
         FileFormatError: if the file is no study.
         FileWriteError: if the study or a model cannot be written.
         MissingDependencyError: if optuna is not installed (extra ``tune``).
@@ -85,6 +86,10 @@ def tune(
     for name, value, kind in (("train", train, Interactions), ("valid", valid, HeldOut), ("metric", metric, Metric)):
         if not isinstance(value, kind):
             raise DataTypeError(f"{name} is a {type(value).__name__}; pass a {kind.__name__}")
+    if not isinstance(model, str | Recipe):
+        raise DataTypeError(
+            f"model is a {type(model).__name__}; pass the name of a recipe, or a Recipe, as Recipe.of makes of a model"
+        )
     num_trials = whole_number("num_trials", num_trials, 1)
     seed = None if seed is None else whole_number("seed", seed, 0)
     base = (recipe(model) if isinstance(model, str) else _with_own_models(model)).but(**settings)
@@ -95,8 +100,10 @@ def tune(
 
     def fit(trained: Recipe, callbacks: list[Prunes]) -> Recoder:
         dataset = RecommendationDataset(train.matrix)
+        folds_in = trained.make_model(**trained.model).folds_in_users
+        of_valid = valid.dataset if folds_in else at_training_rows(valid, train.user_ids)
         validated = {"metrics": [metric], "eval_freq": 1}
-        return trained.fit(dataset, valid.dataset, seed=seed, device=device, callbacks=callbacks, **validated)
+        return trained.fit(dataset, of_valid, seed=seed, device=device, callbacks=callbacks, **validated)
 
     def save(number: int, recoder: Recoder) -> None:
         if files is not None:
