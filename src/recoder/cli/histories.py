@@ -6,6 +6,7 @@ import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import ipc
 
+from recoder._files import write_errors
 from recoder.cli.config import DataConfig
 from recoder.cli.reading import stream_tables
 
@@ -37,6 +39,7 @@ def whole_histories(data: DataConfig, folder: Path) -> Iterator[pa.Table]:
 
     Raises:
         FileFormatError: if the file is damaged.
+        FileWriteError: if the parts cannot be written.
     """
     stream = stream_tables(data, rows_at_once=_ROWS_AT_ONCE)
     held: list[pa.Table] = []
@@ -52,16 +55,23 @@ def whole_histories(data: DataConfig, folder: Path) -> Iterator[pa.Table]:
         paths = [Path(spilled) / f"{part}.arrow" for part in range(_NUM_PARTS)]
         with ExitStack() as open_files:
             writers = [open_files.enter_context(ipc.new_stream(str(path), held[0].schema)) for path in paths]
-            while held:
-                _deal_out(held.pop(0), str(data.user), writers)
-            for table in stream:
-                _deal_out(table, str(data.user), writers)
+            for table in chain(_taken(held), stream):
+                with write_errors(folder):
+                    _deal_out(table, str(data.user), writers)
+            with write_errors(folder):
+                open_files.close()
         for path in paths:
             with ipc.open_stream(str(path)) as reader:
                 part = reader.read_all()
             path.unlink()
             if len(part):
                 yield part
+
+
+def _taken(tables: list[pa.Table]) -> Iterator[pa.Table]:
+    """Yields tables from the front of a list, which does not keep them."""
+    while tables:
+        yield tables.pop(0)
 
 
 def _deal_out(table: pa.Table, user: str, writers: list[ipc.RecordBatchStreamWriter]) -> None:
