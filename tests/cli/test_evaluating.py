@@ -86,6 +86,35 @@ def test_the_weights_that_a_model_learnt_from_are_those_that_it_is_judged_by(ask
     assert told[0] == told[1] != told[2]
 
 
+@pytest.fixture
+def text_ids(tmp_path):
+    """A model of text that looks like numbers, trained on all but one item of each user, which another file holds."""
+    pairs = [(user, item) for user in range(12) for item in range(user % 2, 12, 2)]
+    for name, is_later in (("known", False), ("later", True)):
+        lines = [f"{user:03},{item:03}\n" for user, item in pairs if (item // 2 == user // 2) == is_later]
+        (tmp_path / f"{name}.csv").write_text("user,item\n" + "".join(lines))
+    model = tmp_path / "text.model"
+    run("train", tmp_path / "known.csv", "--model", "ease", "--text-ids", "--histories", "--out", model)
+    return model
+
+
+def test_ids_of_files_are_text_where_those_of_the_model_are(text_ids, tmp_path):
+    target = ["--target", tmp_path / "later.csv", "--metric", "Recall@3", "--json"]
+    for more in ([], ["--history", tmp_path / "known.csv"]):
+        result = run("evaluate", text_ids, *target, *more)
+        assert json.loads(result.stdout)["users"] == 12
+        assert "left out" not in result.stderr
+
+
+def test_users_of_two_files_are_ids_of_one_kind(models, tmp_path):
+    pl.DataFrame({"user": [1], "film": [2]}).write_parquet(tmp_path / "history.parquet")
+    pl.DataFrame({"user": ["1"], "film": [4]}).write_parquet(tmp_path / "target.parquet")
+    files = ["--history", tmp_path / "history.parquet", "--target", tmp_path / "target.parquet"]
+    said = run("evaluate", models["bare"], *files, code=2).stderr
+    assert "users are whole numbers in one of the files and text in the other; read both as text: --text-ids" in said
+    run("evaluate", models["bare"], *files, "--text-ids")
+
+
 @pytest.mark.parametrize(
     ("name", "arguments", "said"),
     [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
@@ -27,7 +27,9 @@ _ROWS_AT_ONCE = 200_000
 _SCATTER = np.uint64(0x9E3779B97F4A7C15)  # ids that are numbered in some order do not fall into one part
 
 
-def whole_histories(data: DataConfig, folder: Path) -> Iterator[pa.Table]:
+def whole_histories(
+    data: DataConfig, folder: Path, *, id_types: Mapping[str, pa.DataType] | None = None
+) -> Iterator[pa.Table]:
     """Yields the rows of a file in parts, each with all rows of its users.
 
     Users stand in order of first appearance. A file of more than some millions of rows is first dealt out into parts on
@@ -36,12 +38,13 @@ def whole_histories(data: DataConfig, folder: Path) -> Iterator[pa.Table]:
     Args:
         data: as ``resolved`` returns it.
         folder: where such parts may lie for a while.
+        id_types: as in ``stream_tables``.
 
     Raises:
         FileFormatError: if the file is damaged.
         FileWriteError: if the parts cannot be written.
     """
-    stream = stream_tables(data, rows_at_once=_ROWS_AT_ONCE)
+    stream = stream_tables(data, rows_at_once=_ROWS_AT_ONCE, id_types=id_types)
     held: list[pa.Table] = []
     for table in stream:
         held.append(table)
