@@ -156,6 +156,21 @@ def test_an_interrupted_training_goes_on_to_the_same_model(ratings, tmp_path, mo
     assert not checkpoint.exists()
 
 
+@pytest.mark.parametrize(("error", "code"), [(KeyboardInterrupt, 130), (MemoryError, 1)])
+def test_a_model_that_could_not_be_tested_is_kept(ratings, tmp_path, monkeypatch, error, code):
+    out = tmp_path / "a.model"
+
+    def failing(*_, **__):
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recoder.FittedModel, "evaluate", failing)
+        result = run("train", ratings, *SMALL, "--test", 12, "--out", out, code=code)
+    assert f"the model is in {out}, but was not tested; recoder evaluate {out} does that" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["a.model"]
+    assert json.loads(run("evaluate", out, "--json").stdout)["users"] == 12
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_leaves_a_checkpoint(ratings, tmp_path, sent, code):

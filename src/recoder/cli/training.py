@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -118,10 +119,24 @@ def train_model(config: Config, *, resume_from: Path | None = None) -> dict[str,
             raise  # nothing is there yet
         fitted.save(checkpoint, training_state=True)
         raise Interrupted(checkpoint, len(fitted.recoder.history), config.model.settings["num_epochs"]) from None
-    result = None if parts.test is None else fitted.evaluate(parts.test, metrics)
     fitted.save(out, interactions=config.output.histories)
     checkpoint.unlink(missing_ok=True)
+    result = None
+    if parts.test is not None:
+        with _told_if_not_tested(out):
+            result = fitted.evaluate(parts.test, metrics)
+        fitted.save(out, interactions=config.output.histories)
     return _summary(config, parts, fitted, result)
+
+
+@contextlib.contextmanager
+def _told_if_not_tested(out: str) -> Iterator[None]:
+    """Says, where the block fails or is interrupted, that the model is there all the same."""
+    try:
+        yield
+    except BaseException:
+        tell(f"the model is in {out}, but was not tested; recoder evaluate {out} does that")
+        raise
 
 
 def _logs(path: str | None) -> list[Callback]:
