@@ -69,6 +69,29 @@ def test_a_model_is_judged_again_by_its_own_split(ratings, tmp_path):
     assert list(other["metrics"]) == ["Precision@4"]
 
 
+@pytest.mark.parametrize("more", [[], ["--histories"]])
+def test_a_split_of_data_that_has_changed_is_refused(frame, tmp_path, more):
+    data, path = tmp_path / "data.parquet", tmp_path / "a.model"
+    frame.write_parquet(data)
+    run("train", data, "--model", "ease", "--test", 12, "--out", path, *more)
+    new = frame.filter(pl.col("user").is_in(["u1", "u2"])).with_columns(user=pl.col("user") + "00")
+    pl.concat([frame, new]).write_parquet(data)
+    for command in (["evaluate", path], ["report", path, "--out", tmp_path / "a.html"]):
+        said = run(*command, code=2).stderr.splitlines()[-1]
+        assert "was trained on 48 users, 24 items and 432 interactions, and the same split of" in said
+        assert "now gives 50, 24 and 450, or others: the data has changed" in said
+    assert not (tmp_path / "a.html").exists()
+
+
+def test_users_of_other_names_are_others_where_the_model_knows_them(frame, tmp_path):
+    data, path = tmp_path / "data.parquet", tmp_path / "a.model"
+    frame.write_parquet(data)
+    run("train", data, "--model", "ease", "--test", 12, "--out", path, "--histories")
+    run("evaluate", path)
+    frame.with_columns(user=pl.col("user") + "00").write_parquet(data)
+    assert "the data has changed" in run("evaluate", path, code=2).stderr
+
+
 def test_items_that_the_model_does_not_know_are_left_out_and_said(parts, trained, tmp_path):
     history = pl.read_parquet(parts / "test_history.parquet")
     more = history.head(1).with_columns(film=pl.lit(999, dtype=pl.Int64))

@@ -57,7 +57,8 @@ def model_and_users(
         columns: of the files, as ``changed`` takes them.
 
     Raises:
-        ConfigError: if there is a history but no target, or the model's configuration held nobody out.
+        ConfigError: if there is a history but no target, or the model's configuration held nobody out, or holds out
+            others than in training since the data has changed.
         DataTypeError: if users are text in one file and whole numbers in the other.
         RecoderError, OSError: as reading.
     """
@@ -75,10 +76,28 @@ def model_and_users(
 
 def _own_test(path: Path, fitted: FittedModel) -> HeldOut:
     config = config_in(fitted.about.more)
-    test = None if config is None else make_split(to_train_on(config.data), config.split).test
-    if test is None:
+    parts = None if config is None else make_split(to_train_on(config.data), config.split)
+    if config is None or parts is None or parts.test is None:
         raise ConfigError(f"{path} was trained without users to test with; give --history and --target, or --target")
-    return test
+    if not _was_trained_on(fitted, parts.train):
+        about, train = fitted.about, parts.train
+        raise ConfigError(
+            f"{path} was trained on {about.num_users} users, {len(fitted.item_ids)} items and {about.num_interactions} "
+            f"interactions, and the same split of {config.data.path} now gives {train.num_users}, {train.num_items} "
+            f"and {train.matrix.nnz}, or others: the data has changed, and the model may have learnt from whom it "
+            "would be tested with; give --history and --target, or train anew"
+        )
+    return parts.test
+
+
+def _was_trained_on(fitted: FittedModel, train: Interactions) -> bool:
+    """Returns whether a model may have learnt from these interactions, as far as its file tells."""
+    about, users = fitted.about, fitted.interactions.user_ids
+    return (
+        fitted.item_ids == train.item_ids
+        and (about.num_users, about.num_interactions) == (train.num_users, train.matrix.nnz)
+        and (not len(users) or users == train.user_ids)
+    )
 
 
 def _read(fitted: FittedModel, file: str, columns: dict[str, Any], *, of_known_users: bool) -> Interactions:
