@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,16 @@ from recoder.cli.split_tables import part_names, tables_of
 from recoder.cli.splitting import make_split
 from recoder.errors import ConfigError
 
-__all__ = ["print_parts", "write_split"]
+__all__ = ["PROTOCOL", "print_parts", "write_split"]
+
+PROTOCOL = "protocol.json"
+"""The file that says how the parts beside it were made; it is there when all of them are."""
 
 
 def write_split(config: Config, out: Path) -> dict[str, Any]:
     """Writes a Parquet file for each part of a split and how it was made, ``protocol.json``, and returns what it wrote.
+
+    All files take their place at the end, ``protocol.json`` last: while it is not there the parts are not complete.
 
     Args:
         config: the data and the split.
@@ -39,15 +45,16 @@ def write_split(config: Config, out: Path) -> dict[str, Any]:
     if data.min_weight > 0:
         interactions = interactions.filter(min_weight=data.min_weight).drop_empty()
     parts = make_split(interactions, config.split)
-    rows = {}
-    for name, table in tables_of(parts, interactions, data):
-        path = out / f"{name}.parquet"
-        with atomic_write(path) as temporary:
-            parquet.write_table(table, temporary, compression="zstd")
-        rows[name] = len(table)
+    rows: dict[str, int] = {}
     protocol = {**parts.protocol, "source": data.path, "min_weight": data.min_weight}
-    with atomic_write(out / "protocol.json") as temporary:
-        temporary.write_text(json.dumps(protocol, indent=2, ensure_ascii=False) + "\n", encoding="utf8")
+    with ExitStack() as files:  # the first that is opened takes its place last
+        text = files.enter_context(atomic_write(out / PROTOCOL))
+        text.write_text(json.dumps(protocol, indent=2, ensure_ascii=False) + "\n", encoding="utf8")
+        for name, table in tables_of(parts, interactions, data):
+            temporary = files.enter_context(atomic_write(out / f"{name}.parquet"))
+            parquet.write_table(table, temporary, compression="zstd")
+            rows[name] = len(table)
+        (out / PROTOCOL).unlink(missing_ok=True)
     return {"folder": str(out), "rows": rows, "protocol": protocol}
 
 
@@ -82,4 +89,4 @@ def print_parts(console: Console, written: dict[str, Any]) -> None:
         f"{protocol['train_users']:,} users and {protocol['train_items']:,} items to train on"
         + (f"; left out everywhere: {', '.join(dropped)}" if dropped else ""),
     )
-    say(console, f"all of it in {written['folder']}, and how it was made in protocol.json")
+    say(console, f"all of it in {written['folder']}, and how it was made in {PROTOCOL}")
