@@ -39,7 +39,9 @@ def is_dataset_name(path: str) -> bool:
     return path in dataset_names() and not Path(path).exists()
 
 
-def resolved(data: DataConfig, required: Sequence[str] = ("user", "item")) -> DataConfig:
+def resolved(
+    data: DataConfig, required: Sequence[str] = ("user", "item"), *, unneeded: Sequence[str] = ()
+) -> DataConfig:
     """Returns the same with the separator and the columns that the file's name, first line and columns suggest.
 
     Columns that were found by their names are said.
@@ -47,6 +49,7 @@ def resolved(data: DataConfig, required: Sequence[str] = ("user", "item")) -> Da
     Args:
         data: what is known already.
         required: roles that must have a column.
+        unneeded: roles whose column is not looked for: they stay as they are.
 
     Raises:
         ConfigError: if there is no path, a column does not exist or none can be found.
@@ -66,10 +69,12 @@ def resolved(data: DataConfig, required: Sequence[str] = ("user", "item")) -> Da
     else:
         data = replace(data, separator=_separator(data))
         present = list(data.names or csv_column_names(path, separator=str(data.separator), encoding=data.encoding))
-    chosen, found = choose_columns(present, {role: getattr(data, role) for role in ROLES}, path, required)
+    given = {role: getattr(data, role) for role in ROLES}
+    sought = given | {role: "" for role in unneeded if given[role] is None}
+    chosen, found = choose_columns(present, sought, path, required)
     if found:
         tell("columns: " + ", ".join(f"{column!r} as {role}" for role, column in chosen.items()))
-    columns: dict[str, Any] = {role: chosen.get(role, "") for role in ROLES}
+    columns: dict[str, Any] = {role: chosen.get(role, given[role] if role in unneeded else "") for role in ROLES}
     return replace(data, **columns)
 
 

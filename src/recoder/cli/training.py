@@ -19,7 +19,7 @@ from recoder.cli.metric_names import named_metrics
 from recoder.cli.out_files import check_outs
 from recoder.cli.output import tell
 from recoder.cli.reading import resolved, to_train_on
-from recoder.cli.splitting import Parts, make_split
+from recoder.cli.splitting import NEEDS_TIMES, Parts, make_split
 from recoder.errors import ConfigError
 from recoder.metrics import EvaluationResult
 from recoder.training.events import Callback
@@ -69,10 +69,15 @@ def config_in(more: Mapping[str, Any]) -> Config | None:
 def effective(config: Config) -> Config:
     """Returns the configuration with its data's columns as they were found, where it says of any data.
 
+    A column of times is not looked for where the split needs none.
+
     Raises:
         ConfigError, RecoderError, OSError: if the data cannot be read.
     """
-    return replace(config, data=resolved(config.data)) if config.data.path else config
+    if not config.data.path:
+        return config
+    unneeded = () if config.split.kind in NEEDS_TIMES else ("time",)
+    return replace(config, data=resolved(config.data, unneeded=unneeded))
 
 
 def train_model(config: Config, *, resume_from: Path | None = None) -> dict[str, Any]:
