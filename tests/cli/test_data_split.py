@@ -156,6 +156,18 @@ def test_what_cannot_be_split_is_said_in_one_line(tmp_path, arguments, said):
     assert not (tmp_path / "parts").exists()
 
 
+def test_times_that_nobody_asked_for_are_left_out_where_they_are_none(tmp_path):
+    path, out = tmp_path / "pairs.csv", tmp_path / "parts"
+    rows = [f"{user},{item},31/05/2024\n" for user in range(9) for item in range(4)]
+    path.write_text("user,item,date\n" + "".join(rows))
+    asked = ["data", "split", path, "--out", out]
+    said = cli_run(*asked, "--kind", "random").stderr
+    assert "times are left out: column 'date' holds string" in said
+    assert pl.read_parquet(out / "test.parquet").columns == ["user", "item"]
+    for more in (["--kind", "random", "--time", "date"], ["--kind", "last"]):
+        assert "column 'date' holds string" in cli_run(*asked, *more, code=2).stderr
+
+
 @pytest.fixture
 def pairs_file(tmp_path):
     path = tmp_path / "pairs.csv"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ from rich.console import Console
 from rich.table import Table
 
 from recoder._files import atomic_write
-from recoder.cli.config import Config, SplitConfig
+from recoder.cli.config import Config, DataConfig, SplitConfig
 from recoder.cli.out_files import check_folder, check_outs
-from recoder.cli.output import say
+from recoder.cli.output import say, tell
 from recoder.cli.reading import read_interactions, resolved
 from recoder.cli.split_tables import part_names, tables_of
-from recoder.cli.splitting import make_split
-from recoder.errors import ConfigError
+from recoder.cli.splitting import NEEDS_TIMES, make_split
+from recoder.data import Interactions
+from recoder.errors import ConfigError, DataError, DataTypeError
 
 __all__ = ["PROTOCOL", "print_parts", "write_split"]
 
@@ -40,8 +42,7 @@ def write_split(config: Config, out: Path) -> dict[str, Any]:
         RecoderError, OSError: as reading and splitting, and if the folder cannot be written.
     """
     _check_folder(out, config)
-    data = resolved(config.data)
-    interactions = read_interactions(data)
+    data, interactions = _read(config)
     if data.min_weight > 0:
         interactions = interactions.filter(min_weight=data.min_weight).drop_empty()
     parts = make_split(interactions, config.split)
@@ -56,6 +57,20 @@ def write_split(config: Config, out: Path) -> dict[str, Any]:
             rows[name] = len(table)
         (out / PROTOCOL).unlink(missing_ok=True)
     return {"folder": str(out), "rows": rows, "protocol": protocol}
+
+
+def _read(config: Config) -> tuple[DataConfig, Interactions]:
+    """Returns the interactions and where they are; without times that nobody asked for where they are none."""
+    data = resolved(config.data)
+    try:
+        return data, read_interactions(data)
+    except (DataError, DataTypeError) as error:
+        if not data.time or config.data.time is not None or config.split.kind in NEEDS_TIMES:
+            raise
+        without = replace(data, time="")
+        interactions = read_interactions(without)
+        tell(f"times are left out: {error}")
+        return without, interactions
 
 
 def _check_folder(out: Path, config: Config) -> None:
