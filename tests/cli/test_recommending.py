@@ -153,6 +153,14 @@ def test_histories_without_weights_are_refused_where_training_looked_at_them(mod
     assert pl.read_csv(out)["item_id"].to_list() == expected["item_id"].to_list()
 
 
+def test_where_nothing_weighs_enough_it_is_said(models, tmp_path):
+    source, out = tmp_path / "histories.csv", tmp_path / "lists.csv"
+    source.write_text("user,item,rating\nx,4,0.9\ny,2,1\n")
+    said = run("recommend", models["weighted"], source, "--k", 3, "--out", out).stderr
+    assert "no interaction in" in said
+    assert "weighs at least 3: everybody gets what is popular" in said
+
+
 def test_weights_that_do_not_count_are_not_read(models, tmp_path):
     source, out = tmp_path / "histories.csv", tmp_path / "lists.csv"
     source.write_text("user,item,rating\n" + f"{'x' * 5000},4,5\n" * 1000 + "y,2,good\n")

@@ -70,8 +70,8 @@ def model_and_users(
     if history is None:
         check_knows_users(path, fitted)
         return fitted, _of_known_users(_read(fitted, target, columns, of_known_users=True), fitted)
-    parts = (_read(fitted, file, columns, of_known_users=False) for file in (history, target))
-    return fitted, _held_out(*parts, fitted)
+    known, wanted = (_read(fitted, file, columns, of_known_users=False) for file in (history, target))
+    return fitted, _held_out(known, wanted, fitted)
 
 
 def _own_test(path: Path, fitted: FittedModel) -> HeldOut:

@@ -152,7 +152,9 @@ def _histories(fitted: FittedModel, data: DataConfig, folder: Path) -> Iterator[
         for start in range(0, found.num_users, _USERS_AT_ONCE):
             users = np.arange(start, min(start + _USERS_AT_ONCE, found.num_users))
             yield {"histories": found.select_users(users), "unknown": "drop"}
-    if num_all and num_unknown == num_all:
+    if data.min_weight > 0 and not num_all:
+        tell(f"no interaction in {data.path} weighs at least {data.min_weight:g}: everybody gets what is popular")
+    if num_unknown and num_unknown == num_all:
         raise EmptyDataError(
             f"none of the {num_all:,} interactions in {data.path} is with an item of the model{_example(known)}; "
             "is it the right column?"
