@@ -20,6 +20,7 @@ __all__ = [
     "append",
     "as_os_error",
     "atomic_folder",
+    "atomic_place",
     "atomic_write",
     "check_writable",
     "in_own_folder",
@@ -53,15 +54,28 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises:
         FileWriteError: if the folder or the file cannot be written, for example because the disk is full.
     """
+    with write_errors(path), atomic_place(path) as temporary:
+        yield temporary
+
+
+@contextlib.contextmanager
+def atomic_place(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yields what ``atomic_write`` does, for a block that reads other files too: its own errors stay as they are.
+
+    Raises:
+        FileWriteError: if the file cannot be made, or take its place.
+    """
     target = Path(path)
     with write_errors(target):
         temporary = _made_beside(target)
-        try:
-            yield temporary
+    try:
+        yield temporary
+        with write_errors(target):
             _sync(temporary)
             temporary.replace(target)
             _sync(target.parent)
-        finally:
+    finally:
+        with write_errors(target):
             temporary.unlink(missing_ok=True)
 
 

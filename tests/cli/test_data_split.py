@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from pyarrow import parquet
 from typer.testing import CliRunner
 
 from cli_support import run as cli_run
@@ -154,6 +156,18 @@ def test_what_cannot_be_split_is_said_in_one_line(tmp_path, arguments, said):
     assert not (tmp_path / "parts").exists()
 
 
+def test_times_that_nobody_asked_for_are_left_out_where_they_are_none(tmp_path):
+    path, out = tmp_path / "pairs.csv", tmp_path / "parts"
+    rows = [f"{user},{item},31/05/2024\n" for user in range(9) for item in range(4)]
+    path.write_text("user,item,date\n" + "".join(rows))
+    asked = ["data", "split", path, "--out", out]
+    said = cli_run(*asked, "--kind", "random").stderr
+    assert "times are left out: column 'date' holds string" in said
+    assert pl.read_parquet(out / "test.parquet").columns == ["user", "item"]
+    for more in (["--kind", "random", "--time", "date"], ["--kind", "last"]):
+        assert "column 'date' holds string" in cli_run(*asked, *more, code=2).stderr
+
+
 @pytest.fixture
 def pairs_file(tmp_path):
     path = tmp_path / "pairs.csv"
@@ -177,6 +191,52 @@ def test_parts_of_another_split_do_not_stay_beside_the_new_ones(pairs_file, tmp_
     assert (out / "protocol.json").read_text() == protocol
     cli_run(*strong, "--seed", 8)  # the same parts are replaced
     assert (out / "protocol.json").read_text() != protocol
+
+
+class Killed(BaseException):
+    """What ends a process, of which nothing of it hears."""
+
+
+@pytest.mark.parametrize("num_renamed", range(6))
+def test_parts_of_two_splits_are_never_taken_for_one(pairs_file, tmp_path, monkeypatch, num_renamed):
+    out = tmp_path / "parts"
+    asked = ["data", "split", pairs_file, "--kind", "strong", "--valid", 2, "--test", 2, "--out", out]
+    cli_run(*asked)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    names = []
+    replace = Path.replace
+
+    def killed_in_between(path, target):
+        if len(names) == num_renamed:
+            raise Killed
+        names.append(Path(target).name)
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", killed_in_between)
+    with pytest.raises(Killed):
+        CliRunner().invoke(app, [*map(str, asked), "--seed", "8"])
+    assert "protocol.json" not in names
+    assert {path.name for path in out.iterdir()} == before.keys() - {"protocol.json"}
+    monkeypatch.undo()
+    cli_run(*asked, "--seed", 8)
+    assert {path.name for path in out.iterdir()} == before.keys()
+
+
+def test_a_split_that_cannot_be_written_leaves_the_one_before(pairs_file, tmp_path, monkeypatch):
+    out = tmp_path / "parts"
+    asked = ["data", "split", pairs_file, "--kind", "random", "--out", out]
+    cli_run(*asked)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    write = parquet.write_table
+
+    def full(table, path, **more):
+        if "test.parquet" in str(path):
+            raise OSError(28, "No space left on device")
+        write(table, path, **more)
+
+    monkeypatch.setattr(parquet, "write_table", full)
+    assert "test.parquet: No space left on device" in cli_run(*asked, "--seed", 8, code=2).stderr
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 
 @pytest.mark.parametrize("moment", ["2020-09-13", '"2020-09-13"', "2020-09-13T00:00:00Z", "1599955200"])

@@ -74,6 +74,17 @@ def test_people_read_the_plan(file):
     assert "may be wrong by a factor of three" in shown
 
 
+def test_columns_that_no_plan_needs_are_not_read(tmp_path):
+    path = tmp_path / "pairs.csv"
+    rows = [f"{user},{item},31/05/2024,good,\n" for user in range(30) for item in range(user % 2, 12, 2)]
+    path.write_text("user,item,date,rating,title\n" + "".join(rows))
+    result = doctor("--plan", path, "--model", "ease", "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["users"] == 30
+    assert "'date'" not in result.stderr
+    assert "'title'" not in result.stderr
+
+
 def test_what_does_not_fit_is_not_tried_and_ends_in_1(file, monkeypatch):
     monkeypatch.setattr(planning, "available_bytes", lambda: 1000)
     monkeypatch.setattr(planning, "_seconds", None)

@@ -69,6 +69,29 @@ def test_a_model_is_judged_again_by_its_own_split(ratings, tmp_path):
     assert list(other["metrics"]) == ["Precision@4"]
 
 
+@pytest.mark.parametrize("more", [[], ["--histories"]])
+def test_a_split_of_data_that_has_changed_is_refused(frame, tmp_path, more):
+    data, path = tmp_path / "data.parquet", tmp_path / "a.model"
+    frame.write_parquet(data)
+    run("train", data, "--model", "ease", "--test", 12, "--out", path, *more)
+    new = frame.filter(pl.col("user").is_in(["u1", "u2"])).with_columns(user=pl.col("user") + "00")
+    pl.concat([frame, new]).write_parquet(data)
+    for command in (["evaluate", path], ["report", path, "--out", tmp_path / "a.html"]):
+        said = run(*command, code=2).stderr.splitlines()[-1]
+        assert "was trained on 48 users, 24 items and 432 interactions, and the same split of" in said
+        assert "now gives 50, 24 and 450, or others: the data has changed" in said
+    assert not (tmp_path / "a.html").exists()
+
+
+def test_users_of_other_names_are_others_where_the_model_knows_them(frame, tmp_path):
+    data, path = tmp_path / "data.parquet", tmp_path / "a.model"
+    frame.write_parquet(data)
+    run("train", data, "--model", "ease", "--test", 12, "--out", path, "--histories")
+    run("evaluate", path)
+    frame.with_columns(user=pl.col("user") + "00").write_parquet(data)
+    assert "the data has changed" in run("evaluate", path, code=2).stderr
+
+
 def test_items_that_the_model_does_not_know_are_left_out_and_said(parts, trained, tmp_path):
     history = pl.read_parquet(parts / "test_history.parquet")
     more = history.head(1).with_columns(film=pl.lit(999, dtype=pl.Int64))
@@ -84,6 +107,35 @@ def test_the_weights_that_a_model_learnt_from_are_those_that_it_is_judged_by(ask
     asked = ["evaluate", models["weighted"], *asked, "--json"]
     told = [json.loads(run(*asked, *more).stdout) for more in ([], ["--min-weight", 3], ["--min-weight", 0])]
     assert told[0] == told[1] != told[2]
+
+
+@pytest.fixture
+def text_ids(tmp_path):
+    """A model of text that looks like numbers, trained on all but one item of each user, which another file holds."""
+    pairs = [(user, item) for user in range(12) for item in range(user % 2, 12, 2)]
+    for name, is_later in (("known", False), ("later", True)):
+        lines = [f"{user:03},{item:03}\n" for user, item in pairs if (item // 2 == user // 2) == is_later]
+        (tmp_path / f"{name}.csv").write_text("user,item\n" + "".join(lines))
+    model = tmp_path / "text.model"
+    run("train", tmp_path / "known.csv", "--model", "ease", "--text-ids", "--histories", "--out", model)
+    return model
+
+
+def test_ids_of_files_are_text_where_those_of_the_model_are(text_ids, tmp_path):
+    target = ["--target", tmp_path / "later.csv", "--metric", "Recall@3", "--json"]
+    for more in ([], ["--history", tmp_path / "known.csv"]):
+        result = run("evaluate", text_ids, *target, *more)
+        assert json.loads(result.stdout)["users"] == 12
+        assert "left out" not in result.stderr
+
+
+def test_users_of_two_files_are_ids_of_one_kind(models, tmp_path):
+    pl.DataFrame({"user": [1], "film": [2]}).write_parquet(tmp_path / "history.parquet")
+    pl.DataFrame({"user": ["1"], "film": [4]}).write_parquet(tmp_path / "target.parquet")
+    files = ["--history", tmp_path / "history.parquet", "--target", tmp_path / "target.parquet"]
+    said = run("evaluate", models["bare"], *files, code=2).stderr
+    assert "users are whole numbers in one of the files and text in the other; read both as text: --text-ids" in said
+    run("evaluate", models["bare"], *files, "--text-ids")
 
 
 @pytest.mark.parametrize(

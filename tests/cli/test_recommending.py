@@ -140,6 +140,107 @@ def test_users_without_anything_left_get_what_is_popular(models, tmp_path):
     assert lists["x"] == lists["z"] != lists["y"]
 
 
+def test_histories_without_weights_are_refused_where_training_looked_at_them(models, tmp_path):
+    source, out = tmp_path / "histories.csv", tmp_path / "lists.csv"
+    source.write_text("user,item\nx,4\ny,2\n")
+    asked = ["recommend", models["weighted"], source, "--k", 3, "--out", out]
+    said = run(*asked, code=2).stderr.splitlines()[-1]
+    assert "only interactions that weigh at least 3 count" in said
+    assert "has no column that is named like weights; say which it is with --weight" in said
+    assert not out.exists()
+    run(*asked, "--min-weight", 0)
+    expected = in_python(models["weighted"], histories=[[4], [2]], k=3)
+    assert pl.read_csv(out)["item_id"].to_list() == expected["item_id"].to_list()
+
+
+def test_where_nothing_weighs_enough_it_is_said(models, tmp_path):
+    source, out = tmp_path / "histories.csv", tmp_path / "lists.csv"
+    source.write_text("user,item,rating\nx,4,0.9\ny,2,1\n")
+    said = run("recommend", models["weighted"], source, "--k", 3, "--out", out).stderr
+    assert "no interaction in" in said
+    assert "weighs at least 3: everybody gets what is popular" in said
+
+
+def test_weights_that_do_not_count_are_not_read(models, tmp_path):
+    source, out = tmp_path / "histories.csv", tmp_path / "lists.csv"
+    source.write_text("user,item,rating\n" + f"{'x' * 5000},4,5\n" * 1000 + "y,2,good\n")
+    run("recommend", models["bare"], source, "--k", 3, "--out", out)
+    assert len(pl.read_csv(out)) == 6
+
+
+def test_weights_may_be_whole_numbers_for_megabytes(models, tmp_path):
+    source, out = tmp_path / "histories.csv", tmp_path / "lists.csv"
+    source.write_text("user,item,rating\n" + f"{'x' * 5000},4,5\n" * 1000 + "y,2,4.5\n")
+    run("recommend", models["weighted"], source, "--k", 3, "--out", out)
+    assert pl.read_csv(out)["user_id"].unique().len() == 2
+
+
+@pytest.fixture(scope="module")
+def text_model(tmp_path_factory):
+    """A model whose ids of users and items are text that looks like numbers, with leading zeros."""
+    folder = tmp_path_factory.mktemp("text")
+    rows = [f"{user:03},{item:03}\n" for user in range(12) for item in range(user % 2, 12, 2) if (user + item) % 5]
+    (folder / "data.csv").write_text("user,item\n" + "".join(rows))
+    model = folder / "a.model"
+    run("train", folder / "data.csv", "--model", "ease", "--text-ids", "--histories", "--out", model)
+    return model
+
+
+@pytest.mark.usefixtures("in_small_parts")
+@pytest.mark.parametrize("separator", [",", "::"])
+def test_ids_of_files_are_text_where_those_of_the_model_are(text_model, tmp_path, separator):
+    out = tmp_path / "lists.parquet"
+
+    def file(name, *lines):
+        (tmp_path / name).write_text("".join(f"{line}\n".replace(",", separator) for line in lines))
+        return tmp_path / name
+
+    histories = file("histories.csv", "user,item", "07,004", "8,005")
+    some = file("some.csv", "item,n", "002,1", "003,1", "006,1", "007,1")
+    more = ["--k", 2, "--out", out, "--separator", separator]
+    run("recommend", text_model, histories, "--candidates", some, *more)
+    expected = in_python(
+        text_model, histories={"07": ["004"], "8": ["005"]}, k=2, candidates=["002", "003", "006", "007"]
+    )
+    assert_frame_equal(pl.read_parquet(out), expected, check_dtypes=False)
+    run("recommend", text_model, file("users.csv", "user,n", "003,1", "010,1"), *more)
+    expected = in_python(text_model, users=["003", "010"], k=2)
+    assert_frame_equal(pl.read_parquet(out), expected, check_dtypes=False)
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())])
+def test_text_of_whole_numbers_is_read_as_ids_of_a_model_that_has_such(models, tmp_path, kind):
+    table = pa.table({"user": ["007", "8"], "item": pa.array(["4", " 5"]).cast(kind)})
+    parquet.write_table(table, tmp_path / "histories.parquet")
+    out = tmp_path / "lists.parquet"
+    run("recommend", models["bare"], tmp_path / "histories.parquet", "--k", 2, "--out", out)
+    expected = in_python(models["bare"], histories={"007": [4], "8": [5]}, k=2)
+    assert_frame_equal(pl.read_parquet(out), expected, check_dtypes=False)
+
+
+def test_the_form_of_text_files_holds_for_lists_of_items_too(models, tmp_path):
+    (tmp_path / "some.txt").write_bytes("é;2\nü;4\nö;6\n".encode("latin-1"))
+    asked = ["recommend", models["bare"], "--history", "2", "--candidates", tmp_path / "some.txt", "--json"]
+    said = json.loads(run(*asked, "--names", "name,item", "--separator", ";", "--encoding", "latin-1").stdout)
+    assert {row["item_id"] for row in said} == {4, 6}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("user,item\nx,901\ny,902\n", "none of the 2 interactions in"),
+        ("user,item\nx,901\ny,902\n", "is with an item of the model, such as"),
+        ("user,item\nx,2\ny,A7\n", "holds what is no id of this model, whose ids are whole numbers"),
+        ("user\nx\ny\n", "no user in"),
+    ],
+)
+def test_a_file_that_shares_no_ids_with_the_model_is_refused(models, tmp_path, content, said):
+    source, out = tmp_path / "asked.csv", tmp_path / "lists.csv"
+    source.write_text(content)
+    assert said in run("recommend", models["ease"], source, "--out", out, code=2).stderr.splitlines()[-1]
+    assert [path.name for path in tmp_path.iterdir()] == ["asked.csv"]
+
+
 def test_parts_hold_all_rows_of_their_users(tmp_path, monkeypatch):
     monkeypatch.setattr(histories, "_ROWS_IN_MEMORY", 500)
     monkeypatch.setattr(histories, "_ROWS_AT_ONCE", 100)
@@ -204,7 +305,7 @@ def test_a_hundred_thousand_users_take_less_than_two_gib(tmp_path):
         ("ease", ["a.parquet"], "say to whom"),
         ("ease", ["RATINGS", "--out", "a.txt"], "a.txt ends in .txt; files are written as .parquet, .pq, .csv, .tsv"),
         ("ease", ["RATINGS", "--out", "a.csv", "--user", "who"], "has no column 'who' for --user"),
-        ("als", ["absent.parquet", "--out", "a.csv"], "there is no file absent.parquet"),
+        ("als", ["absent.parquet", "--out", "a.csv"], "recoder: there is no file absent.parquet"),
     ],
 )
 def test_what_cannot_be_recommended_is_said_in_one_line(models, ratings, tmp_path, monkeypatch, name, arguments, said):

@@ -60,6 +60,7 @@ def test_the_configuration_is_printed_in_full_and_is_a_fixed_point(ratings, tmp_
     toml.write_text(run("train", ratings, "--model", "als", "--print-config").stdout)
     config = read_toml(toml, Config)
     assert (config.data.user, config.data.item, config.data.title) == ("user", "film", "title")
+    assert config.data.time is None
     assert config.model.settings["loss_params"] == {"confidence": 20.0}
     assert config.model.settings["num_epochs"] == 8
     assert run("train", "--config", toml, "--print-config").stdout == toml.read_text()
@@ -132,6 +133,33 @@ def test_weights_count_only_where_they_are_to(ratings, tmp_path):
     assert "counts 1" not in result.stderr
 
 
+@pytest.fixture
+def odd_dates(tmp_path):
+    """A file with a column of dates that are not read as such."""
+    path = tmp_path / "data.csv"
+    rows = [f"{user},{item},31/05/2024\n" for user in range(20) for item in range(user % 2, 12, 2)]
+    path.write_text("user,item,date\n" + "".join(rows))
+    return path
+
+
+def test_times_that_no_split_needs_are_not_read(odd_dates, tmp_path):
+    out, toml = tmp_path / "a.model", tmp_path / "run.toml"
+    asked = ["train", odd_dates, "--model", "ease", "--test", 4, "--out", out]
+    said = run(*asked).stderr
+    assert "columns: 'user' as user, 'item' as item\n" in said
+    run("evaluate", out)
+    toml.write_text(run(*asked, "--print-config").stdout)
+    assert run("train", "--config", toml, "--print-config").stdout == toml.read_text()
+
+
+@pytest.mark.parametrize("kind", ["last", "time", "named"])
+def test_times_that_are_needed_or_named_must_be_such(odd_dates, tmp_path, kind):
+    toml = tmp_path / "run.toml"
+    toml.write_text(f"[split]\nkind = '{kind}'\n" if kind != "named" else "[data]\ntime = 'date'\n")
+    said = run("train", odd_dates, "--config", toml, "--model", "ease", "--out", tmp_path / "a.model", code=2).stderr
+    assert "column 'date' holds string; times are Unix seconds" in said
+
+
 def interrupted_after(epochs, monkeypatch):
     def on_checkpoint(self, report):
         if report.epoch == epochs:
@@ -154,6 +182,21 @@ def test_an_interrupted_training_goes_on_to_the_same_model(ratings, tmp_path, mo
     run("train", "--resume", checkpoint)
     assert same(whole, out)
     assert not checkpoint.exists()
+
+
+@pytest.mark.parametrize(("error", "code"), [(KeyboardInterrupt, 130), (MemoryError, 1)])
+def test_a_model_that_could_not_be_tested_is_kept(ratings, tmp_path, monkeypatch, error, code):
+    out = tmp_path / "a.model"
+
+    def failing(*_, **__):
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recoder.FittedModel, "evaluate", failing)
+        result = run("train", ratings, *SMALL, "--test", 12, "--out", out, code=code)
+    assert f"the model is in {out}, but was not tested; recoder evaluate {out} does that" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["a.model"]
+    assert json.loads(run("evaluate", out, "--json").stdout)["users"] == 12
 
 
 @pytest.mark.slow

@@ -94,7 +94,16 @@ def test_numbers_and_their_digits_are_different_ids():
 
 
 @pytest.mark.parametrize(
-    "query", [[20, 10], np.array([20, 10]), pa.array([20, 10]), pl.Series([20, 10]), (20, 10), iter([20, 10])]
+    "query",
+    [
+        [20, 10],
+        np.array([20, 10]),
+        pa.array([20, 10]),
+        pa.chunked_array([[20], [10]]),
+        pl.Series([20, 10]),
+        (20, 10),
+        iter([20, 10]),
+    ],
 )
 def test_look_up_takes_any_list(query):
     found = IdMap([10, 20, 30]).indices(query)

@@ -192,6 +192,15 @@ def test_names_of_columns_and_files_may_hold_quotes(tmp_path: Path) -> None:
     assert found.matrix.shape == (2, 1)
 
 
+@pytest.mark.parametrize("name", ["raw", "RAW", "place", "code", "users", "items", "r", "user", "item", "weight"])
+def test_other_columns_may_have_any_name(tmp_path: Path, name: str) -> None:
+    table = table_of(np.random.default_rng(0), 90, **{name: pa.array(["unused"] * 90)})
+    pq.write_table(table, tmp_path / "a.parquet")
+    more = {"weight": "w", "time": "t", "title": "title"}
+    mapped = Interactions.from_parquet(tmp_path / "a.parquet", **ROLES, **more, mapped_to=tmp_path / "m")
+    assert_same(mapped, Interactions.from_parquet(tmp_path / "a.parquet", **ROLES, **more))
+
+
 def test_a_damaged_file_leaves_nothing(tmp_path: Path) -> None:
     table = table_of(np.random.default_rng(0), 20_000)
     pq.write_table(table, tmp_path / "a.parquet", compression="none", use_dictionary=False)

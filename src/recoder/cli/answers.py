@@ -18,7 +18,15 @@ from recoder.cli.training import config_in
 from recoder.data import IdMap
 from recoder.errors import ConfigError, FileFormatError, NotInitializedError, UnknownIdError
 
-__all__ = ["as_trained", "check_knows_users", "check_model_file", "load_model", "print_answers", "typed_ids"]
+__all__ = [
+    "as_trained",
+    "check_knows_users",
+    "check_model_file",
+    "id_types",
+    "load_model",
+    "print_answers",
+    "typed_ids",
+]
 
 
 def load_model(path: Path) -> FittedModel:
@@ -48,9 +56,27 @@ def check_model_file(path: Path) -> None:
 
 
 def as_trained(fitted: FittedModel) -> DataConfig:
-    """Returns what a model's file says of the weights that it learnt from; if nothing, every interaction counts 1."""
+    """Returns what a model's file says of the weights and ids that it learnt from; if nothing, each weight counts 1."""
     config = config_in(fitted.about.more)
-    return DataConfig() if config is None else DataConfig(min_weight=config.data.min_weight, binary=config.data.binary)
+    if config is None:
+        return DataConfig()
+    data = config.data
+    return DataConfig(min_weight=data.min_weight, binary=data.binary, text_ids=data.text_ids)
+
+
+def id_types(fitted: FittedModel, *, of_known_users: bool) -> dict[str, pa.DataType]:
+    """Returns the types that the ids of a file are to be read as, by role, so that they meet those of a model.
+
+    Args:
+        fitted: the model.
+        of_known_users: whether the file's users are looked up in the model. Where they are others, they are read as
+            text if those of the model are, which loses nothing.
+    """
+    types = {"item": fitted.item_ids.ids.type}
+    users = fitted.interactions.user_ids
+    if len(users) and (of_known_users or not pa.types.is_integer(users.ids.type)):
+        types["user"] = users.ids.type
+    return types
 
 
 def typed_ids(texts: Sequence[str], ids: IdMap) -> list[Any]:

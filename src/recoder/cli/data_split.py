@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +13,25 @@ from rich.console import Console
 from rich.table import Table
 
 from recoder._files import atomic_write
-from recoder.cli.config import Config, SplitConfig
+from recoder.cli.config import Config, DataConfig, SplitConfig
 from recoder.cli.out_files import check_folder, check_outs
-from recoder.cli.output import say
+from recoder.cli.output import say, tell
 from recoder.cli.reading import read_interactions, resolved
 from recoder.cli.split_tables import part_names, tables_of
-from recoder.cli.splitting import make_split
-from recoder.errors import ConfigError
+from recoder.cli.splitting import NEEDS_TIMES, make_split
+from recoder.data import Interactions
+from recoder.errors import ConfigError, DataError, DataTypeError
 
-__all__ = ["print_parts", "write_split"]
+__all__ = ["PROTOCOL", "print_parts", "write_split"]
+
+PROTOCOL = "protocol.json"
+"""The file that says how the parts beside it were made; it is there when all of them are."""
 
 
 def write_split(config: Config, out: Path) -> dict[str, Any]:
     """Writes a Parquet file for each part of a split and how it was made, ``protocol.json``, and returns what it wrote.
+
+    All files take their place at the end, ``protocol.json`` last: while it is not there the parts are not complete.
 
     Args:
         config: the data and the split.
@@ -34,21 +42,35 @@ def write_split(config: Config, out: Path) -> dict[str, Any]:
         RecoderError, OSError: as reading and splitting, and if the folder cannot be written.
     """
     _check_folder(out, config)
-    data = resolved(config.data)
-    interactions = read_interactions(data)
+    data, interactions = _read(config)
     if data.min_weight > 0:
         interactions = interactions.filter(min_weight=data.min_weight).drop_empty()
     parts = make_split(interactions, config.split)
-    rows = {}
-    for name, table in tables_of(parts, interactions, data):
-        path = out / f"{name}.parquet"
-        with atomic_write(path) as temporary:
-            parquet.write_table(table, temporary, compression="zstd")
-        rows[name] = len(table)
+    rows: dict[str, int] = {}
     protocol = {**parts.protocol, "source": data.path, "min_weight": data.min_weight}
-    with atomic_write(out / "protocol.json") as temporary:
-        temporary.write_text(json.dumps(protocol, indent=2, ensure_ascii=False) + "\n", encoding="utf8")
+    with ExitStack() as files:  # the first that is opened takes its place last
+        text = files.enter_context(atomic_write(out / PROTOCOL))
+        text.write_text(json.dumps(protocol, indent=2, ensure_ascii=False) + "\n", encoding="utf8")
+        for name, table in tables_of(parts, interactions, data):
+            temporary = files.enter_context(atomic_write(out / f"{name}.parquet"))
+            parquet.write_table(table, temporary, compression="zstd")
+            rows[name] = len(table)
+        (out / PROTOCOL).unlink(missing_ok=True)
     return {"folder": str(out), "rows": rows, "protocol": protocol}
+
+
+def _read(config: Config) -> tuple[DataConfig, Interactions]:
+    """Returns the interactions and where they are; without times that nobody asked for where they are none."""
+    data = resolved(config.data)
+    try:
+        return data, read_interactions(data)
+    except (DataError, DataTypeError) as error:
+        if not data.time or config.data.time is not None or config.split.kind in NEEDS_TIMES:
+            raise
+        without = replace(data, time="")
+        interactions = read_interactions(without)
+        tell(f"times are left out: {error}")
+        return without, interactions
 
 
 def _check_folder(out: Path, config: Config) -> None:
@@ -82,4 +104,4 @@ def print_parts(console: Console, written: dict[str, Any]) -> None:
         f"{protocol['train_users']:,} users and {protocol['train_items']:,} items to train on"
         + (f"; left out everywhere: {', '.join(dropped)}" if dropped else ""),
     )
-    say(console, f"all of it in {written['folder']}, and how it was made in protocol.json")
+    say(console, f"all of it in {written['folder']}, and how it was made in {PROTOCOL}")

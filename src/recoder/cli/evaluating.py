@@ -10,7 +10,7 @@ from scipy import sparse
 
 from recoder.api.asking import from_histories
 from recoder.api.fitted import FittedModel
-from recoder.cli.answers import as_trained, check_knows_users, load_model
+from recoder.cli.answers import as_trained, check_knows_users, id_types, load_model
 from recoder.cli.config import changed
 from recoder.cli.metric_names import named_metrics
 from recoder.cli.output import tell
@@ -18,7 +18,7 @@ from recoder.cli.reading import resolved, to_train_on
 from recoder.cli.splitting import make_split
 from recoder.cli.training import config_in
 from recoder.data import HeldOut, Interactions, RecommendationDataset
-from recoder.errors import ConfigError, EmptyDataError
+from recoder.errors import ConfigError, DataTypeError, EmptyDataError
 
 __all__ = ["evaluate_model", "model_and_users"]
 
@@ -57,7 +57,9 @@ def model_and_users(
         columns: of the files, as ``changed`` takes them.
 
     Raises:
-        ConfigError: if there is a history but no target, or the model's configuration held nobody out.
+        ConfigError: if there is a history but no target, or the model's configuration held nobody out, or holds out
+            others than in training since the data has changed.
+        DataTypeError: if users are text in one file and whole numbers in the other.
         RecoderError, OSError: as reading.
     """
     fitted = load_model(path)
@@ -65,23 +67,42 @@ def model_and_users(
         if history is not None:
             raise ConfigError("a history alone says not what is to be found; give --target too")
         return fitted, _own_test(path, fitted)
-    wanted = _read(fitted, target, columns)
     if history is None:
         check_knows_users(path, fitted)
-        return fitted, _of_known_users(wanted, fitted)
-    return fitted, _held_out(_read(fitted, history, columns), wanted, fitted)
+        return fitted, _of_known_users(_read(fitted, target, columns, of_known_users=True), fitted)
+    known, wanted = (_read(fitted, file, columns, of_known_users=False) for file in (history, target))
+    return fitted, _held_out(known, wanted, fitted)
 
 
 def _own_test(path: Path, fitted: FittedModel) -> HeldOut:
     config = config_in(fitted.about.more)
-    test = None if config is None else make_split(to_train_on(config.data), config.split).test
-    if test is None:
+    parts = None if config is None else make_split(to_train_on(config.data), config.split)
+    if config is None or parts is None or parts.test is None:
         raise ConfigError(f"{path} was trained without users to test with; give --history and --target, or --target")
-    return test
+    if not _was_trained_on(fitted, parts.train):
+        about, train = fitted.about, parts.train
+        raise ConfigError(
+            f"{path} was trained on {about.num_users} users, {len(fitted.item_ids)} items and {about.num_interactions} "
+            f"interactions, and the same split of {config.data.path} now gives {train.num_users}, {train.num_items} "
+            f"and {train.matrix.nnz}, or others: the data has changed, and the model may have learnt from whom it "
+            "would be tested with; give --history and --target, or train anew"
+        )
+    return parts.test
 
 
-def _read(fitted: FittedModel, file: str, columns: dict[str, Any]) -> Interactions:
-    return to_train_on(resolved(changed(as_trained(fitted), {**columns, "path": file, "time": "", "title": ""})))
+def _was_trained_on(fitted: FittedModel, train: Interactions) -> bool:
+    """Returns whether a model may have learnt from these interactions, as far as its file tells."""
+    about, users = fitted.about, fitted.interactions.user_ids
+    return (
+        fitted.item_ids == train.item_ids
+        and (about.num_users, about.num_interactions) == (train.num_users, train.matrix.nnz)
+        and (not len(users) or users == train.user_ids)
+    )
+
+
+def _read(fitted: FittedModel, file: str, columns: dict[str, Any], *, of_known_users: bool) -> Interactions:
+    data = changed(as_trained(fitted), {**columns, "path": file, "time": "", "title": ""})
+    return to_train_on(resolved(data), id_types=id_types(fitted, of_known_users=of_known_users))
 
 
 def _of_known_users(wanted: Interactions, fitted: FittedModel) -> Interactions:
@@ -94,6 +115,10 @@ def _of_known_users(wanted: Interactions, fitted: FittedModel) -> Interactions:
 
 def _held_out(history: Interactions, wanted: Interactions, fitted: FittedModel) -> HeldOut:
     """Returns the users who have both a history and a target, over the model's items."""
+    if history.user_ids.ids.type != wanted.user_ids.ids.type:
+        raise DataTypeError(
+            "users are whole numbers in one of the files and text in the other; read both as text: --text-ids"
+        )
     users = [user for user in history.user_ids.ids.to_pylist() if user in wanted.user_ids]
     _say_dropped(wanted.num_users - len(users), wanted.num_users, "users to judge by have no history")
     if not users:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import ipc
 
+from recoder._files import write_errors
 from recoder.cli.config import DataConfig
 from recoder.cli.reading import stream_tables
 
@@ -25,7 +27,9 @@ _ROWS_AT_ONCE = 200_000
 _SCATTER = np.uint64(0x9E3779B97F4A7C15)  # ids that are numbered in some order do not fall into one part
 
 
-def whole_histories(data: DataConfig, folder: Path) -> Iterator[pa.Table]:
+def whole_histories(
+    data: DataConfig, folder: Path, *, id_types: Mapping[str, pa.DataType] | None = None
+) -> Iterator[pa.Table]:
     """Yields the rows of a file in parts, each with all rows of its users.
 
     Users stand in order of first appearance. A file of more than some millions of rows is first dealt out into parts on
@@ -34,11 +38,13 @@ def whole_histories(data: DataConfig, folder: Path) -> Iterator[pa.Table]:
     Args:
         data: as ``resolved`` returns it.
         folder: where such parts may lie for a while.
+        id_types: as in ``stream_tables``.
 
     Raises:
         FileFormatError: if the file is damaged.
+        FileWriteError: if the parts cannot be written.
     """
-    stream = stream_tables(data, rows_at_once=_ROWS_AT_ONCE)
+    stream = stream_tables(data, rows_at_once=_ROWS_AT_ONCE, id_types=id_types)
     held: list[pa.Table] = []
     for table in stream:
         held.append(table)
@@ -52,16 +58,23 @@ def whole_histories(data: DataConfig, folder: Path) -> Iterator[pa.Table]:
         paths = [Path(spilled) / f"{part}.arrow" for part in range(_NUM_PARTS)]
         with ExitStack() as open_files:
             writers = [open_files.enter_context(ipc.new_stream(str(path), held[0].schema)) for path in paths]
-            while held:
-                _deal_out(held.pop(0), str(data.user), writers)
-            for table in stream:
-                _deal_out(table, str(data.user), writers)
+            for table in chain(_taken(held), stream):
+                with write_errors(folder):
+                    _deal_out(table, str(data.user), writers)
+            with write_errors(folder):
+                open_files.close()
         for path in paths:
             with ipc.open_stream(str(path)) as reader:
                 part = reader.read_all()
             path.unlink()
             if len(part):
                 yield part
+
+
+def _taken(tables: list[pa.Table]) -> Iterator[pa.Table]:
+    """Yields tables from the front of a list, which does not keep them."""
+    while tables:
+        yield tables.pop(0)
 
 
 def _deal_out(table: pa.Table, user: str, writers: list[ipc.RecordBatchStreamWriter]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from recoder.cli.columns import ROLES, choose_columns
 from recoder.cli.config import DataConfig
@@ -15,9 +16,17 @@ from recoder.cli.output import is_watched, tell
 from recoder.data import Interactions, dataset_names, load_dataset
 from recoder.data.parquet_files import parquet_column_names, read_parquet_file, stream_parquet_file
 from recoder.data.text_files import UNREADABLE, csv_column_names, read_csv_file, stream_csv_file
-from recoder.errors import ConfigError, FileFormatError
+from recoder.errors import ConfigError, FileFormatError, UnknownIdError
 
-__all__ = ["is_dataset_name", "read_interactions", "read_table", "resolved", "stream_tables", "to_train_on"]
+__all__ = [
+    "data_that_counts",
+    "is_dataset_name",
+    "read_interactions",
+    "read_table",
+    "resolved",
+    "stream_tables",
+    "to_train_on",
+]
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 _COMPRESSED = (".gz", ".bz2", ".zst", ".lz4")
@@ -30,7 +39,9 @@ def is_dataset_name(path: str) -> bool:
     return path in dataset_names() and not Path(path).exists()
 
 
-def resolved(data: DataConfig, required: Sequence[str] = ("user", "item")) -> DataConfig:
+def resolved(
+    data: DataConfig, required: Sequence[str] = ("user", "item"), *, unneeded: Sequence[str] = ()
+) -> DataConfig:
     """Returns the same with the separator and the columns that the file's name, first line and columns suggest.
 
     Columns that were found by their names are said.
@@ -38,6 +49,7 @@ def resolved(data: DataConfig, required: Sequence[str] = ("user", "item")) -> Da
     Args:
         data: what is known already.
         required: roles that must have a column.
+        unneeded: roles whose column is not looked for: they stay as they are.
 
     Raises:
         ConfigError: if there is no path, a column does not exist or none can be found.
@@ -57,86 +69,130 @@ def resolved(data: DataConfig, required: Sequence[str] = ("user", "item")) -> Da
     else:
         data = replace(data, separator=_separator(data))
         present = list(data.names or csv_column_names(path, separator=str(data.separator), encoding=data.encoding))
-    chosen, found = choose_columns(present, {role: getattr(data, role) for role in ROLES}, path, required)
+    given = {role: getattr(data, role) for role in ROLES}
+    sought = given | {role: "" for role in unneeded if given[role] is None}
+    chosen, found = choose_columns(present, sought, path, required)
     if found:
         tell("columns: " + ", ".join(f"{column!r} as {role}" for role, column in chosen.items()))
-    columns: dict[str, Any] = {role: chosen.get(role, "") for role in ROLES}
+    columns: dict[str, Any] = {role: chosen.get(role, given[role] if role in unneeded else "") for role in ROLES}
     return replace(data, **columns)
 
 
-def read_table(data: DataConfig) -> pa.Table:
+def read_table(data: DataConfig, *, id_types: Mapping[str, pa.DataType] | None = None) -> pa.Table:
     """Returns the columns that have a role, as they stand in the file.
 
     Args:
         data: as ``resolved`` returns it.
+        id_types: of users and items, by role, int64 or large_string, as a model has them; roles that are not named, and
+            None: as the file has them, or text where ``data`` says so.
 
     Raises:
         EmptyDataError: if there are no rows.
         FileFormatError: if the file is damaged.
+        UnknownIdError: if one is no whole number where all are to be.
     """
     path, columns = str(data.path), list(_named(data).values())
+    types = _id_types(data, id_types)
     if _is_parquet(path):
-        return _with_text(read_parquet_file(path, columns), data)
-    return read_csv_file(
+        return _with_ids(read_parquet_file(path, columns), data, types)
+    table = read_csv_file(
         path,
         columns,
         separator=str(data.separator),
         names=data.names,
         encoding=data.encoding,
         quote='"',
-        types=_types(data),
+        types=_types(data, types),
     )
+    return _with_ids(table, data, types)
 
 
-def stream_tables(data: DataConfig, *, rows_at_once: int) -> Iterator[pa.Table]:
-    """Yields what ``read_table`` returns, in parts that follow one another.
+def stream_tables(
+    data: DataConfig, *, rows_at_once: int, id_types: Mapping[str, pa.DataType] | None = None
+) -> Iterator[pa.Table]:
+    """Yields what ``read_table`` returns, in parts that follow one another; weights of a text file are floats.
 
     Args:
         data: as ``resolved`` returns it.
         rows_at_once: about how many; a part of a text file may have other numbers.
+        id_types: as in ``read_table``.
 
     Raises:
         FileFormatError: if the file is damaged.
+        UnknownIdError: as ``read_table``.
     """
     path, columns = str(data.path), list(_named(data).values())
+    types = _id_types(data, id_types)
     if _is_parquet(path):
-        for table in stream_parquet_file(path, columns, rows_at_once=rows_at_once):
-            yield _with_text(table, data)
-        return
-    yield from stream_csv_file(
-        path, columns, separator=str(data.separator), names=data.names, encoding=data.encoding, types=_types(data)
-    )
+        tables = stream_parquet_file(path, columns, rows_at_once=rows_at_once)
+    else:
+        # whole numbers may come first, and fractions some megabytes later
+        weights = {data.weight: pa.float64()} if data.weight else {}
+        tables = stream_csv_file(
+            path,
+            columns,
+            separator=str(data.separator),
+            names=data.names,
+            encoding=data.encoding,
+            types=_types(data, types) | weights,
+        )
+    for table in tables:
+        yield _with_ids(table, data, types)
 
 
-def read_interactions(data: DataConfig, *, folder: Path | None = None) -> Interactions:
+def read_interactions(
+    data: DataConfig, *, folder: Path | None = None, id_types: Mapping[str, pa.DataType] | None = None
+) -> Interactions:
     """Returns the interactions, with titles and times where there are any.
 
     Args:
         data: as ``resolved`` returns it.
         folder: where the files of a public data set are; None: they are downloaded.
+        id_types: as in ``read_table``; those of a public data set are as it has them.
 
     Raises:
-        RecoderError, OSError: as ``Interactions.from_frame`` and ``load_dataset``.
+        RecoderError, OSError: as ``read_table``, ``Interactions.from_frame`` and ``load_dataset``.
     """
     if is_dataset_name(str(data.path)):
         return load_dataset(str(data.path), folder, progress=is_watched())
-    return Interactions.from_frame(read_table(data), **_named(data))
+    return Interactions.from_frame(read_table(data, id_types=id_types), **_named(data))
 
 
-def to_train_on(data: DataConfig) -> Interactions:
+def to_train_on(data: DataConfig, *, id_types: Mapping[str, pa.DataType] | None = None) -> Interactions:
     """Returns what a model is to learn from: interactions that weigh enough, of weight 1 unless weights are to count.
+
+    Args:
+        data: as ``resolved`` returns it.
+        id_types: as in ``read_table``.
+
+    Raises:
+        ConfigError: as ``data_that_counts``.
+        RecoderError, OSError: as ``read_interactions``.
+    """
+    interactions = read_interactions(data_that_counts(data), id_types=id_types)
+    if data.min_weight > 0:
+        interactions = interactions.filter(min_weight=data.min_weight).drop_empty()
+    return interactions.binarize() if data.binary else interactions
+
+
+def data_that_counts(data: DataConfig) -> DataConfig:
+    """Returns the same without a column of weights where nothing depends on them.
 
     Args:
         data: as ``resolved`` returns it.
 
     Raises:
-        RecoderError, OSError: as ``read_interactions``.
+        ConfigError: if light interactions are to be left out and there is no column of weights.
     """
-    needs_weights = data.min_weight > 0 or not data.binary
-    interactions = read_interactions(data if needs_weights else replace(data, weight=""))
-    if data.min_weight > 0:
-        interactions = interactions.filter(min_weight=data.min_weight).drop_empty()
-    return interactions.binarize() if data.binary else interactions
+    if data.min_weight <= 0:
+        return replace(data, weight="") if data.binary else data
+    if not data.weight and not is_dataset_name(str(data.path)):
+        raise ConfigError(
+            f"only interactions that weigh at least {data.min_weight:g} count (as the model was trained, or "
+            f"--min-weight says), and {data.path} has no column that is named like weights; say which it is with "
+            "--weight, or that all count with --min-weight 0"
+        )
+    return data
 
 
 def _named(data: DataConfig) -> Mapping[str, Any]:
@@ -169,17 +225,34 @@ def _separator(data: DataConfig) -> str:
     return next((separator for separator in _LIKELY if separator.encode() in first), ",")
 
 
-def _ids_as_text(data: DataConfig) -> list[str]:
-    return [column for column in (data.user, data.item) if column] if data.text_ids else []
+def _id_types(data: DataConfig, given: Mapping[str, pa.DataType] | None) -> dict[str, pa.DataType]:
+    """Returns the types of the columns of ids, by column, that are not to be as they stand in the file."""
+    text = {"user": pa.string(), "item": pa.string()} if data.text_ids else {}
+    return {column: kind for role, kind in {**text, **(given or {})}.items() if (column := getattr(data, role))}
 
 
-def _types(data: DataConfig) -> dict[str, pa.DataType]:
-    """Returns the types of a text file's columns that are not to be guessed."""
-    return {column: pa.string() for column in [*_ids_as_text(data), *([data.title] if data.title else [])]}
+def _types(data: DataConfig, id_types: Mapping[str, pa.DataType]) -> dict[str, pa.DataType]:
+    """Returns the types of a text file's columns that are not to be guessed; of ids those before ``_with_ids``."""
+    return {column: pa.string() for column in [*id_types, *([data.title] if data.title else [])]}
 
 
-def _with_text(table: pa.Table, data: DataConfig) -> pa.Table:
-    for column in _ids_as_text(data):
-        place = table.schema.get_field_index(column)
-        table = table.set_column(place, column, table.column(place).cast(pa.string()))
+def _with_ids(table: pa.Table, data: DataConfig, id_types: Mapping[str, pa.DataType]) -> pa.Table:
+    for name, kind in id_types.items():
+        place = table.schema.get_field_index(name)
+        table = table.set_column(place, name, _as_ids(table.column(place), kind, f"column {name!r} of {data.path}"))
     return table
+
+
+def _as_ids(column: pa.ChunkedArray, kind: pa.DataType, name: str) -> pa.ChunkedArray:
+    if not pa.types.is_integer(kind):
+        return column.cast(kind)
+    values = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if not (pa.types.is_string(values) or pa.types.is_large_string(values) or pa.types.is_string_view(values)):
+        return column  # whole numbers, or what is no id: whoever takes them says so
+    try:
+        return pc.utf8_trim_whitespace(column.cast(pa.large_string())).cast(kind)
+    except pa.ArrowInvalid as error:
+        raise UnknownIdError(
+            f"{name} holds what is no id of this model, whose ids are whole numbers ({error}); name another column, or "
+            "leave these rows out"
+        ) from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from recoder.api.fitted import FittedModel
-from recoder.cli.answers import check_knows_users, typed_ids
+from recoder.cli.answers import check_knows_users, id_types, typed_ids
 from recoder.cli.config import DataConfig
 from recoder.cli.histories import whole_histories
 from recoder.cli.output import is_watched, tell
-from recoder.cli.reading import read_table, resolved, stream_tables
+from recoder.cli.reading import data_that_counts, read_table, resolved, stream_tables
 from recoder.data import IdMap, Interactions
 from recoder.data.table_files import write_tables
 from recoder.errors import EmptyDataError
@@ -49,10 +49,9 @@ class Question:
         """Returns the rows of ``FittedModel.recommend``."""
         return self.fitted.recommend(k=self.k, **whom, **self.options)
 
-    def with_items(self, *, candidates: DataConfig | None, exclude: DataConfig | None) -> Question:
-        """Returns the question about other items: those in a file alone, or all but those in another."""
-        files = {"candidates": candidates, "exclude": exclude}
-        listed = {name: _items(data, self.fitted.item_ids) for name, data in files.items() if data is not None}
+    def with_items(self, files: Mapping[str, DataConfig]) -> Question:
+        """Returns the question about other items: those in the file ``candidates`` alone, or all but in ``exclude``."""
+        listed = {name: _items(data, self.fitted) for name, data in files.items()}
         return Question(self.path, self.fitted, self.k, {**self.options, **listed})
 
 
@@ -85,13 +84,14 @@ def recommend_to_file(question: Question, data: DataConfig | None, out: Path) ->
         EmptyDataError: if there is nobody to recommend to.
         RecoderError, OSError: as reading, ``FittedModel.recommend`` and writing.
     """
+    asks = _whom(question, data, out.absolute().parent)
     num_users = 0
 
     def tables() -> Iterator[pa.Table]:
         nonlocal num_users
         with _progress() as progress:
             task = progress.add_task("recommending", total=None)
-            for asked in _whom(question, data, out.absolute().parent):
+            for asked in asks:
                 answer = question.answer(**asked)
                 number = asked["users"] if "users" in asked else asked["histories"].user_ids
                 num_users += len(number)
@@ -103,21 +103,27 @@ def recommend_to_file(question: Question, data: DataConfig | None, out: Path) ->
 
 
 def _whom(question: Question, data: DataConfig | None, folder: Path) -> Iterator[dict[str, Any]]:
-    """Yields whom to ask about, some thousands of users at a time."""
+    """Returns whom to ask about, some thousands of users at a time, after a check that they can be."""
     if data is not None:
         data = resolved(data, required=["user"])
         if data.item:
-            yield from _histories(data, question.fitted.item_ids, folder)
-            return
+            return _histories(question.fitted, data_that_counts(data), folder)
     check_knows_users(question.path, question.fitted)
     known = question.fitted.interactions.user_ids
-    if data is None:
-        for start in range(0, len(known), _USERS_AT_ONCE):
-            yield {"users": known.ids.slice(start, _USERS_AT_ONCE)}
-        return
+    return _everybody(known) if data is None else _named(question.fitted, data)
+
+
+def _everybody(known: IdMap) -> Iterator[dict[str, Any]]:
+    for start in range(0, len(known), _USERS_AT_ONCE):
+        yield {"users": known.ids.slice(start, _USERS_AT_ONCE)}
+
+
+def _named(fitted: FittedModel, data: DataConfig) -> Iterator[dict[str, Any]]:
+    """Yields the users of a file, each once."""
+    known = fitted.interactions.user_ids
     is_asked_U = np.zeros(len(known), dtype=bool)
     num_unknown = 0
-    for table in stream_tables(data, rows_at_once=_ROWS_AT_ONCE):
+    for table in stream_tables(data, rows_at_once=_ROWS_AT_ONCE, id_types=id_types(fitted, of_known_users=True)):
         users = table.column(data.user).unique()
         rows = known.indices(users, unknown="drop")
         num_unknown += len(users) - len(rows)
@@ -125,15 +131,17 @@ def _whom(question: Question, data: DataConfig | None, folder: Path) -> Iterator
         is_asked_U[rows] = True
         for start in range(0, len(rows), _USERS_AT_ONCE):
             yield {"users": known.ids.take(pa.array(rows[start : start + _USERS_AT_ONCE]))}
+    if not is_asked_U.any():
+        raise EmptyDataError(f"no user in {data.path} is in the model{_example(known)}; is it the right column?")
     if num_unknown:
         tell(f"{num_unknown:,} ids in {data.path} are not in the model; they are left out")
 
 
-def _histories(data: DataConfig, known: IdMap, folder: Path) -> Iterator[dict[str, Any]]:
+def _histories(fitted: FittedModel, data: DataConfig, folder: Path) -> Iterator[dict[str, Any]]:
+    known = fitted.item_ids
     num_unknown = num_all = 0
-    for table in whole_histories(data, folder):
-        weight = data.weight if data.min_weight > 0 or not data.binary else None
-        found = Interactions.from_frame(table, user=str(data.user), item=str(data.item), weight=weight or None)
+    for table in whole_histories(data, folder, id_types=id_types(fitted, of_known_users=False)):
+        found = Interactions.from_frame(table, user=str(data.user), item=str(data.item), weight=data.weight or None)
         if data.min_weight > 0:  # who has nothing left is still asked about
             found = found.select_interactions(found.matrix.data >= data.min_weight)
         if data.binary:
@@ -144,13 +152,25 @@ def _histories(data: DataConfig, known: IdMap, folder: Path) -> Iterator[dict[st
         for start in range(0, found.num_users, _USERS_AT_ONCE):
             users = np.arange(start, min(start + _USERS_AT_ONCE, found.num_users))
             yield {"histories": found.select_users(users), "unknown": "drop"}
+    if data.min_weight > 0 and not num_all:
+        tell(f"no interaction in {data.path} weighs at least {data.min_weight:g}: everybody gets what is popular")
+    if num_unknown and num_unknown == num_all:
+        raise EmptyDataError(
+            f"none of the {num_all:,} interactions in {data.path} is with an item of the model{_example(known)}; "
+            "is it the right column?"
+        )
     if num_unknown:
         tell(f"{num_unknown:,} of {num_all:,} interactions are with items that the model does not know: left out")
 
 
-def _items(data: DataConfig, known: IdMap) -> list[Any]:
-    data = resolved(data, required=["item"])
-    listed: list[Any] = read_table(data).column(data.item).drop_null().unique().to_pylist()
+def _example(known: IdMap) -> str:
+    return f", such as {known.ids[0].as_py()!r}" if len(known) else ""
+
+
+def _items(data: DataConfig, fitted: FittedModel) -> list[Any]:
+    data, known = resolved(data, required=["item"]), fitted.item_ids
+    table = read_table(data, id_types=id_types(fitted, of_known_users=False))
+    listed: list[Any] = table.column(data.item).drop_null().unique().to_pylist()
     items = [item for item in listed if item in known]
     if len(items) < len(listed):
         tell(f"{len(listed) - len(items):,} of {len(listed):,} items in {data.path} are not in the model")

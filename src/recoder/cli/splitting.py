@@ -12,7 +12,7 @@ from recoder.data.splits.results import JsonValue
 from recoder.data.splits.strong import held_out_groups
 from recoder.errors import ConfigError, DataError
 
-__all__ = ["OPTIONS_OF", "Parts", "check_options", "make_split"]
+__all__ = ["NEEDS_TIMES", "OPTIONS_OF", "Parts", "check_options", "make_split"]
 
 OPTIONS_OF: Mapping[str, tuple[str, ...]] = {
     "strong": ("seed", "valid", "test", "fold_in", "min_interactions"),
@@ -21,6 +21,9 @@ OPTIONS_OF: Mapping[str, tuple[str, ...]] = {
     "time": ("fraction", "moment"),
 }
 """The settings that each kind of split uses."""
+
+NEEDS_TIMES = ("last", "time")
+"""The kinds of split that look at when interactions happened."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ def make_split(interactions: Interactions, split: SplitConfig) -> Parts:
     Raises:
         ConfigError, DataError, EmptyDataError: as ``Interactions.split``.
     """
-    if split.kind in ("last", "time") and interactions.times is None:
+    if split.kind in NEEDS_TIMES and interactions.times is None:
         raise DataError(f"the split {split.kind!r} needs times, and there are none; say which column has them: --time")
     if split.kind == "none":
         return Parts(interactions, None, None, {"name": "none"})

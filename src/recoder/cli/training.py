@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from recoder.cli.metric_names import named_metrics
 from recoder.cli.out_files import check_outs
 from recoder.cli.output import tell
 from recoder.cli.reading import resolved, to_train_on
-from recoder.cli.splitting import Parts, make_split
+from recoder.cli.splitting import NEEDS_TIMES, Parts, make_split
 from recoder.errors import ConfigError
 from recoder.metrics import EvaluationResult
 from recoder.training.events import Callback
@@ -68,10 +69,15 @@ def config_in(more: Mapping[str, Any]) -> Config | None:
 def effective(config: Config) -> Config:
     """Returns the configuration with its data's columns as they were found, where it says of any data.
 
+    A column of times is not looked for where the split needs none.
+
     Raises:
         ConfigError, RecoderError, OSError: if the data cannot be read.
     """
-    return replace(config, data=resolved(config.data)) if config.data.path else config
+    if not config.data.path:
+        return config
+    unneeded = () if config.split.kind in NEEDS_TIMES else ("time",)
+    return replace(config, data=resolved(config.data, unneeded=unneeded))
 
 
 def train_model(config: Config, *, resume_from: Path | None = None) -> dict[str, Any]:
@@ -118,10 +124,24 @@ def train_model(config: Config, *, resume_from: Path | None = None) -> dict[str,
             raise  # nothing is there yet
         fitted.save(checkpoint, training_state=True)
         raise Interrupted(checkpoint, len(fitted.recoder.history), config.model.settings["num_epochs"]) from None
-    result = None if parts.test is None else fitted.evaluate(parts.test, metrics)
     fitted.save(out, interactions=config.output.histories)
     checkpoint.unlink(missing_ok=True)
+    result = None
+    if parts.test is not None:
+        with _told_if_not_tested(out):
+            result = fitted.evaluate(parts.test, metrics)
+        fitted.save(out, interactions=config.output.histories)
     return _summary(config, parts, fitted, result)
+
+
+@contextlib.contextmanager
+def _told_if_not_tested(out: str) -> Iterator[None]:
+    """Says, where the block fails or is interrupted, that the model is there all the same."""
+    try:
+        yield
+    except BaseException:
+        tell(f"the model is in {out}, but was not tested; recoder evaluate {out} does that")
+        raise
 
 
 def _logs(path: str | None) -> list[Callback]:

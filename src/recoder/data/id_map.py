@@ -92,8 +92,11 @@ class IdMap:
         check_unknown(unknown)
         if isinstance(raw_ids, str) or not isinstance(raw_ids, Iterable):
             raise DataTypeError(f"pass a list of ids, not the single {raw_ids!r}")
-        if isinstance(raw_ids, pa.Array | pa.ChunkedArray | np.ndarray):
-            raw_ids = raw_ids.tolist()  # Python's own objects: Arrow's scalars hash otherwise, numpy's slowly
+        # Python's own objects: Arrow's scalars hash otherwise, numpy's slowly
+        if isinstance(raw_ids, pa.Array | pa.ChunkedArray):
+            raw_ids = raw_ids.to_pylist()
+        elif isinstance(raw_ids, np.ndarray):
+            raw_ids = raw_ids.tolist()
         listed = list(raw_ids)
         example = f", a known one is {self.ids[0].as_py()!r}" if len(self) else ""
         try:

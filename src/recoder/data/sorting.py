@@ -211,7 +211,7 @@ class _Source:
         """
         self._fetched(
             f"CREATE TEMP TABLE {role}s AS SELECT raw, place, (row_number() OVER (ORDER BY place) - 1)::BIGINT AS code "
-            f"FROM (SELECT {self._quoted(role)} AS raw, min({_PLACE}) AS place FROM {self._from} GROUP BY raw)"
+            f"FROM (SELECT {self._quoted(role)} AS raw, min({_PLACE}) AS place FROM {self._from} GROUP BY 1)"
         )
         table = self.connection.sql(f"SELECT raw FROM {role}s ORDER BY code").to_arrow_table()
         name = f"column {self.columns[role]!r}"

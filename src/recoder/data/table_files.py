@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 from pyarrow import csv, parquet
 
-from recoder._files import atomic_write, check_writable
+from recoder._files import atomic_place, check_writable, write_errors
 from recoder.errors import ConfigError, EmptyDataError
 
 __all__ = ["check_ending", "write_tables"]
@@ -36,24 +37,25 @@ def write_tables(path: Path, tables: Iterable[pa.Table]) -> int:
 
     Raises:
         ConfigError: as ``check_ending``.
-        FileWriteError: if the file cannot be written; said before a table is asked for where possible.
+        FileWriteError: if the file cannot be written; said before a table is asked for where possible. Errors of what
+            makes the tables stay as they are.
         EmptyDataError: if there is no table.
     """
     check_ending(path)
     check_writable(path)
     num_rows = 0
-    with atomic_write(path) as temporary:
+    with atomic_place(path) as temporary, ExitStack() as open_files:
         writer: Any = None
-        try:
-            for table in tables:
-                writer = writer or _writer(temporary, table.schema, _SEPARATORS[path.suffix])
+        for table in tables:  # which may read files: errors of reading are none of writing
+            with write_errors(path):
+                if writer is None:
+                    writer = open_files.enter_context(_writer(temporary, table.schema, _SEPARATORS[path.suffix]))
                 writer.write_table(table)
-                num_rows += len(table)
-        finally:
-            if writer is not None:
-                writer.close()
+            num_rows += len(table)
         if writer is None:
             raise EmptyDataError(f"there is nothing to write to {path}")
+        with write_errors(path):
+            open_files.close()
     return num_rows
 
 

@@ -51,7 +51,7 @@ def doctor(
     from recoder.cli.doctor import plan_for, print_plan
 
     data = data_changes(
-        path=plan, user=user, item=item, weight=weight, min_weight=min_weight,
+        path=plan, user=user, item=item, weight=weight, min_weight=min_weight, time="", title="",
         text_ids=text_ids, separator=separator, names=names, encoding=encoding,
     )  # fmt: skip
     planned = plan_for(settings(config, data=data).data, model or ())

@@ -74,15 +74,17 @@ def recommend(
     if out is not None:
         check_table_file(out, inputs=[model, file, candidates, exclude])
     fitted = load_model(model)
-    said = data_changes(
-        path=file, user=user, item=item, weight=weight, min_weight=min_weight, time="", title="",
-        text_ids=text_ids, separator=separator, names=names, encoding=encoding,
-    )  # fmt: skip
-    data = changed(as_trained(fitted), said)
+    form = data_changes(text_ids=text_ids, separator=separator, names=names, encoding=encoding, time="", title="")
+    trained = as_trained(fitted)
+    data = changed(
+        trained, {**form, "path": file, "user": user, "item": item, "weight": weight, "min_weight": min_weight}
+    )
+    listed = changed(trained, {**form, "user": "", "item": item or None, "weight": ""})
     shows_titles = fitted.interactions.titles is not None and out is None if titles is None else titles
     options_: dict[str, Any] = {"exclude_seen": not keep_seen, "titles": shows_titles}
+    files = {"candidates": candidates, "exclude": exclude}
     question = Question(model, fitted, k, options_).with_items(
-        candidates=_items(candidates, item), exclude=_items(exclude, item)
+        {name: changed(listed, {"path": path}) for name, path in files.items() if path is not None}
     )
     if out is not None:
         written = recommend_to_file(question, None if file is None else data, out)
@@ -106,10 +108,3 @@ def _check(file: str | None, out: Path | None, users: list[str], histories: list
         raise ConfigError("--for and --history are answered here; leave FILE and --out out")
     if not users and not histories and out is None:
         raise ConfigError("say to whom: --for ID, --history ID,ID,..., or a FILE and --out for its lists")
-
-
-def _items(path: str | None, item: str | None) -> Any:
-    """Returns where a list of items is."""
-    from recoder.cli.config import DataConfig
-
-    return None if path is None else DataConfig(path=path, user="", item=item, weight="", time="", title="")
