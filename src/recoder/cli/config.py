@@ -101,7 +101,7 @@ class TrainingConfig:
 
     Attributes:
         seed: of everything that is drawn.
-        device: where to compute, as PyTorch calls it.
+        device: where to compute: ``cpu``, ``cuda`` or ``cuda:1``.
         metrics: of validation and test, such as ``NDCG@100``.
         early_stopping: the metric that says when training is to end, or ``"loss"``. None: it goes on to its end.
         patience: epochs without a better one before it ends.

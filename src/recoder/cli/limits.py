@@ -90,7 +90,7 @@ def _device(value: str) -> None:
         choose_device(False, value)
     except ConfigError as error:
         reason = str(error).partition(";")[0]
-        raise ConfigError(f"{reason}; say --device cpu, or another that PyTorch has here") from None
+        raise ConfigError(f"{reason}; say --device cpu, or cuda") from None
 
 
 def _log(value: str) -> None:
