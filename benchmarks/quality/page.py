@@ -283,7 +283,7 @@ def _measured_on(results: Sequence[SetResults], facts: PageFacts) -> str:
                 if contestant.is_ours:
                     machine["commit"] = about["commit"]
                 machine[f"versions: {contestant.environment}"] = ", ".join(
-                    f"{name} {number}" for name, number in about["versions"].items()
+                    f"{name} {number}" for name, number in sorted(about["versions"].items())
                 )
                 for key, value in machine.items():
                     text = ", ".join(value) if isinstance(value, list) else str(value)
