@@ -18,9 +18,12 @@ from scipy import sparse
 from torch import Tensor
 
 from recoder.data import RecommendationDataset
+from recoder.errors import ConfigError, DivergedError, FileWriteError
 from recoder.metrics import NDCG, Metric, Recall
 from recoder.model import Recoder
 from recoder.nn import DynamicAutoencoder, FactorizationModel, MatrixFactorization
+from recoder.training import Callback, EarlyStopping, TrainingRun
+from recoder.training.part_files import MANIFEST
 from recoder.training.restore import read_model_file
 
 USERS, ITEMS = 23, 17
@@ -355,3 +358,80 @@ def test_a_process_killed_in_training_can_be_resumed_from_its_last_file(tmp_path
     finally:
         torch.set_num_threads(threads)
     assert_same(resumed, undisturbed)
+
+
+class SavesOnce(Callback):
+    """Saves after a step, as a callback that keeps files in the middle of an epoch does."""
+
+    def __init__(self, prefix: Path, step: int) -> None:
+        self.prefix, self.step, self.path, self.num_steps = prefix, step, "", 0
+        self.run: TrainingRun | None = None
+
+    def on_train_start(self, run: TrainingRun) -> None:
+        self.run = run
+
+    def on_step_end(self) -> None:
+        self.num_steps += 1
+        if self.num_steps == self.step and self.run is not None:
+            self.path = self.run.save(self.prefix)
+
+
+def test_a_file_that_a_callback_saves_within_an_epoch_knows_the_loss_so_far(tmp_path: Path) -> None:
+    setup, saves = SETUPS["cosine"], SavesOnce(tmp_path / "m", 3)
+    undisturbed = setup.run(setup.recoder(), 2, callbacks=[saves])
+    assert progress_in(saves.path) == (0, 3)
+    assert_same(setup.resumed(saves.path, 2), undisturbed)
+
+
+def test_weights_that_diverged_are_not_saved_within_an_epoch_either(tmp_path: Path) -> None:
+    setup = Setup(noisy(), lr=1e30, optimizer_type="sgd")
+    with pytest.raises(DivergedError, match="are not saved"):
+        setup.run(setup.recoder(), 2, callbacks=[SavesOnce(tmp_path / "m", 4)])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_goes_on_beside_checkpoints_in_parts_of_the_same_prefix(tmp_path: Path) -> None:
+    setup = SETUPS["cosine"]
+    made = setup.run(setup.recoder(), 1)
+    in_parts = tmp_path / "m_epoch_1.model"
+    in_parts.mkdir()
+    (in_parts / MANIFEST).write_text("{}")
+    setup.run(made, 2, model_checkpoint_prefix=tmp_path / "m", checkpoint_freq=1)
+    assert_same(setup.resumed(tmp_path / "m_epoch_2.model", 2), made)
+    (tmp_path / "n_epoch_2.model").mkdir()  # of something else
+    with pytest.raises(FileWriteError, match="it is a folder"):
+        setup.run(made, 3, model_checkpoint_prefix=tmp_path / "n")
+
+
+def test_parameters_that_are_frozen_for_a_while_keep_what_adam_knows_of_them(tmp_path: Path) -> None:
+    setup = Setup(lambda: DynamicAutoencoder([6]))
+    made = setup.run(setup.recoder(), 1)
+    before = {name: entries["exp_avg"].clone() for name, entries in made._current_optimizer_state().items()}
+    frozen = [name for name, _ in made.model.named_parameters() if name.startswith("item_sum")]
+    made.model.get_submodule("item_sum").requires_grad_(False)
+    weights = made.model.state_dict()[frozen[0]].clone()
+    setup.run(made, 2)
+    assert torch.equal(made.model.state_dict()[frozen[0]], weights)
+    state = made._current_optimizer_state()
+    assert torch.equal(state[frozen[0]]["exp_avg"], before[frozen[0]])
+    assert not torch.equal(state["items.weight"]["exp_avg"], before["items.weight"])
+    made.model.get_submodule("item_sum").requires_grad_(True)
+    resumed = setup.resumed(made.save_state(tmp_path / "m"), 3)
+    assert_same(resumed, setup.run(made, 3))
+
+
+def test_a_call_that_cannot_work_leaves_the_best_epoch_and_the_optimizer_alone() -> None:
+    setup = Setup(noisy(), metrics=[NDCG(5)], eval_freq=1)
+    rule = {"early_stopping": EarlyStopping("NDCG@5", patience=1)}
+    runs = []
+    for fails in (False, True):
+        made = setup.recoder()
+        made.train(dataset(), dataset(with_target=True), num_epochs=2, **setup.train, **rule)
+        if fails:
+            with pytest.raises(ConfigError, match="eval_num_recommendations"):
+                made.train(
+                    dataset(), dataset(with_target=True), num_epochs=4, **setup.train, eval_num_recommendations=2
+                )
+        made.train(dataset(), dataset(with_target=True), num_epochs=4, **setup.train, **rule)
+        runs.append(made)
+    assert_same(*runs)

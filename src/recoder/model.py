@@ -7,7 +7,6 @@ import logging
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -304,7 +303,9 @@ class Recoder:
         check_sampling(config.batch_size, negative_sampling, config.num_sampling_users, config.num_uniform_negatives)
         check_same(self._processes.all, self.seed, train_dataset, val_dataset)
         if model_checkpoint_prefix is not None:
-            check_writable(self._checkpoint_path(model_checkpoint_prefix))
+            first = Path(self._checkpoint_path(model_checkpoint_prefix))
+            # a checkpoint in parts is a folder, whose place another takes
+            check_writable(first.with_name(f".{first.name}.place") if (first / MANIFEST).is_file() else first)
         self._storable_params()
         if model_checkpoint_prefix is not None and not self._is_initialized:
             self._go_on_from(model_checkpoint_prefix, config)
@@ -323,7 +324,8 @@ class Recoder:
         self.model.learns_by(loss, self._l2_of_users(config, len(train_dataset)), mean_interactions)
         log_differences("train goes on with", before, described)
         warn_of_another_order(before, described, self._progress)
-        self._last_config, self._best, self.history.best_epoch = described, best, None
+        if not self._progress.epoch and not self._progress.step:
+            self.history = History()
         told = make_callbacks(
             val_dataset,
             self.model,
@@ -333,10 +335,11 @@ class Recoder:
             self.history,
             self.save_state,
             self.device,
-            best=self._best,
+            best=best,
             of_user=of_user,
             shows_progress=self._processes.all.is_first,
         )
+        self._last_config, self._best, self.history.best_epoch = described, best, None
         relay = Relay(told, partial(self._run, config.num_epochs, val_dataset is not None))
         if self.model.is_solved:
             solve(self.model, train_dataset, config, self._progress, relay)
@@ -354,8 +357,7 @@ class Recoder:
             seed=self.seed,
             num_uniform_negatives=config.num_uniform_negatives,
         )
-        state = self._current_optimizer_state()
-        self._optimizer = ModelOptimizer(
+        optimizer = ModelOptimizer(
             self.model,
             self.optimizer_type,
             weight_decay=config.weight_decay,
@@ -364,7 +366,8 @@ class Recoder:
             state_precision=self.optimizer_state,
             seed=self.seed,
         )
-        self._optimizer.load(state)
+        optimizer.load(self._current_optimizer_state())
+        self._optimizer = optimizer  # only now: what it was told before is not lost if that fails
         train_epochs(
             self.model,
             loss,
@@ -504,9 +507,10 @@ class Recoder:
             raise ConfigError(
                 "histories=True, but there are none to keep: pass interactions=, those that the model was trained on"
             )
-        if not math.isfinite(self._progress.loss_sum):
+        progress = self._progress.to_json()
+        if not math.isfinite(progress["loss_sum"]):
             raise DivergedError(
-                f"the training loss is {self._progress.loss_sum} in epoch {self._progress.epoch + 1}, so the weights "
+                f"the training loss is {progress['loss_sum']} in epoch {self._progress.epoch + 1}, so the weights "
                 "are of no use and are not saved; load the last checkpoint, or train a new model with a lower lr"
             )
         params = self._storable_params()
@@ -515,7 +519,7 @@ class Recoder:
             model_params=params,
             num_items=num_items,
             num_users=self.num_users,
-            progress=asdict(self._progress),
+            progress=progress,
             optimizer_type=self.optimizer_type,
             optimizer_state=self.optimizer_state,
             loss=self.loss if isinstance(self.loss, str) else None,
@@ -557,6 +561,7 @@ class Recoder:
             FileNotFoundError: if there is no such file.
             FileFormatError: if it is no model file, is damaged, or is of a newer format or another model.
             UnsafeFileError: if it is a pickle that asks for code to be run; nothing of it is run.
+            ConfigError: if the processes that train together cannot train what it holds.
         """
         model_file = path_text("model_file", model_file)
         if (Path(model_file) / MANIFEST).is_file():
@@ -587,7 +592,7 @@ class Recoder:
             counts_N: interactions of each item, by which that part was chosen.
 
         Raises:
-            FileFormatError: as ``init_from_model_file``.
+            FileFormatError, ConfigError: as ``init_from_model_file``.
         """
         check_fits(model_file, content, self.model)
         loss_module, progress, history, best = restored_run(model_file, content)
@@ -596,7 +601,10 @@ class Recoder:
         def init_model() -> None:
             self._init_model(content.num_items, content.num_users, seed, counts_N)
 
-        held = rebuild(model_file, self.model, content, init_model, is_part=counts_N is not None)
+        def check() -> None:
+            check_parallel(self.model, self._processes, content.optimizer_type)
+
+        held = rebuild(model_file, self.model, content, init_model, check, is_part=counts_N is not None)
         if best.weights:
             best.weights = held.best_weights
         # a file of 0.4.0 has no seed
@@ -660,7 +668,8 @@ class Recoder:
         num_items, num_users = self._known_num_items(), self.num_users or 0
         smaller = self.untrained(num_items, num_users - len(np.unique(rows)))
         copy_without_users(self.model, smaller.model, rows)
-        smaller.history, smaller._last_config = self.history, self._last_config
+        smaller.history, smaller._last_config = History(self.history), self._last_config
+        smaller.history.best_epoch = self.history.best_epoch
         return smaller
 
     def untrained(self, num_items: int, num_users: int) -> Recoder:
@@ -720,6 +729,7 @@ class Recoder:
             model=self.model,
             history=self.history,
             save=self.save_state,
+            is_first=self._processes.all.is_first,
         )
 
     def _checked_loss(self) -> nn.Module:

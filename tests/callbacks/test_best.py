@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,8 @@ import torch
 from recoder.callbacks import BestCheckpoint
 from recoder.errors import ConfigError, FileWriteError
 from recoder.metrics import NDCG
-from recoder.training import Callback, EarlyStopping
+from recoder.training import Callback, EarlyStopping, EpochReport, TrainingRun
+from recoder.training.history import History
 from small_runs import dataset, recoder
 from small_runs import run as run_with
 
@@ -111,3 +114,44 @@ def test_a_file_that_cannot_be_written_is_an_error_before_the_first_step(tmp_pat
     with pytest.raises(FileWriteError):
         run(made, BestCheckpoint(tmp_path / "file" / "m", NDCG(5)))
     assert len(made.history) == 0
+
+
+class TestOfProcesses:
+    """All of them save together; one file or one folder comes of it."""
+
+    @pytest.fixture
+    def kept(self, tmp_path):
+        def save(prefix):
+            folder = tmp_path / "m_best_epoch_1.model"
+            if self.in_parts:
+                folder.mkdir(exist_ok=True)
+                (folder / "part").write_text(str(self.saved))
+            else:
+                folder.write_text(str(self.saved))
+            self.saved += 1
+            return str(folder)
+
+        self.saved, kept = 0, BestCheckpoint(tmp_path / "m")
+        self.run = TrainingRun(9, 9, 0, True, {"train": {}}, recoder().model, History(), save, is_first=True)
+        return kept
+
+    @staticmethod
+    def report(val_loss):
+        return EpochReport(1, False, loss=1.0, lr=0.1, seconds=1.0, val_loss=val_loss)
+
+    @pytest.mark.parametrize("in_parts", [False, True])
+    def test_the_first_moves_what_they_saved_and_replaces_it(self, in_parts, kept, tmp_path):
+        self.in_parts = in_parts
+        for start in range(2):
+            kept.on_train_start(self.run)  # a run that goes on finds the folder too
+            for loss in (3.0 - start, 2.5 - start):
+                kept.on_checkpoint(self.report(loss))
+        assert [path.name for path in tmp_path.iterdir()] == ["m_best.model"]
+        assert ((kept.path / "part") if in_parts else kept.path).read_text() == "3"
+
+    def test_the_others_save_and_leave_it(self, kept, tmp_path):
+        self.in_parts = False
+        kept.on_train_start(replace(self.run, is_first=False))
+        kept.on_checkpoint(self.report(3.0))
+        assert self.saved == 1
+        assert [path.name for path in tmp_path.iterdir()] == ["m_best_epoch_1.model"]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from recoder.callbacks import MLflowLog
+from recoder.nn import DynamicAutoencoder
 from recoder.training import Callback
 from small_runs import recoder, run
 
@@ -49,6 +50,29 @@ def test_a_training_is_a_run_with_curves_and_parameters(uri):
     assert curve(uri, log, "NDCG_at_5") == [(record.epoch, record.metrics["NDCG@5"]) for record in evaluated]
     errors = [(record.epoch, record.metric_errors["NDCG@5"]) for record in evaluated]
     assert curve(uri, log, "NDCG_at_5 stderr") == errors
+
+
+def test_a_run_whose_parameters_cannot_be_logged_has_failed(uri, monkeypatch):
+    import mlflow
+
+    def fail(*_, **__):
+        raise ConnectionError("no route")
+
+    log = MLflowLog(tracking_uri=uri)
+    with monkeypatch.context() as patched:
+        patched.setattr(mlflow.MlflowClient, "log_batch", fail)
+        with pytest.raises(ConnectionError):
+            run(recoder(), log)
+    assert client(uri).get_run(log.run_id).info.status == "FAILED"
+
+
+def test_any_number_of_parameters_with_any_name_is_logged(uri, monkeypatch):
+    many = {f"drop@{n}": n for n in range(230)}
+    monkeypatch.setattr(DynamicAutoencoder, "model_params", lambda model: {"hidden_layers": [6], **many})
+    log = MLflowLog(tracking_uri=uri)
+    run(recoder(), log)
+    params = client(uri).get_run(log.run_id).data.params
+    assert params["model/drop_at_229"] == "229"
 
 
 def test_a_training_that_goes_on_goes_on_in_its_run(uri):

@@ -135,6 +135,20 @@ def test_skipping_batches_is_dropping_them(arguments, num_workers):
         assert contents(loader.epoch(2, skip=skip)) == whole[skip:]
 
 
+def drawn_by_workers(seed, number):
+    loader = RecommendationDataLoader(PLAIN, 23, num_workers=1, collate_fn=_draws, seed=seed)
+    return [drawn for drawn, _ in loader.epoch(number)]
+
+
+def _draws(interactions):
+    return [float(torch.rand(()))]
+
+
+def test_what_workers_draw_follows_from_the_seed_and_the_epoch():
+    assert drawn_by_workers(1, 1) == drawn_by_workers(1, 1)
+    assert len({drawn_by_workers(seed, number)[0] for seed in (1, 2) for number in (1, 2)}) == 4
+
+
 def test_skipped_super_batches_are_not_loaded():
     loaded = []
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import recoder
-from recoder.metrics import NDCG
+from recoder.data import HeldOut, IdMap, RecommendationDataset
+from recoder.metrics import NDCG, IntraListDiversity
 from recoder.report import write_report
 from recoder.training import EarlyStopping
 from report.pages import read
@@ -138,3 +139,25 @@ def test_labels_on_the_map_do_not_overlap(fitted, tmp_path):
         for place, one in enumerate(boxes):
             for other in boxes[:place]:
                 assert one[0] >= other[2] or other[0] >= one[2] or one[1] >= other[3] or other[1] >= one[3]
+
+
+def test_users_who_are_looked_up_are_shown_what_they_are_recommended(split, tmp_path):
+    train, test = split.train.split("random", seed=1)
+    model = recoder.fit(train, "als", fold_in=False, embedding_size=6, seed=3)
+    order = np.arange(len(test.user_ids))[::-1]
+    matrices = test.dataset.interactions_matrix[order], test.dataset.target_interactions_matrix[order]
+    turned = HeldOut(RecommendationDataset(*matrices), IdMap(test.user_ids.raw_ids(order)), test.item_ids)
+    for held in (test, turned):
+        part = read(write_report(model, tmp_path / "a.html", test=held)).parts["users"]
+        users = [heading.removeprefix("User ") for heading in part.headings[1:]]
+        answer = model.recommend(users=users, titles=True)
+        shown = [title.removesuffix(" ✓") for recommended in part.lists[1::2] for title in recommended]
+        assert shown == answer["title"].tolist()
+
+
+def test_metrics_that_nobody_has_a_value_of_have_no_curve(split, tmp_path):
+    metric = IntraListDiversity(1, np.eye(split.train.num_items, dtype=np.float32))
+    settings = {"hidden_layers": [8], "num_uniform_negatives": 0, "num_epochs": 3, "seed": 3}
+    model = recoder.fit(split.train, "autoencoder", valid=split.valid, metrics=[metric], **settings)
+    part = read(write_report(model, tmp_path / "a.html")).parts["training"]
+    assert part.headings == ["Training", "Training loss", "Validation loss"]

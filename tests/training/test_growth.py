@@ -165,3 +165,7 @@ def test_without_some_users_the_others_keep_their_rows():
     torch.testing.assert_close(smaller.model.items.weight, recoder.model.items.weight)
     assert smaller.num_users == 38
     assert list(smaller.history) == list(recoder.history)
+    before = list(recoder.history)
+    smaller.train(RecommendationDataset(matrix(40, 20)[kept]), num_epochs=1)
+    assert list(recoder.history) == before
+    assert [record.epoch for record in smaller.history] == [1]

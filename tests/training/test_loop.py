@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import signal
-from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -321,7 +320,7 @@ class AtCheckpoint(Callback):
         self.run, self.progress = run, []
 
     def on_checkpoint(self, report):
-        self.progress.append(asdict(self.run.progress))
+        self.progress.append(self.run.progress.to_json())
 
 
 def test_progress_says_at_a_checkpoint_that_the_epoch_is_whole():

@@ -5,7 +5,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import sparse
 
+from recoder.data import RecommendationDataset
 from recoder.errors import ConfigError
 from recoder.model import Recoder
 from recoder.nn import EASE, DynamicAutoencoder, MatrixFactorization, RecVAE
@@ -72,3 +74,20 @@ def test_more_processes_than_items_or_users_are_refused():
         three.parts(np.ones(2, dtype=np.int64), None)
     with pytest.raises(ConfigError, match="3 processes cannot share 1 users"):
         three.parts(np.ones(5, dtype=np.int64), 1)
+
+
+@pytest.mark.parametrize("kind", ["least squares", "folding in"])
+def test_a_file_of_what_processes_cannot_share_is_refused_and_changes_nothing(kind, tmp_path):
+    data = RecommendationDataset(sparse.random(9, 7, 0.5, "csr", np.float32, np.random.default_rng(0)))
+    if kind == "least squares":
+        single = Recoder(MatrixFactorization(3), optimizer_type="als", loss="mse", seed=1)
+    else:
+        single = Recoder(MatrixFactorization(3, fold_in=True), optimizer_type="adam", loss="mse", seed=1)
+    single.train(data)
+    path = single.save_state(tmp_path / "m")
+    several_here = Recoder(MatrixFactorization(4), optimizer_type="adam", loss="mse", seed=1)
+    several_here._processes = Processes(all=several(), items=several())
+    with pytest.raises(ConfigError, match=r"processes have none to share|all items in one place"):
+        several_here.init_from_model_file(path)
+    assert several_here.model.model_params()["embedding_size"] == 4
+    assert several_here.optimizer_type == "adam"

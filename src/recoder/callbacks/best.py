@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from recoder._checks import path_text
-from recoder._files import check_writable, move
+from recoder._files import check_writable, move, replace_folder
 from recoder.errors import ConfigError
 from recoder.metrics import Metric
 from recoder.training.events import Callback, EpochReport, TrainingRun
@@ -19,7 +19,8 @@ __all__ = ["BestCheckpoint"]
 class BestCheckpoint(Callback):
     """Keeps the file of the best epoch so far, without ending the run.
 
-    Of a run that goes on, the epochs in its history count, as long as the file is there. A new run replaces it.
+    Of a run that goes on, the epochs in its history count, as long as the file is there. A new run replaces it. Where
+    processes train together, each must have one, and where they share the items the file is a folder.
 
     Args:
         prefix: the file is ``{prefix}_best.model``; missing folders are made.
@@ -51,7 +52,8 @@ class BestCheckpoint(Callback):
                 f"BestCheckpoint looks at {self._metric}, but metrics are {', '.join(evaluated) or 'not given'}; "
                 "add it to metrics, with eval_freq=1"
             )
-        check_writable(self.path)
+        if not self.path.is_dir():
+            check_writable(self.path)
         self._run = run
         values = [epoch_value(self._metric, record) for record in run.history] if self.path.exists() else []
         self._best = max((value for value in values if value is not None and math.isfinite(value)), default=-math.inf)
@@ -60,5 +62,8 @@ class BestCheckpoint(Callback):
         """Saves, where the epoch is better."""
         value = epoch_value(self._metric, report)
         if self._run is not None and value is not None and value > self._best:
-            move(self._run.save(self._prefix), self.path)
+            saved = Path(self._run.save(self._prefix))
+            if self._run.is_first:
+                whole_or_parts = replace_folder if saved.is_dir() or self.path.is_dir() else move
+                whole_or_parts(saved, self.path)
             self._best = value

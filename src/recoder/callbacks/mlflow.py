@@ -12,6 +12,9 @@ from recoder.training.events import Callback, EpochReport, TrainingRun
 
 __all__ = ["MLflowLog"]
 
+_MOST_PARAMS = 100
+"""That MLflow takes at once."""
+
 
 class MLflowLog(Callback):
     """Logs losses, learning rate and metrics by epoch to a run of MLflow, and the arguments as its parameters.
@@ -53,11 +56,13 @@ class MLflowLog(Callback):
         if self.run_id is None:
             self.run_id = client.create_run(self._experiment_id(client), run_name=self._run_name).info.run_id
             param = self._mlflow.entities.Param
-            params = [param(name, str(value)) for name, value in flat(run.arguments).items()]
-            client.log_batch(self.run_id, params=params)
+            self._client = client  # from here on there is a run to end
+            params = [param(_allowed(name), str(value)) for name, value in flat(run.arguments).items()]
+            for start in range(0, len(params), _MOST_PARAMS):
+                client.log_batch(self.run_id, params=params[start : start + _MOST_PARAMS])
         else:
             client.update_run(self.run_id, status="RUNNING")
-        self._client = client
+            self._client = client
 
     def on_checkpoint(self, report: EpochReport) -> None:
         """Logs the epoch's numbers."""

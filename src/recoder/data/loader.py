@@ -117,7 +117,7 @@ class RecommendationDataLoader:
             batch_size=None,
             num_workers=self.num_workers,
             collate_fn=_as_it_is,
-            generator=torch.Generator(),
+            generator=torch.Generator().manual_seed(derive_seed(self.seed, "workers", number)),
         )
         return islice((pair for pairs in loader for pair in pairs), rest, None)
 

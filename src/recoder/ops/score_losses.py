@@ -180,6 +180,8 @@ class Multinomial:
 def over_all_items(of_blocks: list[Tensor], counts_B: Tensor, ranks: Ranks) -> tuple[Tensor, Tensor]:
     """Returns the logarithms of the users' sums of exponentials, and of their targets, over the items of all processes.
 
+    The logarithm is 0 where no process has an item.
+
     Args:
         of_blocks: those logarithms by block, ``[B]`` each.
         counts_B: sums of the users' targets here.
@@ -189,5 +191,7 @@ def over_all_items(of_blocks: list[Tensor], counts_B: Tensor, ranks: Ranks) -> t
     if ranks.size == 1:
         return here_B, counts_B
     largest_B = ranks.max_(here_B.clone())
+    has_none_B = largest_B == -torch.inf
+    largest_B = largest_B.masked_fill(has_none_B, 0.0)
     sums_B, all_counts_B = ranks.sum_(torch.stack([(here_B - largest_B).exp(), counts_B]))
-    return largest_B + sums_B.log(), all_counts_B
+    return (largest_B + sums_B.log()).masked_fill(has_none_B, 0.0), all_counts_B

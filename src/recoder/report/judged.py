@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
+from recoder.api.answering import Answering
 from recoder.api.fitted import FittedModel
 from recoder.api.judging import DEFAULT_METRICS, aligned
 from recoder.data import HeldOut, Interactions, RecommendationDataset
@@ -75,6 +76,7 @@ class Judged:
         held_out: who they are, over the model's items.
         result: of the model.
         popular: of most-popular, over the same users; None where the model is that itself, or popularity is not known.
+        answering: what ranks items for users of ``held_out``, by their rows there.
         ranked_UK: what the model recommends to the users of the result, as the evaluator takes it.
         popular_UK: what most-popular does.
     """
@@ -82,6 +84,7 @@ class Judged:
     held_out: HeldOut
     result: EvaluationResult
     popular: EvaluationResult | None
+    answering: Answering
     ranked_UK: IntArray
     popular_UK: IntArray | None
 
@@ -106,10 +109,11 @@ class Judged:
         result = _evaluated(answering, metrics, held_out.dataset)
         ranked = _ranked(answering, held_out.dataset, result.users)
         if isinstance(model.recoder.model, Popularity) or not model.item_counts.any():
-            return Judged(held_out, result, None, ranked, None)
+            return Judged(held_out, result, None, answering, ranked, None)
         baseline = most_popular(model.item_counts)
         popular = _evaluated(baseline, metrics, held_out.dataset)
-        return Judged(held_out, result, popular, ranked, _ranked(baseline, held_out.dataset, result.users))
+        popular_UK = _ranked(baseline, held_out.dataset, result.users)
+        return Judged(held_out, result, popular, answering, ranked, popular_UK)
 
 
 def _evaluated(scorer: Scorer, metrics: list[Metric], dataset: RecommendationDataset) -> EvaluationResult:

@@ -62,6 +62,8 @@ def _loss(title: str, epochs: list[float], losses: list[float], marks: list[tupl
 
 def _metrics(history: History, names: list[str], marks: list[tuple[float, str]]) -> Figure:
     lines, legend, said = [], [], []
+    if not any(math.isfinite(record.metrics.get(name, math.nan)) for record in history for name in names):
+        return Figure("Validation metrics", "")
     for place, name in enumerate(names):
         records = [record for record in history if name in record.metrics]
         colour = place if place == MODEL else place + 1  # the colour of most-popular stays its own

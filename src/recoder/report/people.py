@@ -43,7 +43,8 @@ def people_section(model: FittedModel, judged: Judged | None, num_users: int, se
         return None
     chosen = _spread(rows, lengths_U[rows], num_users, seed)
     histories, targets = dataset[chosen]
-    ranked = model.recoder.ranked(histories, _SHOWN)
+    answering = model.answering() if judged is None else judged.answering
+    ranked = answering.ranked(histories, _SHOWN)
     people = [
         _person(
             model,

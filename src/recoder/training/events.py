@@ -25,7 +25,8 @@ class TrainingRun:
         model: what is trained. It is in training mode, and its weights change in place.
         history: the epochs so far; each stands in it before ``on_checkpoint`` tells of it.
         save: ``Recoder.save_state``. In ``on_checkpoint`` it writes the epoch that just ended; between two steps a
-            file from which the run goes on within the epoch.
+            file from which the run goes on within the epoch. Of processes that train together all must call it.
+        is_first: whether this is the first of the processes that train together, the one that writes what all share.
     """
 
     num_epochs: int
@@ -36,6 +37,7 @@ class TrainingRun:
     model: FactorizationModel
     history: History
     save: Callable[..., str]
+    is_first: bool = True
 
 
 @dataclass

@@ -6,8 +6,9 @@ import contextlib
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, islice, repeat
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +49,13 @@ class Progress:
     """Training loss of those steps, summed over users."""
     num_users: int = 0
     """Users of those steps."""
+    total: Tensor | None = field(default=None, repr=False, compare=False)
+    """While an epoch runs, what ``loss_sum`` will be at its end: on the device, so that no step waits for it."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns it as JSON values."""
+        loss_sum = self.loss_sum if self.total is None else float(self.total)
+        return {"epoch": self.epoch, "step": self.step, "loss_sum": loss_sum, "num_users": self.num_users}
 
 
 def train_epochs(
@@ -92,11 +100,11 @@ def train_epochs(
             started = time.perf_counter()
             first_step = (epoch - 1) * steps_per_epoch
             before = progress.loss_sum if together.all.is_first else 0.0
-            total = torch.tensor(before, dtype=torch.float64, device=device)
+            total = progress.total = torch.tensor(before, dtype=torch.float64, device=device)
             try:
                 batches = _shares(_epoch_batches(loader, epoch, progress.step, plan), together.users)
                 for interactions, target in _prepared(batches, loader, batch_loss, device):
-                    _seed_all(model, derive_seed(seed, "step", epoch, progress.step), device)
+                    _seed_all(model, derive_seed(seed, "step", epoch, progress.step), together.users, device)
                     if together.users.size > 1:
                         place_users(model, interactions.first_user, interactions.num_users_of_all)
                     plan.prepare(progress.step)
@@ -114,7 +122,7 @@ def train_epochs(
                 together.all.sum_(total)
             finally:
                 # the one wait for the device in an epoch; whatever ends the steps, the loss of those done is known
-                progress.loss_sum = float(total)
+                progress.loss_sum, progress.total = float(total), None
             loss_value = progress.loss_sum / progress.num_users
             lr = config.lr_at(first_step + steps_per_epoch - 1, steps_per_epoch)
             report = EpochReport(epoch, epoch == config.num_epochs, loss_value, lr, time.perf_counter() - started)
@@ -226,9 +234,14 @@ def _check_finite(report: EpochReport, instead: str) -> None:
         )
 
 
-def _seed_all(model: nn.Module, step_seed: int, device: torch.device) -> None:
-    """Seeds the library's noise layers, and torch's generators for layers of the user's own."""
+def _seed_all(model: nn.Module, step_seed: int, users: Ranks, device: torch.device) -> None:
+    """Seeds the library's noise layers, and torch's generators for layers of the user's own.
+
+    The library's draw by the user's place in the batch; those of torch would draw the same for each process's users.
+    """
     seed_step(model, step_seed)
+    if users.size > 1:
+        step_seed = derive_seed(step_seed, "users", users.rank)
     # not torch.manual_seed: without a CUDA context it queues a call for later, at every step anew
     torch.default_generator.manual_seed(step_seed)
     if device.type == "cuda":

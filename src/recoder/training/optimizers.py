@@ -71,6 +71,8 @@ class ModelOptimizer:
         self._ranks = ranks
         self._names = {parameter: name for name, parameter in model.named_parameters() if parameter.requires_grad}
         self._states: dict[nn.Parameter, State] = {}
+        self._frozen = {name: parameter for name, parameter in model.named_parameters() if not parameter.requires_grad}
+        self._kept: OptimizerState = {}
         if not self._names:
             raise ConfigError(f"{type(model).__name__} has no parameters to train; create them in init_model")
         self._check_sparse(tables_with_row_gradients(model) & self._names.keys())
@@ -78,10 +80,13 @@ class ModelOptimizer:
         self._tables = [table for table in factor_tables(model) if not table.sparse and self._reads_rows(table)]
         self._cut = {parameter for table in factor_tables(model) for parameter in table.parameters(recurse=False)}
         self._every_row = {parameter for table in self._tables for parameter in table.parameters(recurse=False)}
-        self._rows = {parameter: rows for parameter, rows in rows_of_tables(model).items() if parameter in self._names}
+        rows_of = rows_of_tables(model)
+        self._rows = {parameter: rows for parameter, rows in rows_of.items() if parameter in self._names}
         self._roundings: dict[nn.Parameter, Rounding] = {}
         if state_precision == "bf16":
             self._roundings = {table: Rounding(seed, self._names[table], rows) for table, rows in self._rows.items()}
+        names = {parameter: name for name, parameter in model.named_parameters()}
+        self._rounded = {names[table] for table in rows_of} if state_precision == "bf16" else set()
 
     def row_gradients(self) -> AbstractContextManager[None]:
         """Returns a context in which the model's tables give gradients as they are read fastest here."""
@@ -118,8 +123,8 @@ class ModelOptimizer:
         return {parameter: parameter.grad for parameter in self._names if parameter.grad is not None}
 
     def state(self) -> OptimizerState:
-        """Returns the optimizer's state by parameter name; its tensors are not copies."""
-        return {
+        """Returns the state by parameter name, that of frozen ones as it was loaded; its tensors are not copies."""
+        return self._kept | {
             self._names[parameter]: {key: _as_tensor(value) for key, value in state.items()}
             for parameter, state in self._states.items()
         }
@@ -130,10 +135,13 @@ class ModelOptimizer:
         Raises:
             FileFormatError: as ``check_optimizer_state``.
         """
-        parameters = {name: parameter for parameter, name in self._names.items()}
-        check_optimizer_state(state, parameters, self._type, rounded={self._names[table] for table in self._roundings})
+        parameters = {name: parameter for parameter, name in self._names.items()} | self._frozen
+        check_optimizer_state(state, parameters, self._type, rounded=self._rounded)
+        self._kept = {name: dict(entries) for name, entries in state.items() if name in self._frozen}
         for name, entries in state.items():
             parameter = parameters[name]
+            if name in self._frozen:
+                continue
             self._states[parameter] = {
                 key: int(value) if key == "step" else value.to(parameter.device) for key, value in entries.items()
             }

@@ -99,6 +99,7 @@ def rebuild(
     model: FactorizationModel,
     content: ModelFile,
     init_model: Callable[[], None],
+    check: Callable[[], None],
     *,
     is_part: bool,
 ) -> ModelFile:
@@ -111,6 +112,7 @@ def rebuild(
         model: takes over hyper-parameters and weights.
         content: what the file holds.
         init_model: creates the parameters, once the hyper-parameters are set.
+        check: raises its own errors if the model, as made so far, cannot be used.
         is_part: the content is of the rows alone that this process has.
 
     Raises:
@@ -127,6 +129,7 @@ def rebuild(
                 f"{type(model).__name__} cannot be made as {path} describes it ({error}); "
                 "the file was damaged, or the model's class was changed since"
             ) from error
+        check()
         if model.parts.items is not None and not is_part:
             content = rows_here(model, content)
         _load_weights(path, model, content)
