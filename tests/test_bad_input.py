@@ -261,7 +261,7 @@ ROWS = {
     ),
     "parameter of a loss that takes none": row(
         lambda: Recoder(DynamicAutoencoder([2]), loss="logistic", loss_params={"confidence": 3}),
-        ConfigError, "loss 'logistic' has no parameter 'confidence'", "takes none",
+        ConfigError, "loss 'logistic' has no parameter 'confidence'", "takes pos_weight, weight",
     ),
     "negative confidence": row(
         lambda: Recoder(DynamicAutoencoder([2]), loss="mse", loss_params={"confidence": -1}),

@@ -6,8 +6,11 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from scipy import sparse
 from torch import nn
 
+from recoder.data import RecommendationDataset
 from recoder.errors import ConfigError, DataError
 from recoder.losses import (
     LogisticLoss,
@@ -18,6 +21,8 @@ from recoder.losses import (
     fused_form,
     make_loss,
 )
+from recoder.model import Recoder
+from recoder.nn import DynamicAutoencoder
 from recoder.ops.rows import SparseRows
 from recoder.ops.score_losses import Logistic, Multinomial, SquaredError
 
@@ -198,3 +203,32 @@ def test_logistic_targets_above_1_are_an_error_that_says_what_to_do(loss):
 @pytest.mark.parametrize("loss", [MSELoss(reduction="sum"), MultinomialNLLLoss("sum"), nn.MSELoss(reduction="sum")])
 def test_other_losses_take_targets_above_1(loss):
     check_targets(loss, np.array([1, 5], np.float32), "train_dataset")
+
+
+def test_the_logistic_loss_takes_the_parameters_of_torchs():
+    loss = make_loss("logistic", {"pos_weight": 3, "weight": 0.5})
+    scores, targets = torch.tensor([[1.0, -2.0]]), torch.tensor([[1.0, 0.0]])
+    expected = 0.5 * (3 * F.softplus(-scores[0, 0]) + F.softplus(scores[0, 1]))
+    torch.testing.assert_close(loss(scores, targets), expected)
+    for wrong in (-1.0, math.nan, "3", True, [1.0, 2.0]):
+        with pytest.raises(ConfigError, match="pos_weight is"):
+            make_loss("logistic", {"pos_weight": wrong})
+
+
+def test_a_model_with_a_weight_for_interactions_is_trained_saved_and_goes_on(tmp_path):
+    data = RecommendationDataset(sparse.random(20, 9, 0.3, "csr", np.float32, np.random.default_rng(0), np.ones))
+    runs = []
+    for stop in (None, 1):
+        made = Recoder(
+            DynamicAutoencoder([4]), optimizer_type="adam", loss="logistic", loss_params={"pos_weight": 3.0}, seed=1
+        )
+        if stop:
+            made.train(data, num_epochs=stop, lr=0.01)
+            path = made.save_state(tmp_path / "m")
+            made = Recoder(DynamicAutoencoder([4]), optimizer_type="adam", loss="logistic", seed=9)
+            made.init_from_model_file(path)
+            assert made.loss_params == {"pos_weight": 3.0}
+        made.train(data, num_epochs=2, lr=0.01)
+        runs.append(made)
+    for name, tensor in runs[0].model.state_dict().items():
+        assert torch.equal(tensor, runs[1].model.state_dict()[name]), name

@@ -22,6 +22,9 @@ from recoder.ops.score_losses import Logistic, Multinomial, ScoreLoss, SquaredEr
 
 __all__ = ["LogisticLoss", "MSELoss", "MultinomialNLLLoss"]
 
+_PARAMS: dict[str, set[str]] = {"mse": {"confidence"}, "logistic": {"weight", "pos_weight"}}
+"""Arguments of the losses with a name."""
+
 _REDUCTIONS = ("none", "elementwise_mean", "mean", "sum")
 
 SparseLoss = Callable[[Tensor, SparseRows], Tensor]
@@ -96,7 +99,9 @@ def make_loss(loss: str | nn.Module, loss_params: Mapping[str, Any] | None) -> n
 
     Args:
         loss: ``'mse'``, ``'logistic'``, ``'logloss'``, or a module with a sum reduction.
-        loss_params: keyword arguments of the loss; not read where ``loss`` is a module.
+        loss_params: keyword arguments of the loss: ``confidence`` of ``'mse'``; numbers for ``weight`` and
+            ``pos_weight`` of ``'logistic'``, with which it is ``torch.nn.BCEWithLogitsLoss``, that of dense scores.
+            Not read where ``loss`` is a module.
 
     Raises:
         ConfigError: for an unknown name or parameter, parameters that are no mapping, or a module whose reduction is
@@ -119,13 +124,16 @@ def make_loss(loss: str | nn.Module, loss_params: Mapping[str, Any] | None) -> n
         raise ConfigError(f"unknown loss {loss!r}; choose one of {', '.join(makers)}, or pass a torch.nn.Module")
     if loss_params is not None and not isinstance(loss_params, Mapping):
         raise ConfigError(f"loss_params is {loss_params!r}; pass a dict of parameter names to values, or None")
-    allowed = {"confidence"} if loss == "mse" else set()
+    allowed = _PARAMS.get(loss, set())
     unknown = set(loss_params or {}) - allowed
     if unknown:
         raise ConfigError(
             f"loss {loss!r} has no parameter {sorted(unknown, key=str)[0]!r}; "
             f"it takes {', '.join(sorted(allowed)) or 'none'}: correct loss_params"
         )
+    if loss == "logistic" and loss_params:
+        numbers = {name: torch.tensor(non_negative(name, value)) for name, value in loss_params.items()}
+        return nn.BCEWithLogitsLoss(**numbers, reduction="sum")
     return makers[loss](**(loss_params or {}), reduction="sum")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -16,15 +16,21 @@ from recoder.errors import ConfigError
 
 __all__ = ["activation"]
 
+_BY_ROW = ("softmax", "softmin", "log_softmax")
+
 
 def activation(name: str) -> Callable[[Tensor], Tensor]:
     """Returns the element-wise function ``name`` of ``torch.nn.functional`` or ``torch``; ``'none'`` is the identity.
+
+    ``'softmax'``, ``'softmin'`` and ``'log_softmax'`` are taken over the units of each user.
 
     Raises:
         ConfigError: if there is no such function, or it does more than map each number by itself to another.
     """
     if name == "none":
         return _identity
+    if name in _BY_ROW:
+        return partial(getattr(F, name), dim=-1)
     function = _tensor_function(name) if isinstance(name, str) else None
     if function is None or not _is_element_wise(function):
         raise ConfigError(
@@ -53,7 +59,7 @@ def _tensor_functions() -> frozenset[Callable[..., Any]]:
 def _is_element_wise(function: Callable[..., Any]) -> bool:
     """Tries the function: the same numbers one by one, and together, must give the same, as many times as it is called.
 
-    So neither a softmax nor a dropout is.
+    So neither a cumulative sum nor a dropout is.
     """
     probe = torch.linspace(1.5, -1.5, 64).reshape(8, 8)  # descending, so that sorting changes it
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):

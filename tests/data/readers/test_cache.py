@@ -93,6 +93,18 @@ def test_first_checksum_is_recorded_where_nobody_vouches_for_one(serve, server, 
     assert len(server.requests) == 1
 
 
+@pytest.mark.parametrize("wrong", [b"<html>Please sign in</html>", b""])
+def test_what_cannot_be_read_is_not_kept_where_nobody_vouches_for_it(wrong, serve, server, body, tmp_path):
+    serve(NAME, {FILE: wrong})
+    for _ in range(2):
+        with pytest.raises(FileFormatError, match="the next call gets it anew"):
+            load(tmp_path)
+        assert list((tmp_path / NAME).iterdir()) == []
+    server.files[f"/{FILE}"] = body
+    load(tmp_path)
+    assert (tmp_path / NAME / f"{FILE}.sha256").exists()
+
+
 @pytest.mark.parametrize("vouched", [True, False])
 def test_file_that_changed_in_the_cache_is_downloaded_anew(vouched, serve, server, body, tmp_path, caplog):
     serve(NAME, {FILE: body}, checksum(body) if vouched else None)

@@ -16,7 +16,7 @@ from recoder.data.readers.download import Downloader
 from recoder.data.readers.info import DatasetInfo, Download
 from recoder.errors import FileFormatError, MissingDependencyError
 
-__all__ = ["cache_folder", "cached_files"]
+__all__ = ["cache_folder", "cached_files", "vouched"]
 
 _log = logging.getLogger("recoder.data")
 
@@ -47,6 +47,31 @@ def cached_files(
     for file, path in missing:
         _retrieve(file, path, progress=progress)
     return paths
+
+
+@contextmanager
+def vouched(info: DatasetInfo, paths: list[Path]) -> Iterator[None]:
+    """Records the checksums of files that nobody else vouches for, once they could be read in the block.
+
+    Those that could not are removed: what came may have been an error page, or cut off.
+
+    Raises:
+        FileFormatError: that of the block.
+        FileWriteError: if a record cannot be written.
+    """
+    pairs = zip(info.downloads, paths, strict=True)
+    unknown = [path for file, path in pairs if file.checksum is None and _recorded(path) is None]
+    try:
+        yield
+    except FileFormatError as error:
+        if not unknown:
+            raise
+        for path in unknown:
+            path.unlink(missing_ok=True)
+        raise FileFormatError(f"{error} (what was downloaded is removed: the next call gets it anew)") from error
+    for path in unknown:
+        with atomic_write(_record_of(path)) as temporary:  # in the form of sha256sum
+            temporary.write_text(f"{_checksum(path, 'sha256').partition(':')[2]}  {path.name}\n", "utf8")
 
 
 def cache_folder(cache: str | os.PathLike[str] | None) -> Path:
@@ -88,9 +113,6 @@ def _retrieve(file: Download, path: Path, *, progress: bool) -> None:
             f"what came from {file.url} has not the checksum {expected}{recorded}, and was removed; try once more, "
             "or get the file elsewhere and pass its path as folder"
         ) from error
-    if expected is None:
-        with atomic_write(_record_of(path)) as temporary:  # in the form of sha256sum
-            temporary.write_text(f"{_checksum(path, 'sha256').partition(':')[2]}  {path.name}\n", "utf8")
 
 
 def _record_of(path: Path) -> Path:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from recoder._checks import path_text
 from recoder.data.interactions import Interactions
-from recoder.data.readers.cache import cached_files
+from recoder.data.readers.cache import cached_files, vouched
 from recoder.data.readers.catalogue import DATASETS, dataset_info
 from recoder.data.readers.info import DatasetInfo
 from recoder.data.readers.sources import Source
@@ -17,6 +19,7 @@ from recoder.errors import ConfigError
 __all__ = ["load_dataset", "load_official_split"]
 
 _PathLike = str | os.PathLike[str]
+_Result = TypeVar("_Result")
 
 
 def load_dataset(
@@ -50,7 +53,7 @@ def load_dataset(
         MissingDependencyError: if a download needs the extra ``datasets``.
     """
     info = dataset_info(name)
-    return info.read(_source(info, folder, cache, download=download, progress=progress))
+    return _read(info, info.read, folder, cache, download=download, progress=progress)
 
 
 def load_official_split(
@@ -81,16 +84,24 @@ def load_official_split(
     if info.read_split is None:
         having = ", ".join(other.name for other in DATASETS.values() if other.read_split is not None)
         raise ConfigError(f"{name} comes without a split; those that have one are {having}. Split it yourself")
-    return info.read_split(_source(info, folder, cache, download=download, progress=progress))
+    return _read(info, info.read_split, folder, cache, download=download, progress=progress)
 
 
-def _source(
-    info: DatasetInfo, folder: _PathLike | None, cache: _PathLike | None, *, download: bool, progress: bool
-) -> Source:
+def _read(
+    info: DatasetInfo,
+    read: Callable[[Source], _Result],
+    folder: _PathLike | None,
+    cache: _PathLike | None,
+    *,
+    download: bool,
+    progress: bool,
+) -> _Result:
     if folder is None:
-        return Source(cached_files(info, cache, download=download, progress=progress), files=info.files)
+        paths = cached_files(info, cache, download=download, progress=progress)
+        with vouched(info, paths):
+            return read(Source(paths, files=info.files))
     path = Path(path_text("folder", folder))
     if not path.exists():
         raise FileNotFoundError(f"there is no {path}; pass a folder or an archive with {' and '.join(info.files)}")
     archives = [file.file_name for file in info.downloads]
-    return Source([path], files=info.files, folder=info.folder, archives=archives)
+    return read(Source([path], files=info.files, folder=info.folder, archives=archives))
