@@ -92,7 +92,7 @@ def train_epochs(
         plan,
         optimizer.row_gradients(),
         _own_random_state(model, device),
-        finish_step_on_interrupt() as raise_if_interrupted,
+        finish_step_on_interrupt(together.all) as interrupt,
         relay.run(done, config.num_epochs * steps_per_epoch),
     ):
         batch_loss = BatchLoss(model, loss, dtype, lowered_by=lowered_by)
@@ -118,7 +118,9 @@ def train_epochs(
                     progress.num_users += interactions.num_users_of_all
                     progress.step += 1
                     relay.step_end()
-                    raise_if_interrupted()
+                    if interrupt.is_agreed(together.all, progress.step):
+                        together.all.sum_(total)
+                        interrupt(together.all)
                 together.all.sum_(total)
             finally:
                 # the one wait for the device in an epoch; whatever ends the steps, the loss of those done is known
@@ -128,7 +130,7 @@ def train_epochs(
             report = EpochReport(epoch, epoch == config.num_epochs, loss_value, lr, time.perf_counter() - started)
             _check_finite(report, "a lower lr")
             _end_epoch(report, progress, relay)
-            raise_if_interrupted()
+            interrupt(together.all)
             if report.is_last:  # a callback may have said so
                 break
 
