@@ -174,9 +174,10 @@ class CellStore:
         return outcome if path == self.path(cell) else replace(outcome, is_of_earlier_code=True)
 
     def _earlier(self, cell: Cell) -> Iterator[Path]:
-        """Yields the cell's files that differ in their code alone."""
+        """Yields the cell's files that differ in their code alone, the last one written first."""
         settings = self.settings(cell)
-        for path in sorted(self._folder.glob(f"{glob.escape(cell.name)}-*.json")):
+        paths = self._folder.glob(f"{glob.escape(cell.name)}-*.json")
+        for path in sorted(paths, key=lambda path: (-path.stat().st_mtime, path.name)):
             held = json.loads(path.read_text(encoding="utf-8"))["settings"]
             if path != self.path(cell) and held | {"code": settings["code"]} == settings:
                 yield path
