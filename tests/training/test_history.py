@@ -125,3 +125,10 @@ def test_plot_without_matplotlib_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(MissingDependencyError, match=r"recsys-recoder\[plots\]"):
         History(RECORDS).plot()
+
+
+@pytest.mark.parametrize(("best", "epoch"), [(None, 3), (2, 2)])
+def test_the_epoch_of_the_weights_is_the_best_where_one_was_given_back_and_else_the_last(best, epoch):
+    history = History([EpochRecord(number, loss=1.0, lr=0.1, seconds=1.0) for number in (1, 2, 3)])
+    history.best_epoch = best
+    assert history.of_weights.epoch == epoch

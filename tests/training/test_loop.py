@@ -491,3 +491,10 @@ def test_gradients_by_rows_and_dense_ones_train_alike(is_constrained, negative_s
     assert all(not value.equal(torch.zeros_like(value)) for value in dense.values())
     for name, value in dense.items():
         torch.testing.assert_close(by_rows[name], value, rtol=1e-4, atol=1e-6)
+
+
+def test_what_only_a_running_epoch_knows_does_not_come_from_a_file():
+    progress = Progress(epoch=1, step=2, loss_sum=3.0, num_users=4)
+    assert Progress(**progress.to_json()) == progress
+    with pytest.raises(TypeError, match="total"):
+        Progress(**progress.to_json(), total=torch.ones(()))

@@ -318,14 +318,8 @@ class FittedModel:
         check_unknown(unknown)
         chosen = DEFAULT_METRICS if metrics is None else distinct_metrics(metrics)
         length = max((getattr(metric, "k", 1) for metric in chosen), default=1) if k is None else k
-        judged, rows = aligned(
-            test,
-            self.interactions,
-            has_histories=self.has_histories,
-            looks_users_up=not self.recoder.model.folds_in_users,
-            unknown=unknown,
-        )
-        recommender = InferenceRecommender(self.answering(rows), whole_number("k", length, 1))
+        judged, answering = self.judging(test, unknown)
+        recommender = InferenceRecommender(answering, whole_number("k", length, 1))
         result = RecommenderEvaluator(recommender, chosen).evaluate(judged.dataset, progress=None)
         named = result.with_user_ids(IdMap(judged.user_ids.ids.take(pa.array(result.users))))
         self.about.add_result(named)
@@ -448,6 +442,25 @@ class FittedModel:
         """Returns the columns of ``recommend``."""
         ids_BK, scores_BK = self.answering().best(asked.users, k, exclude_seen=exclude_seen, items=items)
         return self._ranking("user_id", asked.user_ids, "item_id", ids_BK, scores_BK, titles=titles)
+
+    def judging(self, test: HeldOut | Interactions, unknown: str | None) -> tuple[HeldOut, Answering]:
+        """Returns the users to judge by, over the model's items, and what ranks for them by their rows there.
+
+        Args:
+            test: as in ``evaluate``.
+            unknown: likewise; None: an error, where there is no such argument.
+
+        Raises:
+            DataTypeError, EmptyDataError, NotInitializedError, UnknownIdError: as ``evaluate``.
+        """
+        judged, rows = aligned(
+            test,
+            self.interactions,
+            has_histories=self.has_histories,
+            looks_users_up=not self.recoder.model.folds_in_users,
+            unknown=unknown,
+        )
+        return judged, self.answering(rows)
 
     def answering(self, rows: npt.NDArray[np.int64] | None = None) -> Answering:
         """Returns what ranks as ``recommend`` does, in rows and columns; ``rows`` as in ``Answering``."""

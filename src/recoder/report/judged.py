@@ -10,7 +10,7 @@ from scipy import special
 
 from recoder.api.answering import Answering
 from recoder.api.fitted import FittedModel
-from recoder.api.judging import DEFAULT_METRICS, aligned
+from recoder.api.judging import DEFAULT_METRICS
 from recoder.data import HeldOut, Interactions, RecommendationDataset
 from recoder.metrics import (
     MRR,
@@ -95,14 +95,7 @@ class Judged:
         Raises:
             DataTypeError, EmptyDataError, NotInitializedError, UnknownIdError: as ``FittedModel.evaluate``.
         """
-        held_out, rows = aligned(
-            test,
-            model.interactions,
-            has_histories=model.has_histories,
-            looks_users_up=not model.recoder.model.folds_in_users,
-            unknown=None,
-        )
-        answering = model.answering(rows)
+        held_out, answering = model.judging(test, unknown=None)
         metrics: list[Metric] = [*ACCURACY, Coverage(LIST_LENGTH), Gini(LIST_LENGTH)]
         if model.item_counts.any():
             metrics += [Novelty(LIST_LENGTH, model.item_counts), AveragePopularity(LIST_LENGTH, model.item_counts)]

@@ -8,7 +8,7 @@ from recoder.api.fitted import FittedModel
 from recoder.metrics.per_metric import margin_text
 from recoder.report.charts import Line, line_chart
 from recoder.report.parts import MODEL, Figure, Section, Tile
-from recoder.training.history import EpochRecord, History
+from recoder.training.history import History
 
 __all__ = ["training_section"]
 
@@ -19,7 +19,7 @@ def training_section(model: FittedModel) -> Section | None:
     if not history:
         return None
     seconds = sum(record.seconds for record in history)
-    last = _of_the_weights(history)
+    last = history.of_weights
     tiles = [Tile("training time", _duration(seconds))]
     if model.recoder.model.is_solved:
         lead = "The model is computed at once from all interactions: there are no epochs, and so no curves."
@@ -87,10 +87,3 @@ def _duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.1f} s"
     return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def _of_the_weights(history: History) -> EpochRecord:
-    """Returns the epoch whose weights the model has."""
-    best = [record for record in history if record.epoch == history.best_epoch]
-    found: EpochRecord = best[0] if best else history[-1]
-    return found

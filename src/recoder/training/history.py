@@ -73,6 +73,12 @@ class History(Sequence[EpochRecord]):
         """Adds an epoch."""
         self._records.append(record)
 
+    @property
+    def of_weights(self) -> EpochRecord:
+        """The epoch whose weights the model has; there must be one."""
+        best = [record for record in self._records if record.epoch == self.best_epoch]
+        return best[0] if best else self._records[-1]
+
     def __getitem__(self, index: Any) -> Any:
         return self._records[index]
 

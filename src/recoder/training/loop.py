@@ -49,7 +49,7 @@ class Progress:
     """Training loss of those steps, summed over users."""
     num_users: int = 0
     """Users of those steps."""
-    total: Tensor | None = field(default=None, repr=False, compare=False)
+    total: Tensor | None = field(default=None, init=False, repr=False, compare=False)
     """While an epoch runs, what ``loss_sum`` will be at its end: on the device, so that no step waits for it."""
 
     def to_json(self) -> dict[str, Any]:

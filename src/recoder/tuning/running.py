@@ -17,7 +17,6 @@ from recoder._random import derive_seed
 from recoder.errors import ConfigError, DivergedError
 from recoder.model import Recoder
 from recoder.recipes import Recipe
-from recoder.training.history import EpochRecord, History
 from recoder.tuning.model_files import ModelFiles
 from recoder.tuning.pruning import Prunes
 from recoder.tuning.result import Trial, TuningResult, value_of
@@ -123,7 +122,7 @@ class Tuning:
     def _train(self, trial: Any, recipe: Recipe) -> None:
         prunes = Prunes(trial, self.metric)
         recoder = self.fit(recipe, [prunes])
-        value = _record_of_model(recoder.history).metrics[self.metric]
+        value = recoder.history.of_weights.metrics[self.metric]
         if not math.isfinite(value):
             raise DivergedError(f"{self.metric} is {value}")
         if prunes.has_pruned:
@@ -145,9 +144,3 @@ class Tuning:
         if self.files is not None:
             numbers = {stored.number for stored in self.study.get_trials(deepcopy=False)}
             self.files.remove(numbers - {-1 if self.best is None else self.best.number})
-
-
-def _record_of_model(history: History) -> EpochRecord:
-    """Returns the record of the epoch whose weights the model has."""
-    best = [record for record in history if record.epoch == history.best_epoch]
-    return best[0] if best else history[-1]
