@@ -38,8 +38,10 @@ OUR_CODE = (
 )
 """What training and recommending run; reading data, splitting and judging have their own hash or are done anew."""
 
-NOT_OF_A_CELL = tuple(f"src/recoder/training/{name}.py" for name in ("devices", "growth", "part_files", "restarts"))
-"""What there is for GPUs, for learning what is new, and for checkpoints."""
+NOT_OF_A_CELL = tuple(
+    f"src/recoder/training/{name}.py" for name in ("devices", "gradients", "growth", "part_files", "restarts")
+)
+"""What there is for GPUs, for processes that train together, for learning what is new, and for checkpoints."""
 
 SHARED_WORKER_FILES = ("benchmarks/quality/workers/cell.py", "benchmarks/speed/workers/protocol.py")
 

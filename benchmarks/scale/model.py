@@ -199,12 +199,10 @@ def _of_users(work: Work, number: int, scored: float, read: float) -> Sequence[E
     """Returns the exchanges of processes with other users each: gradients of rows, and of all the rest together."""
     if number == 1:
         return ()
-    ids = [_gathered(number, 1), _gathered(number, read)]
-    input_rows = [*ids, _sum(number, read * work.factors)]
-    if work.is_gram:
-        return [_sum(number, scored * work.factors), _sum(number, scored + work.factors), *input_rows]
-    output_rows = [*ids, _sum(number, scored * work.factors), *ids, _sum(number, scored)]
-    return [*output_rows, *input_rows, _sum(number, work.factors)]
+    tables = 1 if work.is_gram else 3  # of rows: the input's, and the output's with its biases
+    ids = [_gathered(number, tables), _gathered(number, tables * read)]
+    rows = [_sum(number, rows * work.factors) for rows in (read, scored)]
+    return [*ids, *rows, _sum(number, scored + work.factors)]
 
 
 def _sum(number: int, numbers: float) -> Exchange:

@@ -21,9 +21,9 @@ METRIC = NDCG(k=100)
 ADAM = "adam"
 ROUNDED = "adam, bf16 state"
 OPTIMIZERS: Mapping[str, tuple[dict[str, Any], tuple[float, ...]]] = {
-    ADAM: ({"optimizer_type": "adam"}, (1e-3, 2e-3, 5e-3)),
+    ADAM: ({"optimizer_type": "adam"}, (5e-4, 1e-3, 2e-3, 5e-3)),
     ROUNDED: ({"optimizer_type": "adam", "optimizer_state": "bf16"}, ()),
-    "rowwise_adagrad": ({"optimizer_type": "rowwise_adagrad"}, (1e-2, 3e-2, 1e-1)),
+    "rowwise_adagrad": ({"optimizer_type": "rowwise_adagrad"}, (3e-3, 1e-2, 3e-2, 1e-1)),
 }
 """Arguments of ``Recoder``, and the learning rates to choose from; none: that of adam."""
 

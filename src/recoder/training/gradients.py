@@ -5,7 +5,7 @@ Sizes: N rows of a table, D factors, R rows that have a gradient in one of the p
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -28,29 +28,62 @@ def sum_gradients(parameters: Iterable[nn.Parameter], ranks: Ranks) -> None:
     """
     if ranks.size == 1:
         return
-    small: list[Tensor] = []
-    for parameter in parameters:
-        gradient = parameter.grad
-        if gradient is None:
-            continue
-        if gradient.is_sparse and gradient.sparse_dim() == 1:
-            parameter.grad = _sum_of_rows(gradient, ranks)
-            continue
-        parameter.grad = gradient = (gradient.to_dense() if gradient.is_sparse else gradient).contiguous()
-        if gradient.numel() < _SMALL:
-            small.append(gradient)
-        else:
-            ranks.sum_(gradient)
-    for dtype in dict.fromkeys(gradient.dtype for gradient in small):
-        of_dtype = [gradient for gradient in small if gradient.dtype == dtype]
-        together = ranks.sum_(torch.cat([gradient.view(-1) for gradient in of_dtype]))
-        for gradient, sums in zip(of_dtype, torch.split(together, [g.numel() for g in of_dtype]), strict=True):
-            gradient.view(-1).copy_(sums)
+    with_gradient = [parameter for parameter in parameters if parameter.grad is not None]
+    by_rows = [parameter for parameter in with_gradient if _has_rows(parameter)]
+    summands = []
+    for parameter, gradient in zip(by_rows, _with_rows_of_all([_gradient(p) for p in by_rows], ranks), strict=True):
+        parameter.grad = gradient
+        summands.append(gradient._values())
+    for parameter in with_gradient:
+        if not _has_rows(parameter):
+            gradient = _gradient(parameter)
+            parameter.grad = (gradient.to_dense() if gradient.is_sparse else gradient).contiguous()
+            summands.append(parameter.grad)
+    _sum_each(summands, ranks)
 
 
-def _sum_of_rows(gradient: Tensor, ranks: Ranks) -> Tensor:
-    ids, rows = without_repeats(gradient)
-    ids_R = torch.unique(torch.cat(ranks.gathered_rows(ids)))
-    sums_R = rows.new_zeros(len(ids_R), *rows.shape[1:])
-    sums_R.index_copy_(0, torch.searchsorted(ids_R, ids), rows)
-    return table_gradient(gradient.shape, ids_R, ranks.sum_(sums_R), sparse=True)
+def _gradient(parameter: nn.Parameter) -> Tensor:
+    assert parameter.grad is not None  # the caller has looked
+    return parameter.grad
+
+
+def _has_rows(parameter: nn.Parameter) -> bool:
+    gradient = _gradient(parameter)
+    return gradient.is_sparse and gradient.sparse_dim() == 1
+
+
+def _with_rows_of_all(gradients: Sequence[Tensor], ranks: Ranks) -> list[Tensor]:
+    """Returns sparse gradients with the rows that any process has, those that this one lacks filled with zeros."""
+    if not gradients:
+        return []
+    mine = [without_repeats(gradient) for gradient in gradients]
+    # two exchanges for all tables: every start costs
+    ids = torch.cat([ids for ids, _ in mine])
+    lengths = [of_rank.tolist() for of_rank in ranks.gathered(ids.new_tensor([len(ids) for ids, _ in mine]))]
+    padded = ids.new_zeros(max(map(sum, lengths)))
+    padded[: len(ids)] = ids
+    parts = [
+        torch.split(theirs[: sum(of_rank)], of_rank)
+        for theirs, of_rank in zip(ranks.gathered(padded), lengths, strict=True)
+    ]
+    filled = []
+    for gradient, (ids, rows), ids_of_ranks in zip(gradients, mine, zip(*parts, strict=True), strict=True):
+        if not all(torch.equal(ids, theirs) for theirs in ids_of_ranks):
+            ids_R = torch.unique(torch.cat(ids_of_ranks))
+            rows = rows.new_zeros(len(ids_R), *rows.shape[1:]).index_copy_(0, torch.searchsorted(ids_R, ids), rows)
+            ids = ids_R
+        filled.append(table_gradient(gradient.shape, ids, rows.contiguous(), sparse=True))
+    return filled
+
+
+def _sum_each(tensors: Sequence[Tensor], ranks: Ranks) -> None:
+    """Replaces contiguous tensors by their sums over processes."""
+    for tensor in tensors:
+        if tensor.numel() >= _SMALL:
+            ranks.sum_(tensor)
+    small = [tensor for tensor in tensors if tensor.numel() < _SMALL]
+    for dtype in dict.fromkeys(tensor.dtype for tensor in small):
+        of_dtype = [tensor for tensor in small if tensor.dtype == dtype]
+        together = ranks.sum_(torch.cat([tensor.view(-1) for tensor in of_dtype]))
+        for tensor, sums in zip(of_dtype, torch.split(together, [t.numel() for t in of_dtype]), strict=True):
+            tensor.view(-1).copy_(sums)
