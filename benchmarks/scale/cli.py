@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.scale import carried, hosts, kills, large
+from benchmarks.scale import carried, costs, hosts, kills, large
 from benchmarks.scale.running import PROJECT, run
 from benchmarks.scale.worker import make_data
 from benchmarks.speed.lines import markdown_table
@@ -82,6 +82,7 @@ def measure_giant(folder: Path, quick: bool) -> str:
 
 PARTS: dict[str, Callable[[Path, bool], str]] = {
     "throughput": measure_throughput,
+    "costs": costs.measure,
     "giant": measure_giant,
     "large": large.measure,
     "kills": kills.measure,

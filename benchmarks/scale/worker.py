@@ -80,9 +80,17 @@ def measured(task: dict[str, Any]) -> dict[str, Any]:
         "step_s": statistics.median(seconds),
         "steps": len(seconds),
         "sent": sent / (len(seconds) + WARM_UP_STEPS + 1),
+        "held_mib": held_bytes(recoder) / 2**20,
         "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "loss": recoder.history[-1].loss,
     }
+
+
+def held_bytes(recoder: Recoder) -> int:
+    """Returns how many bytes this process's part of the parameters and of the optimizer's state is."""
+    parameters = {tensor.data_ptr(): tensor.nbytes for tensor in recoder.model.state_dict().values()}
+    state = recoder.file_content().optimizer
+    return sum(parameters.values()) + sum(value.nbytes for entries in state.values() for value in entries.values())
 
 
 def main(task: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from benchmarks.scale.cli import PARTS
 
 SHOWN = {
     "throughput": "| autoencoder, logistic, sampled |",
+    "costs": "2BD is 800, and 2BD + 6B is 1,100.",
     "giant": "The step over 200,000 items takes",
     "kills": "| items | 10 | none | none |",
     "hosts": "## Hosts with a link between them",
