@@ -651,7 +651,7 @@ class Recoder:
             set_popularity_biases(larger.model, larger._checked_loss(), dataset)
         interactions = dataset.interactions_matrix
         sides = (interactions.T.tocsr(), known[0]), (interactions, known[1])
-        newcomers = [Newcomers.among(rows, n) for rows, n in sides if from_similar and rows.shape[0] > n]
+        newcomers = [Newcomers(rows, n) for rows, n in sides if from_similar and rows.shape[0] > n]
         copy_rows(self.model, larger.model, *newcomers)
         return larger
 

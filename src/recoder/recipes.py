@@ -32,6 +32,7 @@ from recoder.nn import (
 __all__ = ["RECIPES", "Recipe", "recipe"]
 
 _PASSED_OTHERWISE = ("self", "model", "train_dataset", "val_dataset", "seed", "device", "num_items", "num_users")
+_OF_VALIDATION = ("eval_batch_size", "eval_num_recommendations", "eval_num_users")
 _USERS_PER_BATCH = 50
 _SMALLEST_BATCH, _LARGEST_BATCH = 100, 500
 
@@ -78,17 +79,17 @@ class Recipe:
         return Recipe(self.make_model, *parts)
 
     def takers(self) -> tuple[Callable[..., Any], ...]:
-        """Returns what takes the arguments: the model's class, and if it takes steps ``Recoder`` and its ``train``."""
-        is_solved = self.make_model(**self.model).is_solved  # has nothing to be told of steps
-        return (self.make_model,) if is_solved else (self.make_model, Recoder, Recoder.train)
+        """Returns what takes the arguments of each part: the model's class, ``Recoder`` and its ``train``."""
+        return self.make_model, Recoder, Recoder.train
 
     def arguments(self) -> dict[str, int]:
-        """Returns the names of all arguments, each with the part that it belongs to."""
+        """Returns the names of all arguments that the model uses, each with the part that it belongs to."""
+        is_solved = self.make_model(**self.model).is_solved  # has nothing to be told of steps
         return {
             name: place
             for place, taker in reversed(list(enumerate(self.takers())))
             for name in inspect.signature(taker).parameters
-            if name not in _PASSED_OTHERWISE
+            if name not in _PASSED_OTHERWISE and not (is_solved and place > 0 and name not in _OF_VALIDATION)
         }
 
     def fit(

@@ -21,7 +21,8 @@ from recoder.errors import (
     ShapeError,
     UnknownIdError,
 )
-from recoder.metrics import NDCG, Recall
+from recoder.metrics import NDCG, Metric, Recall
+from recoder.model import Recoder
 from recoder.nn import DynamicAutoencoder, MatrixFactorization
 
 PERSONAL = ["autoencoder", "als", "ease"]
@@ -355,6 +356,20 @@ def test_evaluation_names_the_users_and_is_remembered(films):
     assert [str(metric) for metric in model.evaluate(test)] == ["Recall@20", "Recall@50", "NDCG@100"]
 
 
+def test_a_metric_that_does_not_say_how_far_it_looks_needs_k(films):
+    class Length(Metric):
+        def evaluate(self, x, y):
+            return float(len(x))
+
+    train, _, test = films.split("strong", seed=1, num_valid_users=8, num_test_users=9, min_interactions=4)
+    model = recoder.fit(train, "popularity")
+    with pytest.raises(ConfigError, match="length does not say how many recommendations it looks at; pass k"):
+        model.evaluate(test, [Length("length")])
+    assert model.evaluate(test, [Length("length")], k=3).mean["length"] == 3
+    with pytest.raises(ConfigError, match="NDCG@5 looks at 5 recommendations, but k is 3"):
+        model.evaluate(test, [NDCG(5)], k=3)
+
+
 def test_evaluation_puts_columns_of_another_order_right(films):
     train, _, test = films.split("strong", seed=1, num_valid_users=8, num_test_users=9, min_interactions=4)
     order = np.random.default_rng(0).permutation(train.num_items)
@@ -601,3 +616,48 @@ def test_users_cannot_be_asked_for_where_there_are_no_histories(fitted, tmp_path
         for question in (bare.recommend, lambda model=bare: model.recommend(users=["u1"])):
             with pytest.raises(NotInitializedError, match=r"histories=.*interactions=True"):
                 question()
+
+
+def test_frames_are_no_histories_and_the_index_of_a_series_names_the_users(fitted, frame):
+    for whole in (frame[["who", "what"]], pl.DataFrame({"who": ["a"], "what": ["m1"]}), pa.table({"what": ["m1"]})):
+        for name in ("histories", "users"):
+            with pytest.raises(DataTypeError, match=f"{name} is a data frame; pass one column of it"):
+                fitted["ease"].recommend(**{name: whole})
+        with pytest.raises(DataTypeError, match="exclude is a data frame"):
+            fitted["ease"].recommend(histories=[["m1"]], exclude=whole, unknown="drop")
+    lists = frame.groupby("who")["what"].agg(list)
+    answer = fitted["ease"].recommend(histories=lists, k=2)
+    expected = fitted["ease"].recommend(histories=lists.to_dict(), k=2)
+    pd.testing.assert_frame_equal(answer, expected)
+    assert set(answer["user_id"]) == set(frame["who"])
+
+
+def test_a_file_of_a_recoder_knows_how_many_users_it_learnt_from(films, tmp_path):
+    trained = Recoder(DynamicAutoencoder([4]), optimizer_type="adam", seed=1)
+    trained.train(RecommendationDataset(films.matrix), num_epochs=1)
+    loaded = recoder.load(trained.save_state(tmp_path / "a", interactions=films, histories=True))
+    expected = recoder.fit(films, DynamicAutoencoder([4]), num_epochs=1).recommend(histories=[[]], k=3)
+    np.testing.assert_array_equal(loaded.recommend(histories=[[]], k=3)["score"], expected["score"])
+    assert "60 users" in repr(loaded)
+
+
+def test_items_that_no_history_holds_need_not_be_known(fitted, films):
+    wider = Interactions(
+        sparse.csr_matrix((films.matrix.data, films.matrix.indices, films.matrix.indptr), (films.num_users, 25)),
+        films.user_ids,
+        IdMap([*films.item_ids.ids.to_pylist(), "unknown"]),
+    )
+    answer = fitted["ease"].recommend(histories=wider, k=2)
+    expected = fitted["ease"].recommend(histories=films, k=2)
+    np.testing.assert_array_equal(answer["item_id"], expected["item_id"])
+
+
+def test_targets_that_are_in_the_histories_are_not_to_be_found(films, caplog):
+    train, _, test = films.split("strong", seed=1, num_valid_users=8, num_test_users=9, min_interactions=4)
+    model = recoder.fit(train, "ease", l2=1.0)
+    history, target = test.dataset.interactions_matrix, test.dataset.target_interactions_matrix
+    both = HeldOut(RecommendationDataset(history, history + target), test.user_ids, test.item_ids)
+    with caplog.at_level("INFO", "recoder"):
+        told = model.evaluate(both, [NDCG(3)])
+    np.testing.assert_array_equal(told["NDCG@3"], model.evaluate(test, [NDCG(3)])["NDCG@3"])
+    assert f"{history.nnz} of {history.nnz + target.nnz} interactions to judge by are in the users" in caplog.text

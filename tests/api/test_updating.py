@@ -182,3 +182,25 @@ def test_new_interactions_of_known_users_and_items_are_enough(parts, name):
     model.partial_fit(more)
     assert (model.interactions.num_users, model.interactions.num_items) == (old.num_users, old.num_items)
     assert item not in model.recommend(users=[user], k=200)["item_id"].tolist()
+
+
+def test_settings_of_numpy_and_tuples_are_remembered(parts):
+    old, new, _, _ = parts
+    plain = {"embedding_size": 4, "num_epochs": 2, "weight_decay": 30.0}
+    others = {"embedding_size": np.int64(4), "num_epochs": np.int16(2), "weight_decay": np.float32(30)}
+    first, second = (recoder.fit(old, "als", seed=2, **settings) for settings in (plain, others))
+    assert first.about.train == second.about.train
+    expected, told = (model.partial_fit(new).recommend(k=3) for model in (first, second))
+    pd.testing.assert_frame_equal(told, expected)
+    assert recoder.fit(old, "autoencoder", num_epochs=1, hidden_layers=(4,)).about.model["hidden_layers"] == [4]
+
+
+def test_a_model_learns_titles(parts):
+    old, _, _, _ = parts
+    model = recoder.fit(old, "popularity")
+    assert model.interactions.titles is None
+    item = old.item_ids.ids[3].as_py()
+    more = pd.DataFrame({"u": [10**6], "i": [item], "t": ["a title"]})
+    model.partial_fit(recoder.Interactions.from_frame(more, user="u", item="i", title="t"))
+    assert model.interactions.title_of(3) == "a title"
+    assert model.interactions.title_of(4) == str(old.item_ids.ids[4])

@@ -72,6 +72,7 @@ def test_titles_may_look_like_markup(tmp_path):
     [
         (["similar", "ease", "x"], "'x' is no id of this model, whose ids are whole numbers"),
         (["similar", "ease", "999"], "1 of 1 ids are not among the 24 known (such as '999'); leave them out"),
+        (["explain", "ease", "4", "--history", "2,--3"], "'--3' is no id of this model, whose ids are whole numbers"),
         (["similar", "bare", "u1", "--users"], "holds no histories of users"),
         (["explain", "ease", "4"], "say to whom the item is recommended: either --for ID or --history ID,ID,..."),
         (["explain", "ease", "4", "--for", "u1", "--history", "2"], "either --for ID or --history"),

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import re
 
+import polars as pl
 import pyarrow as pa
 import pytest
 from pyarrow import csv, parquet
@@ -78,3 +80,11 @@ def test_what_cannot_be_written_is_said_in_one_line(file, tmp_path, out, more, s
     result = convert(file, tmp_path / out, *more)
     assert result.exit_code == 2
     assert said in result.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("more", [[], ["--text-ids"]])
+def test_lists_are_no_values_of_a_row(tmp_path, more):
+    pl.DataFrame({"user": [1], "item": [[1, 2]]}).write_parquet(tmp_path / "a.parquet")
+    result = convert(tmp_path / "a.parquet", tmp_path / "a.csv", *more)
+    assert result.exit_code == 2
+    assert re.search(r"column 'item' of .* holds .*list<", result.stderr.splitlines()[-1])

@@ -155,3 +155,16 @@ def test_what_cannot_be_judged_is_said_in_one_line(models, ratings, tmp_path, na
     named = {"RATINGS": ratings, "OTHERS": others}
     result = run("evaluate", models[name], *(named.get(each, each) for each in arguments), code=2)
     assert said in result.stderr.splitlines()[-1]
+
+
+def test_what_is_in_the_histories_is_not_to_be_found(parts, trained, tmp_path):
+    history, target = (
+        pl.read_parquet(parts / f"test_{name}.parquet")["user", "film"] for name in ("history", "target")
+    )
+    pl.concat([history, target]).write_parquet(tmp_path / "all.parquet")
+    asked = ["--history", parts / "test_history.parquet", "--metric", "NDCG@3", "--json"]
+    expected = run("evaluate", trained, "--target", parts / "test_target.parquet", *asked)
+    result = run("evaluate", trained, "--target", tmp_path / "all.parquet", *asked)
+    assert json.loads(result.stdout)["metrics"] == json.loads(expected.stdout)["metrics"]
+    number = f"{len(history)} of {len(history) + len(target)} interactions to judge by are in the users' histories"
+    assert number in result.stderr

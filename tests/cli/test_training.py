@@ -239,6 +239,31 @@ def test_a_model_can_be_trained_further(ratings, tmp_path):
     assert after[-1].loss < before[-1].loss
 
 
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--set", "hidden_layers=[6]"], "was made with hidden_layers [4], and training goes on from it with the same"),
+        (["--set", "loss=mse"], "was made with loss 'logistic'"),
+        (["--seed", 99], "was made with seed 7"),
+    ],
+)
+def test_a_run_goes_on_with_the_model_that_it_began_with(ratings, tmp_path, more, said):
+    out = tmp_path / "a.model"
+    run("train", ratings, *SMALL, "--set", "hidden_layers=[4]", "--seed", 7, "--out", out)
+    assert said in run("train", "--resume", out, *more, "--out", tmp_path / "b.model", code=2).stderr
+    assert not (tmp_path / "b.model").exists()
+
+
+def test_users_who_are_looked_up_must_be_the_same_to_go_on(tmp_path):
+    data, out = tmp_path / "data.csv", tmp_path / "a.model"
+    rows = [(user, item) for user in range(20) for item in range(12) if (user + item) % 3]
+    for sign, code in ((1, 0), (-1, 2)):
+        data.write_text("user,item\n" + "".join(f"{500 + sign * user},{item}\n" for user, item in rows))
+        if not code:
+            run("train", data, "--model", "als", "--set", "fold_in=false", "--set", "embedding_size=4", "--out", out)
+    assert "20 users, or others" in run("train", "--resume", out, "--epochs", 9, code=2).stderr
+
+
 def test_a_checkpoint_of_other_data_is_refused(ratings, frame, tmp_path):
     data, out = tmp_path / "data.parquet", tmp_path / "a.model"
     frame.write_parquet(data)

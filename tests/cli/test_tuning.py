@@ -99,7 +99,11 @@ def test_a_stopped_tuning_says_from_where_it_goes_on(ratings, tmp_path, monkeypa
     with monkeypatch.context() as patch:
         patch.setattr(Prunes, "on_checkpoint", on_checkpoint)
         said = run("tune", ratings, *FEW, "--trials", 2, "--out", out, code=130).stderr.splitlines()[-1]
-    best = f"the best model so far is {tmp_path / 'best.model_trial_0.model'}" if sent else "no trial was completed yet"
+    best = (
+        f"the best model so far is {tmp_path / 'best.model.sqlite_trial_0.model'}"
+        if sent
+        else "no trial was completed yet"
+    )
     assert said == f"recoder: stopped; {best}; the study is in {out}.sqlite: the same command goes on from there"
     assert len(json.loads(run("tune", ratings, *FEW, "--trials", 2, "--out", out, "--json").stdout)["trials"]) == 2
 

@@ -8,6 +8,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from pyarrow import parquet
 from scipy import sparse
 
 from recoder.data import IdMap, Interactions
@@ -363,3 +364,21 @@ def test_titles_are_strings_also_where_some_are_missing():
 def test_times_may_be_categories():
     frame = pa.table({"u": [1, 2], "i": [1, 2], "t": pa.array([5, 6]).dictionary_encode()})
     assert Interactions.from_frame(frame, user="u", item="i", time="t").times.tolist() == [5, 6]
+
+
+def test_pairs_of_weight_zero_are_no_interactions_and_are_counted(tmp_path, caplog):
+    table = pa.table({"u": [1, 1, 1, 2], "i": [1, 2, 2, 1], "w": [0.0, 0.0, 2.0, 3.0]})
+    parquet.write_table(table, tmp_path / "a.parquet")
+    for mapped_to in (None, tmp_path / "mapped"):
+        caplog.clear()
+        read = Interactions.from_parquet(tmp_path / "a.parquet", user="u", item="i", weight="w", mapped_to=mapped_to)
+        assert read.matrix.nnz == 2
+        assert "1 of 3 pairs of user and item have the weight 0: they are no interactions" in caplog.text
+
+
+def test_the_files_that_are_sorted_are_those_that_were_named(tmp_path):
+    for name, user in (("p[1].parquet", 1), ("p1.parquet", 7), ("q?*.parquet", 3), ("qab.parquet", 8)):
+        parquet.write_table(pa.table({"u": [user], "i": [1]}), tmp_path / name)
+    for name, user in (("p[1].parquet", 1), ("q?*.parquet", 3)):
+        read = Interactions.from_parquet(tmp_path / name, user="u", item="i", mapped_to=tmp_path / f"{user}")
+        assert read.user_ids == IdMap([user])

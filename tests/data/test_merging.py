@@ -49,7 +49,8 @@ def test_what_is_known_keeps_its_place_and_its_title():
     assert merged.titles == ("X", "Y", "Z")
     bare = Interactions(second.matrix, second.user_ids, second.item_ids)
     assert first.merge(bare).titles == ("X", "Y", "z")
-    assert bare.merge(first).titles is None
+    assert bare.merge(first).titles == ("z", "X", "Y")
+    assert bare.merge(bare).titles is None
 
 
 def test_times_are_kept_where_both_sides_have_them():

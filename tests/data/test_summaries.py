@@ -49,6 +49,8 @@ def test_no_interactions_at_all_can_be_shown():
     found = read_html(Interactions.from_matrix(sparse.csr_matrix((3, 4), dtype=np.float32))._repr_html_())
     assert found.captions == ["0 interactions"]
     assert found.rows[1:] == [["users", "3", "0", "0", "0"], ["items", "4", "0", "0", "0"]]
+    nobody = Interactions(sparse.csr_matrix((0, 4), dtype=np.float32), IdMap([]), IdMap([1, 2, 3, 4]))
+    assert read_html(nobody._repr_html_()).rows[1] == ["users", "0", "-", "-", "-"]
 
 
 def test_splits_show_the_sizes_of_their_parts_and_how_they_were_made():

@@ -97,6 +97,16 @@ def test_ids_keep_their_zeros_where_they_are_said_to_be_text(tmp_path):
     path.write_text("u,i\n1,007\n2,012\n")
     read = Interactions.from_csv(path, user="u", item="i", types={"i": pa.string()})
     assert read.item_ids == IdMap(["007", "012"])
+    with pytest.raises(ConfigError, match=r"plays.csv has no column 'j'"):
+        Interactions.from_csv(path, user="u", item="i", types={"j": pa.string()})
+
+
+def test_two_columns_of_a_name_are_not_told_apart_by_it(tmp_path):
+    path = tmp_path / "plays.csv"
+    path.write_text("u,i,i,w\n1,2,3,4\n")
+    with pytest.raises(ConfigError, match=r"has 2 columns 'i'; name them with names="):
+        Interactions.from_csv(path, user="u", item="i")
+    assert Interactions.from_csv(path, user="u", item="w").item_ids == IdMap([4])
 
 
 @pytest.mark.parametrize("moment", ["2015-03-29 12:30:05", "2015-03-29T14:30:05+02:00", "2015-03-29T12:30:05.75Z"])

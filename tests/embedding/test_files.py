@@ -101,6 +101,14 @@ def test_a_copied_state_keeps_its_sibling_when_it_is_replaced(tmp_path: Path) ->
     assert same(index, loaded(AnnoyEmbeddingsIndex, first))
 
 
+def test_a_copied_state_keeps_its_sibling_where_the_names_begin_alike(tmp_path: Path) -> None:
+    first, copy = tmp_path / "films.index.new", tmp_path / "films.index"
+    index = saved(AnnoyEmbeddingsIndex, first)
+    shutil.copy(first, copy)
+    saved(AnnoyEmbeddingsIndex, copy, seed=1)
+    assert same(index, loaded(AnnoyEmbeddingsIndex, first))
+
+
 @pytest.mark.parametrize("kind", STORED)
 @pytest.mark.parametrize("fails", ["structure", "fingerprint", "state", "state's rename"])
 def test_a_failure_while_saving_leaves_the_previous_index_whole(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from hypothesis import given
@@ -68,3 +69,10 @@ def test_many_users_at_once_equal_one_list_at_a_time(seed, table_cells):
         alone, n_relevant = hits_of_list(ranked[user].tolist(), relevant.tolist(), max(1, num_ranks))
         assert hits[user].tolist() == alone[0].tolist()
         assert n_relevant[0] == len(relevant)
+
+
+def test_items_of_arrow_columns_are_found():
+    column = pa.chunked_array([pa.array(["a", "b"]), pa.array(["c"])])
+    for recommended, relevant in ((column, ["c"]), (column.chunk(0), ["b"]), (["c"], column), (list(column), ["a"])):
+        hits, _ = hits_of_list(recommended, relevant, 3)
+        assert hits.sum() == 1

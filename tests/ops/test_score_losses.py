@@ -9,24 +9,21 @@ from recoder.ops.score_losses import over_all_items
 class Two(Ranks):
     """Two processes; the other has what it is made with."""
 
-    def __init__(self, largest_B, sums_2B):
+    def __init__(self, logs_B, counts_B):
         super().__init__()
-        self.size, self._largest_B, self._sums_2B = 2, largest_B, sums_2B
+        self.size, self._others = 2, torch.stack([logs_B, counts_B])
 
-    def max_(self, tensor):
-        return torch.maximum(tensor, self._largest_B)
-
-    def sum_(self, tensor):
-        return tensor + self._sums_2B
+    def gathered(self, tensor):
+        return [tensor, self._others]
 
 
 def test_users_whose_items_are_all_elsewhere_or_nowhere_have_finite_sums():
     nothing = -torch.inf
     # the first user has items here, the second at the other process, the third nowhere
     here = [torch.tensor([1.0, nothing, nothing])]
-    other = Two(torch.tensor([nothing, 2.0, nothing]), torch.tensor([[0.0, 1.0, 0.0], [0.0, 3.0, 0.0]]))
+    other = Two(torch.tensor([nothing, 2.0, nothing]), torch.tensor([0.0, 3.0, 0.0]))
     logs_B, counts_B = over_all_items(here, torch.tensor([4.0, 0.0, 0.0]), other)
     assert logs_B.tolist() == [1.0, 2.0, 0.0]
     assert counts_B.tolist() == [4.0, 3.0, 0.0]
-    logs_B, _ = over_all_items([], torch.zeros(3), Two(torch.full((3,), nothing), torch.zeros(2, 3)))
+    logs_B, _ = over_all_items([], torch.zeros(3), Two(torch.full((3,), nothing), torch.zeros(3)))
     assert logs_B.tolist() == [0.0, 0.0, 0.0]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from recoder.data import UsersInteractions
-from recoder.errors import ShapeError
+from recoder.data import RecommendationDataset, UsersInteractions
+from recoder.errors import DataTypeError, ShapeError
 from recoder.recommender import Recommender
 from recoder.recommender.base import Histories, as_lists, merge_histories
 
@@ -71,3 +71,10 @@ def test_lists_of_an_array_are_python_integers_without_padding(highest: int) -> 
 def test_lists_of_empty_arrays_are_empty() -> None:
     assert as_lists(np.empty((0, 5), dtype=np.int64)) == []
     assert as_lists(np.empty((2, 0), dtype=np.int64)) == [[], []]
+
+
+def test_a_data_sets_pair_is_no_list_of_histories() -> None:
+    matrix = sparse.csr_matrix(np.eye(3, dtype=np.float32))
+    for target in (matrix, None):
+        with pytest.raises(DataTypeError, match=r"holds a tuple; .*is a pair, \(input, target\)"):
+            merge_histories(RecommendationDataset(matrix, target)[[0, 1]])

@@ -7,7 +7,7 @@ import torch
 from scipy import sparse
 
 from recoder.data import UsersInteractions
-from recoder.errors import ConfigError
+from recoder.errors import ConfigError, DataTypeError
 from recoder.ops.rows import SparseRows
 from recoder.ops.topk import top_k
 from recoder.recommender import InferenceRecommender
@@ -57,3 +57,8 @@ def test_more_than_the_catalogue_gives_the_whole_of_it() -> None:
 def test_fewer_than_one_recommendation_is_an_error(number: int) -> None:
     with pytest.raises(ConfigError, match=f"num_recommendations is {number}"):
         InferenceRecommender(Descending(), number)
+
+
+def test_what_cannot_rank_is_refused_at_once() -> None:
+    with pytest.raises(DataTypeError, match="model is a list, which has no method ranked"):
+        InferenceRecommender([], 3)

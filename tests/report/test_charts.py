@@ -81,3 +81,10 @@ def test_names_that_are_close_make_room_where_the_text_is_largest():
     assert spare(["1", "2", "3-4", "5-7", "8-10"]) == []
     names = [f"{n}0-{n}9" for n in range(1, 9)]
     assert spare(names) == names[1::2]
+
+
+def test_curves_below_zero_are_in_the_picture():
+    svg = line_chart([Line(0, [1, 2], [-3.0, -1.0])], description="d", x_label="x", y_label="y", from_zero=True)
+    points = re.findall(r"[ML]([\d.]+) ([\d.]+)", re.search(r'class="line" d="([^"]*)"', svg).group(1))
+    assert len(points) == 2
+    assert all(0 <= float(y) <= 240 for _, y in points)

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import recoder
 from recoder.data import HeldOut, IdMap, RecommendationDataset
-from recoder.metrics import NDCG, IntraListDiversity
+from recoder.metrics import NDCG, IntraListDiversity, Recall
 from recoder.report import write_report
 from recoder.training import EarlyStopping
 from report.pages import read
@@ -161,3 +162,13 @@ def test_metrics_that_nobody_has_a_value_of_have_no_curve(split, tmp_path):
     model = recoder.fit(split.train, "autoencoder", valid=split.valid, metrics=[metric], **settings)
     part = read(write_report(model, tmp_path / "a.html")).parts["training"]
     assert part.headings == ["Training", "Training loss", "Validation loss"]
+
+
+def test_every_curve_has_a_colour(split, tmp_path):
+    settings = {"hidden_layers": [8], "num_uniform_negatives": 0, "num_epochs": 2, "seed": 3}
+    metrics = [Recall(k) for k in range(1, 9)]
+    model = recoder.fit(split.train, "autoencoder", valid=split.valid, metrics=metrics, **settings)
+    page = Path(write_report(model, tmp_path / "a.html")).read_text(encoding="utf-8")
+    used = set(re.findall(r'class="(?:line )?(s\d)', page))
+    assert len(used) > 4
+    assert used <= set(re.findall(r"\.(s\d) \{", page))

@@ -9,6 +9,7 @@ from recoder.data import RecommendationDataset
 from recoder.errors import ConfigError, NotInitializedError
 from recoder.model import Recoder
 from recoder.nn import DynamicAutoencoder, FactorizationModel, MatrixFactorization
+from recoder.training import growth
 from recoder.training.growth import NEIGHBOURS, Newcomers
 
 
@@ -19,7 +20,7 @@ def matrix(num_users=40, num_items=20, seed=0):
 
 def test_newcomers_are_means_of_the_nearest_by_the_cosine():
     rows = matrix(60, 25).toarray().astype(np.float64)
-    new = Newcomers.among(sparse.csr_matrix(rows), 50)
+    new = Newcomers(sparse.csr_matrix(rows), 50)
     units = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     table = torch.randn(50, 3)
     means, places = new.of(table)
@@ -32,7 +33,7 @@ def test_newcomers_are_means_of_the_nearest_by_the_cosine():
 
 def test_who_has_nothing_in_common_with_anybody_stays_as_drawn():
     rows = sparse.csr_matrix(np.array([[1, 1, 0], [0, 1, 0], [0, 0, 1], [1, 0, 0]], dtype=np.float32))
-    means, places = Newcomers.among(rows, 2).of(torch.tensor([[1.0], [2.0]]))
+    means, places = Newcomers(rows, 2).of(torch.tensor([[1.0], [2.0]]))
     assert places.tolist() == [1]
     assert means.tolist() == [[1.0]]
 
@@ -112,7 +113,7 @@ def test_new_items_are_means_of_items_and_new_users_of_users_where_both_are_equa
     grown = [name for name in tables if len(tables[name]) > 20 and tables[name].dim() > 1]
     assert bool(grown) == (num_items > 20 or "users.weight" in tables)
     for name in grown:
-        new = Newcomers.among(sides["users" if "users" in name else "items"], 20)
+        new = Newcomers(sides["users" if "users" in name else "items"], 20)
         means, places = new.of(known[name])
         assert len(places) > 0
         torch.testing.assert_close(tables[name][20 + places], means)
@@ -169,3 +170,16 @@ def test_without_some_users_the_others_keep_their_rows():
     smaller.train(RecommendationDataset(matrix(40, 20)[kept]), num_epochs=1)
     assert list(recoder.history) == before
     assert [record.epoch for record in smaller.history] == [1]
+
+
+def test_who_is_near_is_looked_for_only_where_a_table_grows_by_them(monkeypatch):
+    asked = []
+    nearest = growth._largest_of_rows
+    monkeypatch.setattr(
+        growth, "_largest_of_rows", lambda rows, count: asked.append(rows.shape) or nearest(rows, count)
+    )
+    trained(DynamicAutoencoder([4])).extended(RecommendationDataset(matrix(60, 20)))
+    assert asked == []
+    monkeypatch.setattr(growth, "_ENTRIES_AT_ONCE", 100)
+    trained(MatrixFactorization(4)).extended(RecommendationDataset(matrix(47, 20)))
+    assert asked == [(2, 40)] * 3 + [(1, 40)]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import resource
 import sqlite3
 import sys
 from dataclasses import replace
@@ -20,9 +21,10 @@ from recoder.errors import (
     FileWriteError,
     MissingDependencyError,
     NotEnoughMemoryError,
+    ShapeError,
     UnknownIdError,
 )
-from recoder.metrics import NDCG, Recall
+from recoder.metrics import NDCG, Metric, Recall
 from recoder.model import Recoder
 from recoder.nn import EASE, DynamicAutoencoder
 from recoder.recipes import Recipe, recipe
@@ -171,9 +173,9 @@ def test_the_best_model_of_an_earlier_call_comes_from_its_file_and_is_not_traine
     first = tuned(6, study=study)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "films.sqlite",
-        f"films_trial_{first.best.number}.model",
+        f"films.sqlite_trial_{first.best.number}.model",
     ]
-    assert first.model_file == tmp_path / f"films_trial_{first.best.number}.model"
+    assert first.model_file == tmp_path / f"films.sqlite_trial_{first.best.number}.model"
     calls = stop_in_trial(monkeypatch, 99)
     again = tuned(6, study=study)
     assert calls == []
@@ -206,7 +208,7 @@ def test_a_stop_between_the_file_and_the_study_leaves_no_file_behind(tmp_path, m
         patch.setattr(model_files.ModelFiles, "save", save_and_stop)
         with pytest.raises(KeyboardInterrupt):
             tuned(3, study=study)
-    assert (tmp_path / "s_trial_0.model").exists()
+    assert (tmp_path / "s.sqlite_trial_0.model").exists()
     result = tuned(3, study=study)
     assert {path.name for path in tmp_path.iterdir()} == {"s.sqlite", result.model_file.name}
     assert_same(result, tuned(3))
@@ -449,7 +451,7 @@ def test_arguments_that_cannot_work_are_said_before_anything_is_trained(argument
 def test_training_and_validation_data_are_of_their_kinds():
     with pytest.raises(DataTypeError, match=r"train is a csr_\w+; pass a Interactions"):
         tune(SPLIT.train.matrix, SPLIT.valid, num_trials=1)
-    with pytest.raises(DataTypeError, match="valid is a RecommendationDataset; pass a HeldOut"):
+    with pytest.raises(DataTypeError, match="valid is a RecommendationDataset; pass held-out users"):
         tune(SPLIT.train, SPLIT.valid.dataset, num_trials=1)
     with pytest.raises(DataTypeError, match="model is a EASE; pass the name of a recipe"):
         tune(SPLIT.train, SPLIT.valid, EASE(), num_trials=1)
@@ -522,3 +524,64 @@ def test_without_optuna_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(MissingDependencyError, match=r"recsys-recoder\[tune\]"):
         tuned(1)
+
+
+def test_validation_users_over_other_items_are_refused():
+    order = np.arange(SPLIT.train.num_items)[::-1]
+    users = SPLIT.valid.dataset
+    matrices = [matrix[:, order] for matrix in (users.interactions_matrix, users.target_interactions_matrix)]
+    item_ids = IdMap(SPLIT.train.item_ids.ids.take(order))
+    turned = HeldOut(RecommendationDataset(*matrices), SPLIT.valid.user_ids, item_ids)
+    with pytest.raises(ShapeError, match="valid is over other items than train"):
+        tuned(1, split=replace(SPLIT, valid=turned))
+
+
+@pytest.mark.parametrize("name", ["callbacks", "eval_freq", "metrics"])
+def test_what_trials_are_judged_and_pruned_by_is_not_for_the_caller_to_say(name):
+    with pytest.raises(ConfigError, match=f"tune chooses {name} for its trials itself"):
+        tuned(1, "autoencoder", space=AUTOENCODER, **{name: 1})
+
+
+def test_studies_of_names_that_begin_alike_have_models_of_their_own(tmp_path):
+    first = tuned(2, study=tmp_path / "ease.v1")
+    second = tuned(2, study=tmp_path / "ease.v2", seed=9)
+    assert first.model_file != second.model_file
+    assert_same(tuned(2, study=tmp_path / "ease.v1"), first)
+
+
+def test_an_object_in_the_settings_does_not_keep_a_study_from_going_on(tmp_path):
+    class Loss(torch.nn.MSELoss):
+        __repr__ = object.__repr__
+
+    settings = {"space": AUTOENCODER, "study": tmp_path / "s.sqlite", "hidden_layers": [4]}
+    first = tuned(1, "autoencoder", loss=Loss(reduction="sum"), popularity_bias=False, **settings)
+    again = tuned(1, "autoencoder", loss=Loss(reduction="sum"), popularity_bias=False, **settings)
+    assert found(again) == found(first)
+
+
+def test_a_trial_that_torch_has_no_memory_for_has_failed_and_other_errors_are_raised(monkeypatch):
+    failing(monkeypatch, {1: RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")})
+    assert [trial.state for trial in tuned(3).trials] == ["complete", "failed", "complete"]
+    failing(monkeypatch, {1: RuntimeError("shapes differ")})
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        tuned(3)
+
+
+def test_a_study_that_can_no_longer_be_written_is_an_error(tmp_path):
+    study = tmp_path / "s.sqlite"
+    tuned(1, study=study)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(FileWriteError, match=r"cannot write the study .*s.sqlite: .*disk"):
+            tuned(2, study=study)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_closed_forms_are_tuned_by_metrics_of_ones_own():
+    class Length(Metric):
+        def evaluate(self, x, y):
+            return float(len(x))
+
+    assert tuned(1, metric=Length("length"), eval_num_recommendations=7).best.value == 7

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import narwhals as nw
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -129,6 +130,8 @@ def from_histories(histories: Any, item_ids: IdMap, *, unknown: str | None) -> A
     """
     if isinstance(histories, Interactions):
         return _from_interactions(histories, item_ids, unknown=unknown)
+    if nw.dependencies.is_pandas_like_series(histories):
+        histories = dict(zip(histories.index.tolist(), histories.tolist(), strict=True))
     if isinstance(histories, Mapping):
         user_ids, listed = IdMap(list(histories)).ids, list(histories.values())
     else:
@@ -186,7 +189,9 @@ def _over(item_ids: IdMap, matrix: sparse.csr_matrix, its_ids: IdMap, unknown: s
     if its_ids == item_ids:
         return matrix
     coo = matrix.tocoo()
-    cols_M = places_of(item_ids, its_ids.ids, "items", unknown)
+    used = np.unique(coo.col)
+    cols_M = np.full(len(its_ids), -1)
+    cols_M[used] = places_of(item_ids, its_ids.ids.take(pa.array(used)), "items", unknown)
     return _summed(coo.row, cols_M[coo.col], coo.data, (matrix.shape[0], len(item_ids)))
 
 
@@ -230,6 +235,8 @@ def raw_list(name: str, ids: Any) -> list[Any]:
     Raises:
         DataTypeError: if it is a single id, or none of these.
     """
+    if nw.dependencies.is_into_dataframe(ids):
+        raise DataTypeError(f"{name} is a data frame; pass one column of it, or recoder.Interactions.from_frame(...)")
     if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
         raise DataTypeError(f"{name} is a list, not the single {ids!r}; put it into one: [{ids!r}]")
     if isinstance(ids, pa.Array | pa.ChunkedArray):

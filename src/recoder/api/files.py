@@ -126,7 +126,7 @@ def load(
             "save it again with interactions=..."
         )
     try:
-        about = About(train=dict(content.train or {})) if content.about is None else About.from_json(content.about)
+        about = _of_recoder(content) if content.about is None else About.from_json(content.about)
         recoder = Recoder(
             _new_model(path, content, about) if model is None else model,
             optimizer_type=content.optimizer_type,
@@ -144,6 +144,16 @@ def load(
     about.library = interactions.library
     counts = None if content.with_histories else _counts(path, content, interactions)
     return FittedModel(recoder, interactions, about, item_counts=counts)
+
+
+def _of_recoder(content: ModelFile) -> About:
+    """Returns what a file that ``Recoder.save_state`` wrote tells of the training."""
+    histories = content.interactions if content.with_histories else None
+    return About(
+        train=dict(content.train or {}),
+        num_users=content.num_users or 0,
+        num_interactions=0 if histories is None else int(histories.matrix.nnz),
+    )
 
 
 def _new_model(path: str, content: ModelFile, about: About) -> FactorizationModel:

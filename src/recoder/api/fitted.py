@@ -30,6 +30,7 @@ from recoder.data.table_files import write_tables
 from recoder.errors import ConfigError, ShapeError
 from recoder.metrics import EvaluationResult, Metric, RecommenderEvaluator
 from recoder.metrics.judging import distinct_metrics
+from recoder.metrics.metric import list_length
 from recoder.model import Recoder
 from recoder.recommender.inference import InferenceRecommender
 
@@ -310,16 +311,16 @@ class FittedModel:
                 are never looked for.
 
         Raises:
-            ConfigError: if a metric looks beyond ``k``.
+            ConfigError: if a metric looks beyond ``k``, or does not say how far it looks and ``k`` is None.
             DataTypeError: if ``test`` or a metric is something else.
             EmptyDataError: if no user has a target that is in the catalogue.
             UnknownIdError: if users or items are not known and ``unknown`` is ``"error"``.
         """
         check_unknown(unknown)
         chosen = DEFAULT_METRICS if metrics is None else distinct_metrics(metrics)
-        length = max((getattr(metric, "k", 1) for metric in chosen), default=1) if k is None else k
+        length = list_length(chosen, None if k is None else whole_number("k", k, 1), "k")
         judged, answering = self.judging(test, unknown)
-        recommender = InferenceRecommender(answering, whole_number("k", length, 1))
+        recommender = InferenceRecommender(answering, length)
         result = RecommenderEvaluator(recommender, chosen).evaluate(judged.dataset, progress=None)
         named = result.with_user_ids(IdMap(judged.user_ids.ids.take(pa.array(result.users))))
         self.about.add_result(named)

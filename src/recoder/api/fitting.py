@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from recoder.api.about import About
@@ -12,8 +13,8 @@ from recoder.api.files import completing
 from recoder.api.fitted import FittedModel
 from recoder.api.judging import DEFAULT_METRICS
 from recoder.data import HeldOut, Interactions, RecommendationDataset
-from recoder.data.splits.in_training import at_training_rows
-from recoder.errors import ConfigError, DataTypeError, ShapeError
+from recoder.data.splits.in_training import validation_rows
+from recoder.errors import ConfigError, DataTypeError
 from recoder.metrics import Metric
 from recoder.nn import FactorizationModel
 from recoder.recipes import Recipe, recipe
@@ -115,9 +116,7 @@ def learn(
     if valid is None and metrics is not None:
         raise ConfigError("metrics are of validation users, but valid is None; pass some, or leave metrics out")
     if valid is not None:
-        _check_valid(valid, fitted.interactions)
-        folds_in = fitted.recoder.model.folds_in_users
-        of_valid = valid.dataset if folds_in else at_training_rows(valid, fitted.interactions.user_ids)
+        of_valid = validation_rows(valid, fitted.interactions, folds_in=fitted.recoder.model.folds_in_users)
         validation = {"metrics": DEFAULT_METRICS if metrics is None else metrics, "eval_freq": 1}
         validation = {name: value for name, value in validation.items() if name not in chosen.train}
     complete = completing(fitted.recoder, fitted.interactions, fitted.about, fitted.item_counts)
@@ -131,16 +130,16 @@ def learn(
         )
 
 
-def _check_valid(valid: HeldOut, train: Interactions) -> None:
-    if not isinstance(valid, HeldOut):
-        raise DataTypeError(
-            f"valid is a {type(valid).__name__}; pass held-out users, as in "
-            'train, valid, test = interactions.split("strong", seed=7)'
-        )
-    if valid.item_ids != train.item_ids:
-        raise ShapeError("valid is over other items than train; take both from one split")
-
-
 def _storable(arguments: Any) -> dict[str, Any]:
     """Returns the arguments that a file can hold: modules, metrics and callbacks cannot."""
-    return {name: value for name, value in arguments.items() if is_json(value)}
+    plain = {name: _plain(value) for name, value in arguments.items()}
+    return {name: value for name, value in plain.items() if is_json(value)}
+
+
+def _plain(value: Any) -> Any:
+    """Returns numbers of numpy and tuples, which a file cannot hold, as Python's numbers and lists."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,7 @@ def typed_ids(texts: Sequence[str], ids: IdMap) -> list[Any]:
     typed: list[Any] = list(texts)
     if pa.types.is_integer(ids.ids.type):
         for text in texts:
-            if not text.strip().lstrip("-").isdecimal():
+            if not re.fullmatch(r"-?\d+", text.strip()):
                 raise UnknownIdError(f"{text!r} is no id of this model, whose ids are whole numbers")
         typed = [int(text) for text in texts]
     unknown = [text for text, each in zip(texts, typed, strict=True) if each not in ids]

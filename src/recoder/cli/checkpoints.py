@@ -6,11 +6,16 @@ import os
 from pathlib import Path
 
 from recoder.api.fitted import FittedModel
+from recoder.cli.config import Config
 from recoder.errors import ConfigError, FileFormatError
+from recoder.recipes import recipe
 from recoder.training.events import Callback, EpochReport
 from recoder.training.restore import read_model_file
 
-__all__ = ["Checkpoints", "checkpoint_path", "resume"]
+__all__ = ["Checkpoints", "check_resumable", "checkpoint_path", "resume"]
+
+_MAY_DIFFER = ("parallel", "precision", "use_cuda")
+"""Arguments of ``Recoder`` with which a training may go on otherwise than it began."""
 
 
 def checkpoint_path(model: str | os.PathLike[str]) -> Path:
@@ -36,6 +41,31 @@ class Checkpoints(Callback):
             self._fitted.save(self._path, training_state=True)
 
 
+def check_resumable(path: Path, kept: Config, asked: Config) -> None:
+    """Checks that a run is asked to go on with the model and the seed that it began with.
+
+    Args:
+        path: the file that it goes on from.
+        kept: the configuration in it.
+        asked: with what was said now.
+
+    Raises:
+        ConfigError: if it is to be another model, or its settings or the seed differ.
+    """
+    pairs = {"recipe": (kept.model.recipe, asked.model.recipe), "seed": (kept.training.seed, asked.training.seed)}
+    if kept.model.recipe == asked.model.recipe:
+        of_training = 2  # the last part of a recipe
+        for name, place in recipe(kept.model.recipe).arguments().items():
+            if place < of_training and name not in _MAY_DIFFER:
+                pairs[name] = kept.model.settings.get(name), asked.model.settings.get(name)
+    for name, (before, now) in pairs.items():
+        if before != now:
+            raise ConfigError(
+                f"{path} was made with {name} {before!r}, and training goes on from it with the same, not with "
+                f"{now!r}; leave that out, or train anew without --resume"
+            )
+
+
 def resume(fitted: FittedModel, path: Path) -> None:
     """Takes over what a checkpoint, or a model file, has reached.
 
@@ -45,15 +75,17 @@ def resume(fitted: FittedModel, path: Path) -> None:
 
     Raises:
         FileFormatError: if it is no model file, or one of another model.
-        ConfigError: if it was trained on other items, or other users where those are looked up.
+        ConfigError: if it was trained on other items, or on other users as far as it names or counts them.
     """
     content = read_model_file(path)
     if content.interactions is None:
         raise FileFormatError(f"{path} holds no ids; go on from a file that recoder train wrote")
-    if content.interactions.item_ids != fitted.item_ids or content.num_users != fitted.interactions.num_users:
+    its, now = content.interactions, fitted.interactions
+    has_others = len(its.user_ids) > 0 and its.user_ids != now.user_ids
+    if its.item_ids != now.item_ids or content.num_users != now.num_users or has_others:
         raise ConfigError(
-            f"{path} was trained on {len(content.interactions.item_ids)} items and {content.num_users} users, and "
-            f"these are {len(fitted.item_ids)} items and {fitted.interactions.num_users} users, or others: the data, "
+            f"{path} was trained on {len(its.item_ids)} items and {content.num_users} users, and "
+            f"these are {len(now.item_ids)} items and {now.num_users} users, or others: the data, "
             "its filter or its split has changed; train anew"
         )
     fitted.recoder.take_over(path, content)

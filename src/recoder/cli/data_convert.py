@@ -11,7 +11,7 @@ from recoder.cli.config import DataConfig
 from recoder.cli.reading import is_dataset_name, read_interactions, read_table, resolved
 from recoder.cli.table_files import check_table_file
 from recoder.data.table_files import write_tables
-from recoder.errors import ConfigError
+from recoder.errors import ConfigError, DataTypeError
 
 __all__ = ["convert_file"]
 
@@ -28,6 +28,7 @@ def convert_file(data: DataConfig, out: Path, *, folder: Path | None) -> dict[st
 
     Raises:
         ConfigError: if the ending is of no form that can be written, or a folder is given for a file.
+        DataTypeError: if a column holds lists or the like.
         RecoderError, OSError: as reading, and if the file cannot be written.
     """
     check_table_file(out, inputs=[data.path])
@@ -38,6 +39,9 @@ def convert_file(data: DataConfig, out: Path, *, folder: Path | None) -> dict[st
         raise ConfigError(f"--folder is for the files of a public data set, and {data.path} is a file")
     else:
         table = read_table(data)
+        for field in table.schema:
+            if pa.types.is_nested(field.type):
+                raise DataTypeError(f"column {field.name!r} of {data.path} holds {field.type}, not a value a row")
     write_tables(out, [table])
     return {"file": str(out), "rows": len(table), "columns": table.column_names}
 

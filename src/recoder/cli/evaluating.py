@@ -10,6 +10,7 @@ from scipy import sparse
 
 from recoder.api.asking import from_histories
 from recoder.api.fitted import FittedModel
+from recoder.api.judging import not_stored_in
 from recoder.cli.answers import as_trained, check_knows_users, id_types, load_model
 from recoder.cli.config import changed
 from recoder.cli.metric_names import named_metrics
@@ -123,9 +124,13 @@ def _held_out(history: Interactions, wanted: Interactions, fitted: FittedModel) 
     _say_dropped(wanted.num_users - len(users), wanted.num_users, "users to judge by have no history")
     if not users:
         raise EmptyDataError("no user of the history has a target: the files hold different users")
-    parts = [_over_items_of(fitted, part.select_users(part.user_ids.indices(users))) for part in (history, wanted)]
+    known, asked = (
+        _over_items_of(fitted, part.select_users(part.user_ids.indices(users))) for part in (history, wanted)
+    )
+    target = not_stored_in(known, asked)
+    _say_dropped(asked.nnz - target.nnz, asked.nnz, "interactions to judge by are in the users' histories")
     user_ids = history.select_users(history.user_ids.indices(users)).user_ids
-    return HeldOut(RecommendationDataset(*parts), user_ids, fitted.item_ids)
+    return HeldOut(RecommendationDataset(known, target), user_ids, fitted.item_ids)
 
 
 def _over_items_of(fitted: FittedModel, part: Interactions) -> sparse.csr_matrix:

@@ -16,7 +16,7 @@ from recoder.cli.output import is_watched, tell
 from recoder.data import Interactions, dataset_names, load_dataset
 from recoder.data.parquet_files import parquet_column_names, read_parquet_file, stream_parquet_file
 from recoder.data.text_files import UNREADABLE, csv_column_names, read_csv_file, stream_csv_file
-from recoder.errors import ConfigError, FileFormatError, UnknownIdError
+from recoder.errors import ConfigError, DataTypeError, FileFormatError, UnknownIdError
 
 __all__ = [
     "data_that_counts",
@@ -245,7 +245,10 @@ def _with_ids(table: pa.Table, data: DataConfig, id_types: Mapping[str, pa.DataT
 
 def _as_ids(column: pa.ChunkedArray, kind: pa.DataType, name: str) -> pa.ChunkedArray:
     if not pa.types.is_integer(kind):
-        return column.cast(kind)
+        try:
+            return column.cast(kind)
+        except pa.ArrowException as error:
+            raise DataTypeError(f"{name} holds {column.type}, which are no ids: name another column") from error
     values = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if not (pa.types.is_string(values) or pa.types.is_large_string(values) or pa.types.is_string_view(values)):
         return column  # whole numbers, or what is no id: whoever takes them says so

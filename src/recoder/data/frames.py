@@ -36,6 +36,7 @@ __all__ = [
     "refuse_weights",
     "sum_pairs",
     "tell_of_repeats",
+    "tell_of_zeros",
 ]
 
 _log = logging.getLogger("recoder.data")
@@ -303,6 +304,12 @@ def count_once(users: Codes, items: Codes, shape: tuple[int, int]) -> sparse.csr
     tell_of_repeats(len(users) - matrix.nnz, len(users), are_summed=False)
     matrix.data[:] = 1
     return matrix
+
+
+def tell_of_zeros(number: int, of: int) -> None:
+    """Logs how many pairs of user and item have the weight 0, if any do."""
+    if number:
+        _log.warning("%d of %d pairs of user and item have the weight 0: they are no interactions", number, of)
 
 
 def tell_of_repeats(number: int, of: int, *, are_summed: bool) -> None:

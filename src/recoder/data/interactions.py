@@ -11,12 +11,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 from narwhals.typing import IntoFrame
 from scipy import sparse
 
 from recoder._checks import non_negative, path_text, whole_number
-from recoder.data.frames import check_names, count_once, number_columns, read_columns, read_weights, sum_pairs
+from recoder.data.frames import (
+    check_names,
+    count_once,
+    number_columns,
+    read_columns,
+    read_weights,
+    sum_pairs,
+    tell_of_zeros,
+)
 from recoder.data.id_map import IdMap
 from recoder.data.mapped import csr_of, entry_blocks, item_counts, marks, room
 from recoder.data.mapped_folder import read_folder
@@ -105,8 +112,9 @@ class Interactions:
                 A lazy one is collected.
             user: the column of user ids: whole numbers or strings.
             item: the column of item ids, likewise.
-            weight: the column of weights, finite and not negative; those of a repeated pair are added up, and
-                a warning counts them. None: what is in the frame counts 1, however often it stands there.
+            weight: the column of weights, finite and not negative; those of a repeated pair are added up. A pair of
+                weight 0 is no interaction. Warnings count both. None: what is in the frame counts 1, however often it
+                stands there.
             time: the column of times: Unix seconds, dates or date-times (UTC where they have no time zone). Of a
                 repeated pair the latest counts.
             title: the column of item titles; an item has that of its first row, or where that is missing its id.
@@ -128,6 +136,7 @@ class Interactions:
             summed = count_once(users, items, shape)
         else:
             summed = sum_pairs(users, items, read_weights(columns[weight], weight), shape)
+            tell_of_zeros(int(summed.nnz - np.count_nonzero(summed.data)), summed.nnz)
         times = None
         if time is not None:  # a pair whose weights are all 0 has a time, but is no interaction
             times = latest_times(users, items, read_times(columns[time], time), shape)[summed.data != 0]
@@ -296,8 +305,8 @@ class Interactions:
         """Returns these interactions and others; new users and items come after those that are there.
 
         Where all weights are 1 on both sides a repeated pair counts once, otherwise its weights are added up. Of
-        its times the latest counts; they are kept where both have them. Titles that are there stay; a new item
-        without one has its id.
+        its times the latest counts; they are kept where both have them. Titles that are there stay; an item
+        without one has that of the others, or its id.
 
         Raises:
             DataTypeError: if ``other`` are no interactions, or ids are numbers here and strings there.
@@ -308,9 +317,13 @@ class Interactions:
             )
         matrix, times, user_ids, item_ids = merged(self, other)
         titles = None
-        if self.titles is not None:
-            is_new_M = pc.is_in(other.item_ids.ids, self.item_ids.ids).to_numpy(zero_copy_only=False) == 0
-            titles = (*self.titles, *(other.title_of(col) for col in np.flatnonzero(is_new_M).tolist()))
+        if self.titles is not None or other.titles is not None:
+            cols = other.item_ids.places(item_ids.ids, "drop").tolist()
+            own = range(0 if self.titles is None else self.num_items)
+            titles = tuple(
+                self.title_of(col) if col in own or there < 0 else other.title_of(there)
+                for col, there in enumerate(cols)
+            )
         return Interactions(matrix, user_ids, item_ids, titles, times, self.library)
 
     @property

@@ -5,6 +5,7 @@ Sizes: U users, N items, Z interactions.
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from scipy import sparse
 
 from recoder._files import write_errors
 from recoder._optional import imported
-from recoder.data.frames import read_weights, refuse_missing, refuse_weights, tell_of_repeats
+from recoder.data.frames import read_weights, refuse_missing, refuse_weights, tell_of_repeats, tell_of_zeros
 from recoder.data.id_map import IdMap
 from recoder.data.mapped_folder import FolderWriter, write_folder
 from recoder.data.matrices import check_values
@@ -81,6 +82,7 @@ def sort_parquet(path: ParquetPath, columns: Mapping[str, str], folder: Path, *,
                 rows.add(batch)
             rows.finish()
             tell_of_repeats(rows.num_repeats, num_rows, are_summed="weight" in columns)
+            tell_of_zeros(rows.num_zeros, num_rows - rows.num_repeats)
         for file in spill.iterdir():
             file.unlink()
         spill.rmdir()
@@ -248,11 +250,14 @@ class _Source:
         ).to_arrow_reader(_ROWS_AT_ONCE)
 
     def _relation(self, query: str) -> Any:
-        return self.connection.sql(query, params={"paths": list(self.paths)})
+        return self.connection.sql(query, params=self._parameters())
 
     def _fetched(self, query: str) -> list[tuple[Any, ...]]:
-        rows: list[tuple[Any, ...]] = self.connection.execute(query, {"paths": list(self.paths)}).fetchall()
+        rows: list[tuple[Any, ...]] = self.connection.execute(query, self._parameters()).fetchall()
         return rows
+
+    def _parameters(self) -> dict[str, list[str]]:
+        return {"paths": [glob.escape(path) for path in self.paths]}  # DuckDB takes them for patterns
 
     def _weight(self, table: str = "") -> str:
         return f"TRY_CAST({table}{self._quoted('weight')} AS FLOAT)"
@@ -279,6 +284,7 @@ class _SortedRows:
 
     Attributes:
         num_repeats: rows that repeat a pair of user and item.
+        num_zeros: pairs of user and item whose weights are all 0.
     """
 
     def __init__(self, writer: FolderWriter, columns: Mapping[str, str], *, num_items: int, is_wide: bool) -> None:
@@ -289,6 +295,7 @@ class _SortedRows:
         self._num_users = 0
         self._end = 0
         self.num_repeats = 0
+        self.num_zeros = 0
         for name, dtype in (("data", np.float32), ("indices", self._dtype)):
             writer.append(name, np.empty(0, dtype))
         if "time" in columns:
@@ -332,6 +339,7 @@ class _SortedRows:
             is_first_R[1:] = (rows_R[1:] != rows_R[:-1]) | (cols_R[1:] != cols_R[:-1])
             latest_Z = np.maximum.reduceat(times_R, np.flatnonzero(is_first_R))
             self._writer.append("times", latest_Z[part.data != 0])
+        self.num_zeros += int(part.nnz - np.count_nonzero(part.data))
         part.eliminate_zeros()  # a pair whose weights are all 0 is no interaction
         self._writer.append("data", part.data)
         self._writer.append("indices", part.indices.astype(self._dtype))

@@ -57,6 +57,8 @@ def split_html(
 
 
 def _spread(name: str, counts: npt.NDArray[Any]) -> list[str]:
+    if not len(counts):
+        return [name, "0", "-", "-", "-"]
     return [name, f"{len(counts):,}", f"{counts.min():,}", f"{np.median(counts):,g}", f"{counts.max():,}"]
 
 

@@ -99,16 +99,20 @@ def read_delimited(
         types: Arrow types of columns for which the inferred ones are not right.
 
     Raises:
-        ConfigError: if a column does not exist, or ``separator``, ``quote`` or ``encoding`` cannot be used.
+        ConfigError: if a column does not exist or two have its name, or ``separator``, ``quote`` or ``encoding`` cannot
+            be used.
         EmptyDataError: if there are no rows.
         FileFormatError: if a line has too many or too few fields, a field is not of its type, or the file is
             truncated.
     """
     check_text_form(separator, quote, encoding)
     present = list(names) if names is not None else _header(open_file, where, separator, encoding, quote)
-    missing = [name for name in columns if name not in present]
+    missing = [name for name in [*columns, *(types or ())] if name not in present]
     if missing:
         raise ConfigError(f"{where} has no column {missing[0]!r}; its columns are {present}")
+    repeated = [name for name in columns if present.count(name) > 1]
+    if repeated:
+        raise ConfigError(f"{where} has {present.count(repeated[0])} columns {repeated[0]!r}; name them with names=")
 
     def read(use_threads: bool) -> pa.Table:
         with open_file() as stream:

@@ -7,7 +7,9 @@ from abc import ABC, abstractmethod
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["EmbeddingId", "EmbeddingsIndex", "Floats", "Neighbors", "Rows", "ids_of"]
+from recoder.errors import DataTypeError
+
+__all__ = ["EmbeddingId", "EmbeddingsIndex", "Floats", "Neighbors", "Rows", "ids_of", "row_numbers"]
 
 EmbeddingId = int | str
 # the second form where the index was made with include_distances=True
@@ -53,7 +55,7 @@ class EmbeddingsIndex(ABC):
             ``(rows_QK, similarities_QK)``: int64 and float32 ``[Q, K]``, each row the most similar first; K
             is the longest list, shorter ones end in row -1 with similarity 0.
         """
-        rows = np.asarray(rows_Q, dtype=np.int64).tolist()
+        rows = row_numbers(rows_Q).tolist()
         found = [ids_of(self.get_nns_by_id(row, n)) for row in rows]
         shape = (len(found), max((len(ids) for ids in found), default=0))
         rows_QK = np.full(shape, -1, dtype=np.int64)
@@ -62,6 +64,18 @@ class EmbeddingsIndex(ABC):
             rows_QK[q, : len(ids)] = ids
             similarities_QK[q, : len(ids)] = [self.get_similarity(row, other) for other in ids]
         return rows_QK, similarities_QK
+
+
+def row_numbers(rows_Q: npt.ArrayLike) -> Rows:
+    """Returns row numbers as int64 ``[Q]``.
+
+    Raises:
+        DataTypeError: if they are no whole numbers.
+    """
+    rows = np.asarray(rows_Q)
+    if rows.size and rows.dtype.kind not in "iu":
+        raise DataTypeError(f"rows are whole numbers, not {rows.dtype}; ids are for get_nns_by_id")
+    return rows.astype(np.int64)
 
 
 def ids_of(neighbors: Neighbors) -> list[EmbeddingId]:

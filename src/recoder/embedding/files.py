@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -180,7 +181,8 @@ def _recorded_sibling(path: Path) -> Path | None:
         return None
     name = _base_name(recorded)
     # a state that was copied to another name still shares the original's sibling, which must stay
-    return path.with_name(name) if name is not None and name.startswith(f"{path.name}.") else None
+    is_its_own = name is not None and re.fullmatch(rf"{re.escape(path.name)}\.[0-9a-f]{{16}}\.\w+", name)
+    return path.with_name(name) if name is not None and is_its_own else None
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from recoder._checks import whole_number
 from recoder.embedding.backend import Backend, StoredBackend
-from recoder.embedding.base import EmbeddingId, EmbeddingsIndex, Floats, Neighbors, Rows
+from recoder.embedding.base import EmbeddingId, EmbeddingsIndex, Floats, Neighbors, Rows, row_numbers
 from recoder.embedding.files import read_index, write_index
 from recoder.embedding.ids import EmbeddingIds
 from recoder.embedding.table import EmbeddingTable, checked_vectors, unit_vectors
@@ -174,7 +174,7 @@ class BackendIndex(EmbeddingsIndex):
             similar first; where an approximate search finds fewer it ends in row -1 with similarity 0.
         """
         table = self._ready().table
-        rows = np.asarray(rows_Q, dtype=np.int64)
+        rows = row_numbers(rows_Q)
         if rows.size and not (rows.min() >= 0 and rows.max() < len(table)):
             bad = int(rows.min() if rows.min() < 0 else rows.max())
             raise UnknownIdError(

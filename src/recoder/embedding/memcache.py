@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recoder._checks import whole_number
-from recoder.embedding.base import EmbeddingId, EmbeddingsIndex, Floats, Neighbors, Rows
+from recoder.embedding.base import EmbeddingId, EmbeddingsIndex, Floats, Neighbors, Rows, row_numbers
 
 __all__ = ["MemCacheEmbeddingsIndex"]
 
@@ -60,7 +60,7 @@ class MemCacheEmbeddingsIndex(EmbeddingsIndex):
     def nearest_rows(self, rows_Q: npt.ArrayLike, n: int) -> tuple[Rows, Floats]:
         """Returns the neighbours of many items by row; asks, in one call, for those that it does not hold."""
         n = whole_number("n", n, 1)
-        rows = np.asarray(rows_Q, dtype=np.int64).tolist()
+        rows = row_numbers(rows_Q).tolist()
         answers: dict[int, tuple[Rows, Floats]] = {}
         for row in rows:
             kept = self._recall(("row", row, n))

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from torch import Tensor
 
 from recoder.metrics.ranking import BoolArray, IntArray
@@ -81,7 +82,16 @@ def _first_of_each(found_BC: BoolArray, cells_BC: IntArray) -> BoolArray:
 
 
 def _plain(items: Iterable[Any]) -> Iterable[Any]:
-    # the elements of a tensor are tensors, which hash by identity and would match nothing
+    # the elements of a tensor are tensors, which hash by identity and would match nothing; so do those of Arrow columns
     if isinstance(items, Tensor | np.ndarray):
         return items.tolist()
-    return [item.item() if isinstance(item, Tensor | np.ndarray) and item.ndim == 0 else item for item in items]
+    if isinstance(items, pa.Array | pa.ChunkedArray):
+        plain: list[Any] = items.to_pylist()
+        return plain
+    return [_plain_one(item) for item in items]
+
+
+def _plain_one(item: Any) -> Any:
+    if isinstance(item, pa.Scalar):
+        return item.as_py()
+    return item.item() if isinstance(item, Tensor | np.ndarray) and item.ndim == 0 else item

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from recoder.metrics.hits import hits_of_list
 from recoder.metrics.lists import list_as_row, without_repeats
 from recoder.metrics.ranking import BoolArray, FloatArray, IntArray, checked_cutoff
 
-__all__ = ["CatalogueMetric", "CutoffMetric", "ListMetric", "Metric", "MetricAtK"]
+__all__ = ["CatalogueMetric", "CutoffMetric", "ListMetric", "Metric", "MetricAtK", "list_length"]
 
 
 class Metric:
@@ -49,6 +49,31 @@ class Metric:
 
     def __repr__(self) -> str:
         return self.metric_name
+
+
+def list_length(metrics: Iterable[Metric], asked_for: int | None, argument: str) -> int:
+    """Returns how many items to recommend to each user: as asked for, or as many as the metrics look at.
+
+    Args:
+        metrics: at least one.
+        asked_for: how many; None: it is for the metrics to say.
+        argument: what the caller's argument for it is called.
+
+    Raises:
+        ConfigError: if a metric does not say how many it looks at, or looks beyond what was asked for.
+    """
+    longest = 1
+    for metric in metrics:
+        k = getattr(metric, "k", None)
+        if asked_for is None and k is None:
+            raise ConfigError(f"{metric} does not say how many recommendations it looks at; pass {argument}")
+        if asked_for is not None and k is not None and k > asked_for:
+            raise ConfigError(
+                f"{metric} looks at {k} recommendations, but {argument} is {asked_for}; "
+                f"ask for at least {k}, or lower k"
+            )
+        longest = max(longest, k or 1)
+    return longest if asked_for is None else asked_for
 
 
 class MetricAtK(Metric):

@@ -5,6 +5,8 @@ All of them call the same methods in the same order, with tensors of the same sh
 
 from __future__ import annotations
 
+import os
+import time
 from typing import Any
 from weakref import WeakSet
 
@@ -14,6 +16,11 @@ from torch import Tensor
 
 __all__ = ["ALONE", "Ranks", "let_go", "summed"]
 
+
+_AWAKE_S = 0.05
+
+_give_way = getattr(os, "sched_yield", lambda: time.sleep(0))
+"""Lets other threads have this core; Windows knows it by the other name."""
 
 _WITH_OTHERS: WeakSet[Ranks] = WeakSet()
 
@@ -69,7 +76,7 @@ class Ranks:
         self.numbers_sent += tensor.numel()
         tensor = tensor.contiguous()
         parts = [torch.empty_like(tensor) for _ in range(self.size)]
-        dist.all_gather(parts, tensor, group=self._group)
+        self._done(dist.all_gather(parts, tensor, group=self._group, async_op=True))
         return parts
 
     def gathered_rows(self, tensor: Tensor) -> list[Tensor]:
@@ -88,8 +95,16 @@ class Ranks:
     def _reduced(self, tensor: Tensor, how: str) -> Tensor:
         if self._group is not None:
             self.numbers_sent += tensor.numel()
-            dist.all_reduce(tensor, getattr(dist.ReduceOp, how), group=self._group)
+            self._done(dist.all_reduce(tensor, getattr(dist.ReduceOp, how), group=self._group, async_op=True))
         return tensor
+
+    def _done(self, work: Any) -> None:
+        """Waits for an exchange, first wide awake: to be woken takes milliseconds where all cores compute."""
+        if self.device.type == "cpu":
+            end = time.monotonic() + _AWAKE_S
+            while not work.is_completed() and time.monotonic() < end:
+                _give_way()  # to gloo's threads, which may need this core
+        work.wait()
 
 
 ALONE = Ranks()

@@ -190,8 +190,6 @@ def over_all_items(of_blocks: list[Tensor], counts_B: Tensor, ranks: Ranks) -> t
     here_B = torch.logsumexp(torch.stack(of_blocks), dim=0) if of_blocks else torch.full_like(counts_B, -torch.inf)
     if ranks.size == 1:
         return here_B, counts_B
-    largest_B = ranks.max_(here_B.clone())
-    has_none_B = largest_B == -torch.inf
-    largest_B = largest_B.masked_fill(has_none_B, 0.0)
-    sums_B, all_counts_B = ranks.sum_(torch.stack([(here_B - largest_B).exp(), counts_B]))
-    return (largest_B + sums_B.log()).masked_fill(has_none_B, 0.0), all_counts_B
+    logs_PB, counts_PB = torch.stack(ranks.gathered(torch.stack([here_B, counts_B]))).unbind(dim=1)
+    logs_B = torch.logsumexp(logs_PB, dim=0)
+    return logs_B.masked_fill(logs_B == -torch.inf, 0.0), counts_PB.sum(dim=0)

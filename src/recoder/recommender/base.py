@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,7 +13,7 @@ from recoder.errors import DataTypeError, ShapeError
 
 __all__ = ["Histories", "Recommender", "Scorer", "as_lists", "merge_histories"]
 
-Histories = UsersInteractions | Sequence[UsersInteractions]
+Histories = UsersInteractions | list[UsersInteractions]
 
 
 class Recommender:
@@ -86,7 +85,8 @@ def merge_histories(users_hist: Histories) -> UsersInteractions:
     """
     if isinstance(users_hist, UsersInteractions):
         return users_hist
-    parts = list(users_hist) if isinstance(users_hist, Sequence) else [users_hist]
+    # a tuple is what indexing a data set gives, no list of histories
+    parts = users_hist if isinstance(users_hist, list) else [users_hist]
     for part in parts:
         if not isinstance(part, UsersInteractions):
             raise DataTypeError(

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from recoder._checks import whole_number
 from recoder.data.datasets import UsersInteractions
+from recoder.errors import DataTypeError
 from recoder.recommender.base import Histories, Recommender, Scorer, as_lists, merge_histories
 
 __all__ = ["InferenceRecommender"]
@@ -21,12 +22,18 @@ class InferenceRecommender(Recommender):
 
     Raises:
         ConfigError: if ``num_recommendations`` is no whole number, or below 1.
+        DataTypeError: if ``model`` cannot rank.
     """
 
     num_recommendations: int
     preferred_batch_size = 4096
 
     def __init__(self, model: Scorer, num_recommendations: int) -> None:
+        if not callable(getattr(model, "ranked", None)):
+            raise DataTypeError(
+                f"model is a {type(model).__name__}, which has no method ranked(users_interactions, n); pass a trained "
+                "recoder.model.Recoder, such as the attribute recoder of what recoder.fit returns"
+            )
         self.model = model
         self.num_recommendations = whole_number("num_recommendations", num_recommendations, 1)
 

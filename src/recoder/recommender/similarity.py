@@ -51,7 +51,7 @@ class SimilarityRecommender(Recommender):
     """
 
     num_recommendations: int
-    preferred_batch_size = 1024
+    preferred_batch_size = 16_384  # for each batch the neighbours of its items are searched anew
 
     def __init__(
         self, embeddings_index: EmbeddingsIndex, num_recommendations: int, n: int = 1, scale: float = 1

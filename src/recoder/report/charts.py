@@ -73,7 +73,7 @@ def line_chart(
         x_label: below the axis.
         y_label: above the axis.
         is_log: both axes are logarithmic.
-        from_zero: the vertical axis begins at 0.
+        from_zero: the vertical axis begins at 0, or below where a curve does.
         marks: places on the horizontal axis to mark by a vertical line, with what to write there.
     """
     xs = [x for line in lines for x in line.xs]
@@ -84,7 +84,7 @@ def line_chart(
         for edge in (y - _known(error), y + _known(error))
         if math.isfinite(edge)
     ]
-    low = 0.0 if from_zero else min(edges)
+    low = min(0.0, *edges) if from_zero else min(edges)
     across = Scale(min(xs), max(max(xs), min(xs) * 1.01 + 1e-9), _LEFT, _RIGHT, is_log)
     up = Scale(low, _above(low, max(edges)), _BOTTOM, _TOP, is_log)
     parts = [_frame(up, y_label, x_label), _x_ticks(across, whole=True)]

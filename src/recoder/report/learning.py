@@ -7,10 +7,13 @@ import math
 from recoder.api.fitted import FittedModel
 from recoder.metrics.per_metric import margin_text
 from recoder.report.charts import Line, line_chart
-from recoder.report.parts import MODEL, Figure, Section, Tile
+from recoder.report.parts import COLOURS, MODEL, POPULAR, Figure, Section, Tile
 from recoder.training.history import History
 
 __all__ = ["training_section"]
+
+_COLOURS = [colour for colour in COLOURS if colour != POPULAR]
+"""Of metrics: that of most-popular stays its own."""
 
 
 def training_section(model: FittedModel) -> Section | None:
@@ -66,7 +69,7 @@ def _metrics(history: History, names: list[str], marks: list[tuple[float, str]])
         return Figure("Validation metrics", "")
     for place, name in enumerate(names):
         records = [record for record in history if name in record.metrics]
-        colour = place if place == MODEL else place + 1  # the colour of most-popular stays its own
+        colour = _COLOURS[place % len(_COLOURS)]
         means = [record.metrics[name] for record in records]
         errors = [record.error_of(name) for record in records]
         lines.append(Line(colour, [float(record.epoch) for record in records], means, errors))

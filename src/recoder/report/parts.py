@@ -5,10 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["MODEL", "POPULAR", "Cell", "Figure", "Person", "Section", "Table", "Tile", "percent", "plain", "span"]
+__all__ = [
+    "COLOURS",
+    "MODEL",
+    "POPULAR",
+    "Cell",
+    "Figure",
+    "Person",
+    "Section",
+    "Table",
+    "Tile",
+    "percent",
+    "plain",
+    "span",
+]
+
+COLOURS = range(6)
+"""All there are; the style sheet says which."""
 
 MODEL, POPULAR = 0, 1
-"""Colours of the model and of most-popular in every chart; further series take the numbers from 2 on."""
+"""Those of the model and of most-popular in every chart."""
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,8 @@ from torch import nn
 from recoder._progress import progress_bar
 from recoder.data.datasets import RecommendationDataset
 from recoder.data.loader import RecommendationDataLoader
-from recoder.errors import ConfigError
 from recoder.metrics import RecommenderEvaluator
-from recoder.metrics.metric import MetricAtK
+from recoder.metrics.metric import list_length
 from recoder.nn.base import FactorizationModel
 from recoder.recommender.inference import InferenceRecommender
 from recoder.recommender.scoring import BLOCK_SCORES, ModelScorer, evaluation_mode
@@ -94,7 +93,9 @@ class Validation(Callback):
         self._config = config
         self._evaluator = None
         if config.metrics:
-            recommender = InferenceRecommender(scorer, _num_recommendations(config))
+            # the evaluator says so too, but only when the first epochs are over
+            length = list_length(config.metrics, config.eval_num_recommendations, "eval_num_recommendations")
+            recommender = InferenceRecommender(scorer, length)
             self._evaluator = RecommenderEvaluator(recommender, config.metrics)
 
     def on_epoch_end(self, report: EpochReport) -> None:
@@ -185,24 +186,3 @@ def make_callbacks(
     if prefix is not None:
         callbacks.append(Checkpoints(lambda: save_state(prefix), config.checkpoint_freq))
     return callbacks
-
-
-def _num_recommendations(config: TrainConfig) -> int:
-    """Returns how many items to recommend in validation: as asked for, or as many as the metrics look at."""
-    cutoffs = [metric for metric in config.metrics or () if isinstance(metric, MetricAtK)]
-    asked_for = config.eval_num_recommendations
-    if asked_for is None:
-        without = [metric for metric in config.metrics or () if not isinstance(metric, MetricAtK)]
-        if without:
-            raise ConfigError(
-                f"{without[0]} does not say how many recommendations it looks at; pass eval_num_recommendations"
-            )
-        return max(metric.k for metric in cutoffs)
-    for metric in cutoffs:
-        if metric.k > asked_for:
-            # the evaluator says so too, but only when the first epochs are over
-            raise ConfigError(
-                f"{metric} looks at {metric.k} recommendations, but eval_num_recommendations is {asked_for}; "
-                f"ask for at least {metric.k}, or lower k"
-            )
-    return asked_for

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +23,7 @@ NEIGHBOURS = 10
 """Known items that a new one starts as the mean of."""
 
 _USER_ROWS = "users.weight"
-_ROWS_AT_ONCE = 1024
+_ENTRIES_AT_ONCE = 1 << 23  # 96 MiB, if all are alike
 
 
 def without_parameters(model: FactorizationModel) -> FactorizationModel:
@@ -38,33 +39,35 @@ def without_parameters(model: FactorizationModel) -> FactorizationModel:
 
 @dataclass(frozen=True, eq=False)
 class Newcomers:
-    """New items or users as means of known ones.
+    """New items or users as means of known ones, the nearest by the cosine.
 
     Attributes:
-        num_known: rows that there are.
-        shares: CSR ``[M, num_known]``: of the mean of each new row; rows sum to 1, or to 0 where nobody is near.
+        rows: CSR, the interactions of each, new ones last.
+        num_known: how many are known.
     """
 
+    rows: sparse.csr_matrix
     num_known: int
-    shares: sparse.csr_matrix
 
     @property
     def sizes(self) -> tuple[int, int]:
         """Rows that there are, and with the new ones."""
-        return self.num_known, self.num_known + self.shares.shape[0]
+        return self.num_known, self.rows.shape[0]
 
-    @staticmethod
-    def among(rows: sparse.csr_matrix, num_known: int) -> Newcomers:
-        """Returns those after the first ``num_known`` rows, each the mean of the nearest of these by the cosine."""
+    @cached_property
+    def shares(self) -> sparse.csr_matrix:
+        """CSR ``[M, num_known]``: of the mean of each new row; rows sum to 1, or to 0 where nobody is near."""
+        rows = self.rows
         lengths = np.sqrt(np.asarray(rows.multiply(rows).sum(axis=1), dtype=np.float64)).ravel()
         units = sparse.diags(1 / np.maximum(lengths, np.finfo(np.float64).tiny)) @ rows
-        known = units[:num_known].T.tocsr()
+        known = units[: self.num_known].T.tocsr()
+        step = max(1, _ENTRIES_AT_ONCE // max(1, self.num_known))
         blocks = [
-            _largest_of_rows((units[start : start + _ROWS_AT_ONCE] @ known).sorted_indices(), NEIGHBOURS)
-            for start in range(num_known, rows.shape[0], _ROWS_AT_ONCE)
+            _largest_of_rows((units[start : start + step] @ known).sorted_indices(), NEIGHBOURS)
+            for start in range(self.num_known, rows.shape[0], step)
         ]
-        empty = sparse.csr_matrix((0, num_known))
-        return Newcomers(num_known, sparse.vstack([empty, *blocks], format="csr"))
+        empty = sparse.csr_matrix((0, self.num_known))
+        return sparse.csr_matrix(sparse.vstack([empty, *blocks]))
 
     def of(self, table: Tensor) -> tuple[Tensor, Tensor]:
         """Returns rows for those that have known ones near, and which these are among the new."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,7 +38,7 @@ def describe(
         "seed": seed,
     }
     # as it comes out of the study again
-    return dict(json.loads(json.dumps(described, default=repr)))
+    return dict(json.loads(json.dumps(described, default=_described)))
 
 
 def check_same(path: str, stored: Any, now: Mapping[str, Any]) -> None:
@@ -65,6 +66,11 @@ def check_same(path: str, stored: Any, now: Mapping[str, Any]) -> None:
         ]
         if differing:
             raise ConfigError(f"the study in {path} has another {name}: {', '.join(differing)}; {instead}")
+
+
+def _described(value: Any) -> str:
+    """Returns what an object says of itself, without the address that Python's own description has."""
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
 
 
 def _model_name(recipe: Recipe) -> str:

@@ -31,7 +31,7 @@ class ModelFiles:
 
     def present(self) -> Path | None:
         """Returns the file of the best trial so far; None where none was completed."""
-        return next(iter(sorted(self.study.parent.glob(f"{glob.escape(self.study.stem)}_trial_*.model"))), None)
+        return next(iter(sorted(self.study.parent.glob(f"{glob.escape(self.study.name)}_trial_*.model"))), None)
 
     def save(self, number: int, recoder: Recoder, train: Interactions) -> None:
         """Writes a trial's file, with the raw ids and the titles of the training interactions."""
@@ -43,4 +43,4 @@ class ModelFiles:
             self.of(number).unlink(missing_ok=True)
 
     def _prefix(self, number: int) -> Path:
-        return self.study.with_name(f"{self.study.stem}_trial_{number}")
+        return self.study.with_name(f"{self.study.name}_trial_{number}")

@@ -28,6 +28,8 @@ __all__ = ["Tuning"]
 _log = logging.getLogger("recoder.tuning")
 
 _FAILURES = (DivergedError, MemoryError, torch.OutOfMemoryError)
+_NO_MEMORY = "DefaultCPUAllocator: "
+"""Torch's error where the processor's memory does not suffice is a plain ``RuntimeError``."""
 
 
 @dataclass
@@ -110,7 +112,10 @@ class Tuning:
         trial.set_user_attr("seed", self.seed)
         try:
             self._train(trial, self.base.but(**settings_of(self.base, values)))
-        except _FAILURES as error:
+        except (*_FAILURES, RuntimeError) as error:
+            if not isinstance(error, _FAILURES) and _NO_MEMORY not in str(error):
+                self.study.tell(trial, state=failed, skip_if_finished=True)
+                raise
             trial.set_user_attr("error", str(error) or type(error).__name__)
             self.study.tell(trial, state=failed, skip_if_finished=True)
             _log.warning("trial %d with %s failed: %s", trial.number, values, error)

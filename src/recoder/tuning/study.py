@@ -8,7 +8,7 @@ from typing import Any
 
 from recoder._files import check_writable
 from recoder._optional import imported
-from recoder.errors import FileFormatError
+from recoder.errors import FileFormatError, FileWriteError
 from recoder.tuning.pruning import NUM_RUNGS
 from recoder.tuning.result import Trial
 from recoder.tuning.spaces import Space
@@ -38,6 +38,8 @@ def open_study(path: str | None) -> Iterator[Any]:
         yield optuna.create_study(
             storage=storage, study_name="recoder", direction="maximize", pruner=pruner, load_if_exists=True
         )
+    except optuna.exceptions.StorageInternalError as error:
+        raise FileWriteError(f"cannot write the study {path}: {error.__cause__ or error}") from error
     finally:
         optuna.logging.set_verbosity(verbosity)
         if storage is not None:

@@ -18,7 +18,7 @@ from recoder._random import fresh_seed
 from recoder.data.datasets import RecommendationDataset
 from recoder.data.interactions import Interactions
 from recoder.data.splits import HeldOut
-from recoder.data.splits.in_training import at_training_rows
+from recoder.data.splits.in_training import validation_rows
 from recoder.errors import ConfigError, DataTypeError
 from recoder.metrics import NDCG, Metric
 from recoder.model import Recoder
@@ -35,6 +35,8 @@ from recoder.tuning.study import fail_abandoned, open_study
 __all__ = ["tune"]
 
 _NDCG = NDCG(100)
+_OF_TRIALS = {"callbacks", "metrics", "eval_freq"}
+"""Arguments of ``Recoder.train``: what prunes trials and what they are judged by."""
 
 
 def tune(
@@ -59,7 +61,7 @@ def tune(
 
     With a ``study``, a tuning that was stopped at any moment goes on when it is called again with the same arguments,
     and chooses what the undisturbed one would have; the best model lies beside it: that of ``films.sqlite`` is
-    ``films_trial_{n}.model``. One process at a time may use it.
+    ``films.sqlite_trial_{n}.model``. One process at a time may use it.
 
     Args:
         train: what the models learn from.
@@ -75,15 +77,17 @@ def tune(
         settings: arguments of the recipe that are not to be tuned, but as given here.
 
     Raises:
-        ConfigError: if there is nothing to tune, an argument is out of range, no trial was completed, or the study is
-            of something else.
+        ConfigError: if there is nothing to tune, an argument is out of range or not for trials to have, no trial was
+            completed, or the study is of something else.
         DataTypeError: if ``train``, ``valid``, ``model`` or ``metric`` is none.
+        ShapeError: if ``valid`` is over other items than ``train``.
+        UnknownIdError: if the model looks users up, and one of ``valid`` was not in training.
         FileFormatError: if the file is no study.
         FileWriteError: if the study or a model cannot be written.
         MissingDependencyError: if optuna is not installed (extra ``tune``).
     """
     end = math.inf if timeout_s is None else time.monotonic() + non_negative("timeout_s", timeout_s)
-    for name, value, kind in (("train", train, Interactions), ("valid", valid, HeldOut), ("metric", metric, Metric)):
+    for name, value, kind in (("train", train, Interactions), ("metric", metric, Metric)):
         if not isinstance(value, kind):
             raise DataTypeError(f"{name} is a {type(value).__name__}; pass a {kind.__name__}")
     if not isinstance(model, str | Recipe):
@@ -93,6 +97,10 @@ def tune(
     num_trials = whole_number("num_trials", num_trials, 1)
     seed = None if seed is None else whole_number("seed", seed, 0)
     base = (recipe(model) if isinstance(model, str) else _with_own_models(model)).but(**settings)
+    of_itself = sorted(_OF_TRIALS & base.train.keys())
+    if of_itself:
+        raise ConfigError(f"tune chooses {', '.join(of_itself)} for its trials itself; leave it out")
+    of_valid = validation_rows(valid, train, folds_in=base.make_model(**base.model).folds_in_users)
     space = _space_of(model, space, settings)
     defaults_of(base, space)  # says what does not fit before there is a study
     path = None if study is None else path_text("study", study)
@@ -100,8 +108,6 @@ def tune(
 
     def fit(trained: Recipe, callbacks: list[Prunes]) -> Recoder:
         dataset = RecommendationDataset(train.matrix)
-        folds_in = trained.make_model(**trained.model).folds_in_users
-        of_valid = valid.dataset if folds_in else at_training_rows(valid, train.user_ids)
         validated = {"metrics": [metric], "eval_freq": 1}
         return trained.fit(dataset, of_valid, seed=seed, device=device, callbacks=callbacks, **validated)
 

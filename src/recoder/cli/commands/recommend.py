@@ -51,7 +51,7 @@ def recommend(
     ] = None,
     titles: Annotated[
         bool | None,
-        typer.Option("--titles/--no-titles", help="Add titles. [default: on a terminal]", rich_help_panel=_WHAT),
+        typer.Option("--titles/--no-titles", help="Add titles. [default: without --out]", rich_help_panel=_WHAT),
     ] = None,
     min_weight: options.MinWeight = None,
     user: options.User = None,

@@ -132,6 +132,7 @@ def train(
     Ctrl-C, or SIGTERM, leaves a checkpoint and says how to go on. The settings are kept in the model file.
     """
     from recoder.cli.answers import check_model_file
+    from recoder.cli.checkpoints import check_resumable
     from recoder.cli.limits import checked
     from recoder.cli.recipe_settings import completed
     from recoder.cli.train_report import print_training
@@ -162,7 +163,9 @@ def train(
     if resume is None:
         asked = completed_settings(config, complete)
     elif config is None:
-        asked = checked(complete(config_of_file(resume)))
+        kept = config_of_file(resume)
+        asked = checked(complete(kept))
+        check_resumable(resume, kept, asked)
     else:
         raise ConfigError("--resume goes on as the checkpoint was configured; leave --config out")
     if print_config:

@@ -7,12 +7,37 @@ from scipy import sparse
 
 from recoder.data.datasets import RecommendationDataset
 from recoder.data.id_map import IdMap
+from recoder.data.interactions import Interactions
 from recoder.data.splits.results import HeldOut
+from recoder.errors import DataTypeError, ShapeError
 
-__all__ = ["at_training_rows"]
+__all__ = ["validation_rows"]
 
 
-def at_training_rows(held_out: HeldOut, user_ids: IdMap) -> RecommendationDataset:
+def validation_rows(valid: HeldOut, train: Interactions, *, folds_in: bool) -> RecommendationDataset:
+    """Returns the users that a model in training is validated by, as the rows that it knows them by.
+
+    Args:
+        valid: the users.
+        train: what the model learns from.
+        folds_in: whether the model reads the users' histories; if not, it looks users up by their row.
+
+    Raises:
+        DataTypeError: if ``valid`` is something else.
+        ShapeError: if it is over other items than ``train``.
+        UnknownIdError: if the model looks users up, and one was not in training.
+    """
+    if not isinstance(valid, HeldOut):
+        raise DataTypeError(
+            f"valid is a {type(valid).__name__}; pass held-out users, as in "
+            'train, valid, test = interactions.split("strong", seed=7)'
+        )
+    if valid.item_ids != train.item_ids:
+        raise ShapeError("valid is over other items than train; take both from one split")
+    return valid.dataset if folds_in else _at_training_rows(valid, train.user_ids)
+
+
+def _at_training_rows(held_out: HeldOut, user_ids: IdMap) -> RecommendationDataset:
     """Returns held-out users as a data set of all users in training, the others without history and target.
 
     Args:
