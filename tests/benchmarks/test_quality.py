@@ -447,6 +447,19 @@ class TestPage:
         assert self.rows(page, "| cores |") == [["cores", "2"]]
         assert not any(line != line.rstrip() for line in page.splitlines())
 
+    def test_what_was_not_run_on_a_set_is_listed(self) -> None:
+        outcomes = {MINE: {(0, 0): outcome(0.1, 0.1), (1, 0): outcome(0.1, 0.1)}}
+        page = render_page(
+            [RESULTS, SetResults("other", outcomes)], self.facts_of("some-set", "other"), images="", pictures={}
+        )
+        assert (
+            "\nNot run on other: **mine** (2 of its 4 settings), implicit ALS (all of its 4 settings), "
+            "irspack DenseSLIM (all of its 4 settings).\n" in page
+        )
+
+    def facts_of(self, *names: str) -> dict[str, Any]:
+        return {**self.facts(), "used": dict.fromkeys(names, "all of it")}
+
     def test_results_of_two_machines_are_not_passed_off_as_one(self) -> None:
         elsewhere = replace(outcome(0.1, 0.1), about={"versions": {}, "machine": {"cores": 64}, "commit": "def"})
         other = SetResults("some-set", {MINE: {(0, 0): outcome(0.1, 0.1), (1, 0): elsewhere}})
