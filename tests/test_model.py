@@ -500,6 +500,17 @@ def test_the_matrix_that_was_passed_is_never_changed(matrix: sparse.csr_matrix, 
     assert all(np.array_equal(array, was) for array, was in zip(arrays, before, strict=True))
 
 
+def test_the_input_of_a_prediction_may_be_wider_than_the_model(dataset: RecommendationDataset) -> None:
+    recoder = Recoder(DynamicAutoencoder([4]), seed=1)
+    recoder.train(dataset)
+    users, _ = dataset[[0, 1]]
+    matrix = users.interactions_matrix
+    shape = (2, matrix.shape[1] + 20)
+    wider = UsersInteractions(users.users, sparse.csr_matrix((matrix.data, matrix.indices, matrix.indptr), shape))
+    for one, other in zip(recoder.predict(users, True), recoder.predict(wider, True), strict=True):
+        assert torch.equal(one, other)
+
+
 def test_repr_says_what_it_is(dataset: RecommendationDataset) -> None:
     recoder = Recoder(DynamicAutoencoder([4]))
     assert "not trained" in repr(recoder)

@@ -435,3 +435,28 @@ def test_a_call_that_cannot_work_leaves_the_best_epoch_and_the_optimizer_alone()
         made.train(dataset(), dataset(with_target=True), num_epochs=4, **setup.train, **rule)
         runs.append(made)
     assert_same(*runs)
+
+
+def test_an_epoch_that_was_begun_with_other_data_begins_anew(caplog: pytest.LogCaptureFixture) -> None:
+    setup = Setup(lambda: DynamicAutoencoder([4]))
+    recoder, few = setup.recoder(), RecommendationDataset(dataset().interactions_matrix[:7])
+    with pytest.raises(KeyboardInterrupt):
+        recoder.train(dataset(), num_epochs=1, callbacks=[AfterSteps(4)], **setup.train)
+    history = recoder.train(few, num_epochs=1, **setup.train)
+    assert "epoch 1 was begun with other data (23 users" in caplog.text
+    assert "it begins anew with these (7 users" in caplog.text
+    assert len(history) == 1
+    assert recoder._progress.epoch == 1
+
+
+class AfterSteps(Callback):
+    """Interrupts the run after so many steps."""
+
+    def __init__(self, number: int) -> None:
+        self._left = number
+
+    def on_step_end(self) -> None:
+        """Counts them."""
+        self._left -= 1
+        if not self._left:
+            raise KeyboardInterrupt

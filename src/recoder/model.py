@@ -40,10 +40,11 @@ from recoder.training.checks import (
     check_model,
     check_sizes,
     warn_of_large_values,
+    warn_of_unused_targets,
 )
 from recoder.training.config import TrainConfig
 from recoder.training.devices import checked_precision, choose_device, product_dtype
-from recoder.training.differences import is_done, log_differences, warn_of_another_order
+from recoder.training.differences import data_mark, go_on_with, is_done, log_differences, warn_of_another_order
 from recoder.training.events import Callback, TrainingRun
 from recoder.training.growth import Newcomers, copy_rows, copy_without_users, without_parameters
 from recoder.training.history import History
@@ -57,7 +58,7 @@ from recoder.training.processes import Processes, check_parallel, check_same
 from recoder.training.relay import Relay, checked_callbacks
 from recoder.training.restarts import last_of_run
 from recoder.training.restore import check_fits, read_model_file, rebuild, restored_run
-from recoder.training.stopping import Best, EarlyStopping, best_of
+from recoder.training.stopping import Best, EarlyStopping, best_of, give_back
 
 __all__ = ["Recoder"]
 
@@ -291,6 +292,7 @@ class Recoder:
         check_data(train_dataset, val_dataset, config, loss)
         check_model(self.model, config, loss, self.optimizer_type)
         warn_of_large_values(train_dataset, self.model)
+        warn_of_unused_targets(train_dataset, self.model)
         check_sizes(
             train_dataset,
             val_dataset,
@@ -310,6 +312,7 @@ class Recoder:
         if model_checkpoint_prefix is not None and not self._is_initialized:
             self._go_on_from(model_checkpoint_prefix, config)
         self._initialize(train_dataset, popularity_of=loss if config.popularity_bias else None)
+        learns_from = data_mark(train_dataset)
         train_dataset = train_dataset.widened(self._known_num_items())
         if self.model.parts.items is not None:
             train_dataset = train_dataset.of_items(self.model.parts.items.cpu().numpy())
@@ -317,9 +320,14 @@ class Recoder:
             val_dataset = val_dataset.widened(self._known_num_items())
         described = config.to_json()
         before = self._last_config or {}
-        best = best_of(self._best, before.get("early_stopping"), config.early_stopping)
-        if not self.model.is_solved and is_done(self._progress, config, best):
+        judged_by = None if val_dataset is None else data_mark(val_dataset)
+        best = best_of(self._best, before.get("early_stopping"), config.early_stopping, judged_by)
+        if self.model.is_solved:  # anew: nothing of an earlier solution is left
+            best, self._progress = Best(data=judged_by), Progress()
+        elif is_done(self._progress, config, best):
+            self._give_best_back(best)
             return self.history
+        go_on_with(self._progress, learns_from)
         mean_interactions = train_dataset.interactions_matrix.nnz / len(train_dataset)
         self.model.learns_by(loss, self._l2_of_users(config, len(train_dataset)), mean_interactions)
         log_differences("train goes on with", before, described)
@@ -368,21 +376,35 @@ class Recoder:
         )
         optimizer.load(self._current_optimizer_state())
         self._optimizer = optimizer  # only now: what it was told before is not lost if that fails
-        train_epochs(
-            self.model,
-            loss,
-            self._optimizer,
-            loader,
-            config,
-            self._progress,
-            relay,
-            seed=self.seed,
-            device=self.device,
-            dtype=product_dtype(self.precision),
-            lowered_by=log_inclusion_of(loader).to(self.device) if config.logq_correction else None,
-            processes=self._processes,
-        )
+        try:
+            train_epochs(
+                self.model,
+                loss,
+                self._optimizer,
+                loader,
+                config,
+                self._progress,
+                relay,
+                seed=self.seed,
+                device=self.device,
+                dtype=product_dtype(self.precision),
+                lowered_by=log_inclusion_of(loader).to(self.device) if config.logq_correction else None,
+                processes=self._processes,
+            )
+        except DivergedError:
+            self._give_best_back(best)
+            raise
         return self.history
+
+    def _give_best_back(self, best: Best) -> None:
+        """Gives the model the weights of the best epoch, if a run that was cut short still holds them."""
+        if not best.weights:
+            return
+        give_back(best, self.model, self.history)
+        # what came after them is of no use
+        self._progress.begin_epoch_anew()
+        self._optimizer, self._kept_state = None, {}
+        _log.warning("the model has the weights of epoch %d, the best so far", best.epoch)
 
     def predict(self, users_interactions: Histories, return_input: bool = False) -> Any:
         """Returns the score of every item for every user, ``[B, N]``; no gradient flows through it.
@@ -400,7 +422,7 @@ class Recoder:
         if not return_input:
             return scores
         dense = torch.zeros_like(scores, dtype=torch.float32)
-        matrix = users_interactions.interactions_matrix
+        matrix = users_interactions.interactions_matrix[:, : scores.shape[1]]  # beyond it nobody has any
         dense[:, : matrix.shape[1]] = torch.from_numpy(matrix.toarray()).to(self.device)
         return scores, dense
 
@@ -507,7 +529,7 @@ class Recoder:
             raise ConfigError(
                 "histories=True, but there are none to keep: pass interactions=, those that the model was trained on"
             )
-        progress = self._progress.to_json()
+        progress = self._progress.to_json(self._processes.all)
         if not math.isfinite(progress["loss_sum"]):
             raise DivergedError(
                 f"the training loss is {progress['loss_sum']} in epoch {self._progress.epoch + 1}, so the weights "
@@ -783,7 +805,8 @@ class Recoder:
         if self.optimizer_type == "als":
             return config.weight_decay
         # a step's loss is a mean over its users; it decays their rows alone, or those of all users
-        return config.weight_decay / 2 * (config.batch_size if tables_with_row_gradients(self.model) else num_users)
+        users_of_step = min(config.batch_size, num_users)
+        return config.weight_decay / 2 * (users_of_step if tables_with_row_gradients(self.model) else num_users)
 
     def _storable_params(self) -> dict[str, Any]:
         """Returns the model's hyper-parameters, once they and those of the loss are known to fit a model file."""

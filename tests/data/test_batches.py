@@ -11,7 +11,7 @@ from scipy import sparse
 
 from recoder.data import Batch, BatchCollator, RecommendationDataset, UsersInteractions
 from recoder.data.batches import _unique, full_batch
-from recoder.errors import ConfigError, ShapeError
+from recoder.errors import ConfigError, DataTypeError, ShapeError, UnknownIdError
 
 
 def random_interactions(num_users, num_items, density, seed=0):
@@ -203,3 +203,19 @@ def test_more_items_are_candidates_beside_those_of_the_users():
         expected = np.zeros((len(few), 30))
         expected[:, few.items] = dense_of(few)
         np.testing.assert_array_equal(dense_of(many), expected[:, many.items])
+
+
+@pytest.mark.parametrize(
+    ("more", "sampling", "error"),
+    [
+        (np.array([30]), True, UnknownIdError),
+        (np.array([-1]), True, UnknownIdError),
+        (np.array([1.0]), True, DataTypeError),
+        (np.array([[1]]), True, DataTypeError),
+        ([1], True, DataTypeError),
+        (np.array([1]), False, ConfigError),
+    ],
+)
+def test_more_items_that_cannot_be_candidates_are_refused(more, sampling, error):
+    with pytest.raises(error, match="more_items"):
+        BatchCollator(3, sampling).collate(random_interactions(7, 30, 0.3), more_items=more)

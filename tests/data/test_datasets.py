@@ -61,6 +61,13 @@ def test_index_out_of_range_is_an_index_error(dataset, index):
         dataset[index]
 
 
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16])
+def test_an_index_may_be_of_a_small_type(dtype):
+    matrix = sparse.csr_matrix(np.arange(40_000, dtype=np.float32)[:, None] + 1)
+    interactions, _ = RecommendationDataset(matrix)[np.array([0, 100, -1]).astype(dtype)]
+    assert interactions.users.tolist() == [0, 100, 255 if dtype == np.uint8 else 39_999]
+
+
 @pytest.mark.parametrize("index", [1.0, "0", [True, False, True, False], [[0, 1]], None])
 def test_index_of_another_kind_is_a_type_error(dataset, index):
     with pytest.raises(DataTypeError, match="index a data set by"):

@@ -18,7 +18,7 @@ from recoder.errors import (
     UnknownIdError,
 )
 from recoder.model import Recoder
-from recoder.nn import EASE
+from recoder.nn import EASE, Popularity
 from recoder.ops import closed_form
 
 
@@ -238,3 +238,10 @@ def test_interactions_of_a_file_that_are_no_rows_are_refused(damage, tmp_path):
     path = recoder.save_state(tmp_path / "ease")
     with pytest.raises(FileFormatError, match="no rows of items"):
         Recoder(EASE()).init_from_model_file(path)
+
+
+@pytest.mark.parametrize("model", [EASE(), Popularity()])
+def test_targets_to_train_with_are_not_looked_at_with_a_warning(model, caplog):
+    matrix = sparse.csr_matrix(np.eye(4, dtype=np.float32))
+    Recoder(model).train(RecommendationDataset(matrix, matrix))
+    assert "the targets of train_dataset are not looked at" in caplog.text

@@ -327,7 +327,7 @@ def test_progress_says_at_a_checkpoint_that_the_epoch_is_whole():
     run = Run(Recording())
     at_checkpoint = AtCheckpoint(run)
     run.train(at_checkpoint)
-    assert at_checkpoint.progress == [{"epoch": n, "step": 0, "loss_sum": 0.0, "num_users": 0} for n in (1, 2)]
+    assert at_checkpoint.progress == [Progress(epoch=n).to_json() for n in (1, 2)]
 
 
 @pytest.mark.usefixtures("python_handles_interrupts")

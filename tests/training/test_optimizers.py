@@ -429,3 +429,28 @@ def test_tied_tables_are_one_parameter():
     optimizer.step(LR)
     assert set(optimizer.state()) == {"item_sum.table.weight", "input_bias", "items.bias"}
     assert optimizer.state()["item_sum.table.weight"]["step"] == 1
+
+
+@pytest.mark.parametrize("optimizer_type", ["sgd", "adam", "adagrad", "rmsprop", "rowwise_adagrad"])
+def test_the_layout_of_a_parameter_in_memory_does_not_matter(optimizer_type):
+    class Own(torch.nn.Module):
+        def __init__(self, values):
+            super().__init__()
+            self.weight = torch.nn.Parameter(values)
+
+    generator = torch.Generator().manual_seed(0)
+    base = torch.randn(5, 8, generator=generator)
+    around = base.clone()
+    layouts = [base.T, around[:, 2:6]]
+    for values in layouts:
+        outside = around[:, :2].clone()
+        ours, theirs = Own(values), Own(values.clone(memory_format=torch.contiguous_format))
+        assert not ours.weight.is_contiguous()
+        optimizers = [ModelOptimizer(model, optimizer_type, weight_decay=0.1) for model in (ours, theirs)]
+        for _ in range(3):
+            gradient = torch.randn(values.shape, generator=generator)
+            for model, optimizer in zip((ours, theirs), optimizers, strict=True):
+                model.weight.grad = gradient.clone()
+                optimizer.step(0.1)
+        torch.testing.assert_close(ours.weight, theirs.weight, rtol=0, atol=0)
+        assert torch.equal(around[:, :2], outside)

@@ -9,11 +9,11 @@ import torch
 from scipy import sparse
 
 from recoder.data import RecommendationDataset
-from recoder.errors import ConfigError, FileFormatError
+from recoder.errors import ConfigError, DivergedError, FileFormatError
 from recoder.metrics import NDCG, Recall
 from recoder.model import Recoder
-from recoder.nn import DynamicAutoencoder, MatrixFactorization
-from recoder.training import EarlyStopping
+from recoder.nn import EASE, DynamicAutoencoder, MatrixFactorization
+from recoder.training import Callback, EarlyStopping
 from recoder.training.events import EpochReport
 from recoder.training.history import History
 from recoder.training.model_file import read_safetensors, write_model_file
@@ -121,11 +121,13 @@ def test_without_validation_users_it_is_an_error():
 
 
 def test_another_metric_forgets_the_best_and_another_patience_only_the_end():
-    best, rule = Best(epoch=3, value=1.0, misses=2, is_over=True), EarlyStopping("a", patience=2)
-    assert best_of(best, rule.to_json(), rule) is best
-    assert best_of(best, rule.to_json(), EarlyStopping("a", patience=4)) == Best(epoch=3, value=1.0, misses=2)
+    best, rule = Best(epoch=3, value=1.0, misses=2, is_over=True, data="users"), EarlyStopping("a", patience=2)
+    assert best_of(best, rule.to_json(), rule, "users") is best
+    patient = best_of(best, rule.to_json(), EarlyStopping("a", patience=4), "users")
+    assert patient == Best(epoch=3, value=1.0, misses=2, data="users")
     for before, now in [(rule.to_json(), EarlyStopping("b")), (rule.to_json(), None), (None, rule), ("damaged", rule)]:
-        assert best_of(best, before, now) == Best()
+        assert best_of(best, before, now, "users") == Best(data="users")
+    assert best_of(best, rule.to_json(), rule, "others") == Best(data="others")
 
 
 # whole runs
@@ -264,3 +266,82 @@ def test_a_damaged_description_of_the_best_epoch_is_an_error_of_the_file(damaged
     write_model_file(tmp_path / "y", content, version="1")
     with pytest.raises(FileFormatError):
         recoder().init_from_model_file(tmp_path / "y")
+
+
+def other_users(seed=5):
+    """Users who are harder to predict than those of ``dataset``: each has every item, or none but one."""
+    dense = np.zeros((USERS, ITEMS), np.float32)
+    dense[::2] = 1
+    dense[:, seed] = 1
+    return RecommendationDataset(sparse.csr_matrix(dense))
+
+
+def test_other_validation_users_are_no_measure_for_these():
+    recoder = Recoder(DynamicAutoencoder([4]), optimizer_type="adam", loss="logistic", seed=1)
+    rule = EarlyStopping(patience=1)
+    recoder.train(dataset(), dataset(4), lr=0.01, num_epochs=2, early_stopping=rule)
+    recoder.train(dataset(), other_users(), lr=0.01, num_epochs=4, early_stopping=rule)
+    assert len(recoder.history) == 4
+    assert recoder.history.best_epoch > 2
+
+
+def test_a_closed_form_is_solved_anew_whatever_an_earlier_solution_was_worth():
+    rule = EarlyStopping()
+    recoder, alone = Recoder(EASE(l2=1.0), seed=1), Recoder(EASE(l2=1.0), seed=1)
+    recoder.train(dataset(4), dataset(4), early_stopping=rule)
+    for each in (recoder, alone):
+        each.train(dataset(), dataset(4), early_stopping=rule)
+    users, _ = dataset(4)[[0, 1]]
+    torch.testing.assert_close(recoder.predict(users), alone.predict(users), rtol=0, atol=0)
+    assert len(recoder.history) == 1
+
+
+class Diverges(Callback):
+    """Spoils the weights after some epochs."""
+
+    def __init__(self, model, after):
+        self.model, self.after, self.epochs = model, after, 0
+
+    def on_epoch_end(self, report):
+        self.epochs += 1
+
+    def on_step_end(self):
+        if self.epochs == self.after:
+            self.model.items.weight.data.fill_(float("nan"))
+
+
+def test_a_run_that_diverges_leaves_the_best_weights(tmp_path, caplog):
+    recoder = Recoder(DynamicAutoencoder([4]), optimizer_type="adam", loss="logistic", seed=1)
+    rule, kept = EarlyStopping(), []
+    arguments = {"lr": 0.01, "batch_size": 6, "early_stopping": rule}
+    recoder.train(dataset(), dataset(4), num_epochs=3, **arguments)
+    kept.append(recoder.model.items.weight.detach().clone())
+    with pytest.raises(DivergedError):
+        recoder.train(dataset(), dataset(4), num_epochs=6, callbacks=[Diverges(recoder.model, 0)], **arguments)
+    assert "the model has the weights of epoch 3, the best so far" in caplog.text
+    torch.testing.assert_close(recoder.model.items.weight, kept[0], rtol=0, atol=0)
+    loaded = Recoder(DynamicAutoencoder())
+    loaded.init_from_model_file(recoder.save_state(tmp_path / "a"))
+    assert len(loaded.train(dataset(), dataset(4), num_epochs=6, **arguments)) == 6
+    assert torch.isfinite(loaded.model.items.weight).all()
+
+
+def test_a_run_that_was_interrupted_gives_the_best_weights_when_it_is_told_to_end():
+    recoder = Recoder(DynamicAutoencoder([4]), optimizer_type="adam", loss="logistic", seed=1)
+    arguments = {"lr": 0.01, "batch_size": 6, "early_stopping": EarlyStopping()}
+
+    class Interrupts(Callback):
+        steps = 0
+
+        def on_step_end(self):
+            self.steps += 1
+            if self.steps == 10:  # in the third epoch
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        recoder.train(dataset(), dataset(4), num_epochs=5, callbacks=[Interrupts()], **arguments)
+    assert recoder.history.best_epoch is None
+    history = recoder.train(dataset(), dataset(4), num_epochs=2, **arguments)
+    alone = Recoder(DynamicAutoencoder([4]), optimizer_type="adam", loss="logistic", seed=1)
+    assert alone.train(dataset(), dataset(4), num_epochs=2, **arguments).best_epoch == history.best_epoch
+    torch.testing.assert_close(recoder.model.items.weight, alone.model.items.weight, rtol=0, atol=0)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from recoder._checks import whole_number
 from recoder.data.datasets import UsersInteractions
-from recoder.errors import ShapeError
+from recoder.errors import ConfigError, DataTypeError, ShapeError, UnknownIdError
 from recoder.ops.kernels import library
 from recoder.ops.kernels.rows import number_ids
 from recoder.ops.rows import SparseRows
@@ -123,10 +123,26 @@ class BatchCollator:
         Args:
             users_interactions: of the super-batch.
             more_items: int64, repeats allowed: candidates beside the users' items; only with negative sampling.
+
+        Raises:
+            ConfigError: if there are ``more_items`` without negative sampling.
+            DataTypeError, UnknownIdError: if they are no whole numbers, or outside the catalogue.
         """
+        if more_items is not None:
+            self._check_more(more_items, users_interactions.interactions_matrix.shape[1])
         users, items, rows = _tensors(users_interactions, self.negative_sampling, more_items)
         starts = range(0, rows.num_rows, self.batch_size)
         return [self._cut(users, items, rows, start) for start in starts]
+
+    def _check_more(self, more_items: npt.NDArray[np.int64], num_items: int) -> None:
+        if not self.negative_sampling:
+            raise ConfigError("more_items are candidates, and without negative_sampling all items are; leave them out")
+        if not isinstance(more_items, np.ndarray) or more_items.dtype != np.int64 or more_items.ndim != 1:
+            raise DataTypeError("more_items is a one-dimensional numpy array of int64")
+        if more_items.size and not 0 <= more_items.min() <= more_items.max() < num_items:
+            raise UnknownIdError(
+                f"more_items go from {more_items.min()} to {more_items.max()}; the items are 0 to {num_items - 1}"
+            )
 
     def _cut(self, users: Tensor, items: Tensor | None, whole: SparseRows, start: int) -> Batch:
         stop = min(start + self.batch_size, whole.num_rows)

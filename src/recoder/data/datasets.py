@@ -178,7 +178,8 @@ class RecommendationDataset(Dataset[tuple[UsersInteractions, UsersInteractions |
             return np.empty(0, dtype=np.int64)
         if rows.dtype.kind not in "iu" or rows.ndim != 1:
             raise DataTypeError(f"index a data set by an int, a slice or a sequence of ints, not {index!r}")
-        rows = np.where(rows < 0, rows + len(self), rows).astype(np.int64)
+        rows = rows.astype(np.int64)  # the number of users may be too large for what they were
+        rows = np.where(rows < 0, rows + len(self), rows)
         if (rows < 0).any() or (rows >= len(self)).any():
             # IndexError, not one of ours: it is what ends iteration over a sequence
             raise IndexError(f"index {index} is outside this data set's {len(self)} users")

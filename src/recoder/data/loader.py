@@ -171,7 +171,9 @@ class _SuperBatches(Dataset[list[Pair]]):
         generator = np.random.Generator(np.random.Philox(derive_seed(self.seed, "super-batch", number)))
         drawn = generator.integers(self.dataset.num_catalogue_items, size=self.num_uniform)
         if self.dataset.items is not None:
-            _, drawn, _ = np.intersect1d(self.dataset.items, drawn, return_indices=True)
+            items = self.dataset.items  # ascending
+            places = np.searchsorted(items, drawn)
+            drawn = places[items[np.minimum(places, len(items) - 1)] == drawn]
         return {"more_items": drawn}
 
 

@@ -16,7 +16,14 @@ from recoder.nn.popularity import Popularity
 from recoder.training.alternating import check_alternating
 from recoder.training.config import TrainConfig
 
-__all__ = ["check_data", "check_interactions", "check_model", "check_sizes", "warn_of_large_values"]
+__all__ = [
+    "check_data",
+    "check_interactions",
+    "check_model",
+    "check_sizes",
+    "warn_of_large_values",
+    "warn_of_unused_targets",
+]
 
 _log = logging.getLogger("recoder.training")
 
@@ -70,6 +77,15 @@ def warn_of_large_values(train: RecommendationDataset, model: FactorizationModel
             "values of interactions reach %g: each weighs as much as its value, so the largest will outweigh all "
             "others; set them to 1 (Interactions.binarize) or take logarithms",
             largest,
+        )
+
+
+def warn_of_unused_targets(train: RecommendationDataset, model: FactorizationModel) -> None:
+    """Logs a warning where there are targets to train with, and the model has no use for them."""
+    if model.is_solved and train.target_interactions_matrix is not None:
+        _log.warning(
+            "%s learns which interactions go together: the targets of train_dataset are not looked at",
+            type(model).__name__,
         )
 
 

@@ -3,18 +3,45 @@
 from __future__ import annotations
 
 import logging
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
+from recoder.data.datasets import RecommendationDataset
 from recoder.training.config import TrainConfig
 from recoder.training.loop import Progress
 from recoder.training.stopping import Best
 
-__all__ = ["is_done", "log_differences", "warn_of_another_order"]
+__all__ = ["data_mark", "go_on_with", "is_done", "log_differences", "warn_of_another_order"]
 
 _log = logging.getLogger("recoder.training")
 
 _DECIDES_ORDER = ("batch_size", "num_sampling_users", "iters_per_epoch")
+
+
+def data_mark(dataset: RecommendationDataset) -> str:
+    """Returns words by which other data are known from these: how many each user has, of the input and the target."""
+    matrices = [dataset.interactions_matrix, dataset.target_interactions_matrix]
+    lengths = [np.ascontiguousarray(matrix.indptr, np.int64) for matrix in matrices if matrix is not None]
+    checksum = 0
+    for offsets in lengths:
+        checksum = zlib.crc32(offsets.data, checksum)
+    return f"{len(dataset)} users, {', '.join(str(offsets[-1]) for offsets in lengths)} interactions, {checksum:08x}"
+
+
+def go_on_with(progress: Progress, data: str) -> None:
+    """Begins an epoch anew that was begun with other data, with a warning: its steps were of other users."""
+    if progress.step and progress.data not in (None, data):
+        _log.warning(
+            "epoch %d was begun with other data (%s): it begins anew with these (%s)",
+            progress.epoch + 1,
+            progress.data,
+            data,
+        )
+        progress.begin_epoch_anew()
+    progress.data = data
 
 
 def is_done(progress: Progress, config: TrainConfig, best: Best) -> bool:

@@ -41,8 +41,8 @@ def log_inclusion(
         num_catalogue_items: that these are drawn from; there may be more than columns. None: as many.
     """
     num_users, num_items = target.shape
-    # an item that nobody has is no candidate, or one drawn uniformly; as if one user had it, it has a logarithm
-    shares_N = np.maximum(item_counts(target), 1) / num_users
+    # without uniform draws an item that nobody has is no candidate; as if one user had it, it has a logarithm
+    shares_N = np.maximum(item_counts(target), 0 if num_uniform else 1) / num_users
     with np.errstate(divide="ignore"):  # what everybody has is always a candidate
         log_absent_N = num_sampling_users * np.log1p(-shares_N)
         if num_uniform:

@@ -21,7 +21,7 @@ from recoder.data.prefetch import prefetched
 from recoder.errors import DivergedError
 from recoder.nn.base import FactorizationModel
 from recoder.nn.noise import place_users, seed_step
-from recoder.ops.collectives import Ranks
+from recoder.ops.collectives import ALONE, Ranks
 from recoder.training.alternating import AlternatingLeastSquares
 from recoder.training.config import TrainConfig
 from recoder.training.devices import has_idle_core
@@ -52,10 +52,18 @@ class Progress:
     total: Tensor | None = field(default=None, init=False, repr=False, compare=False)
     """While an epoch runs, what ``loss_sum`` will be at its end: on the device, so that no step waits for it."""
 
-    def to_json(self) -> dict[str, Any]:
-        """Returns it as JSON values."""
-        loss_sum = self.loss_sum if self.total is None else float(self.total)
-        return {"epoch": self.epoch, "step": self.step, "loss_sum": loss_sum, "num_users": self.num_users}
+    data: str | None = None
+    """What it is trained on, as ``data_mark`` tells."""
+
+    def to_json(self, ranks: Ranks = ALONE) -> dict[str, Any]:
+        """Returns it as JSON values; within an epoch all processes must ask."""
+        loss_sum = self.loss_sum if self.total is None else float(ranks.sum_(self.total.clone()))
+        found = {"epoch": self.epoch, "step": self.step, "loss_sum": loss_sum, "num_users": self.num_users}
+        return {**found, "data": self.data}
+
+    def begin_epoch_anew(self) -> None:
+        """Forgets the steps since the last whole epoch."""
+        self.step, self.loss_sum, self.num_users = 0, 0.0, 0
 
 
 def train_epochs(

@@ -116,7 +116,10 @@ class ModelOptimizer:
                 is_table=parameter in self._rows,
                 rounding=self._roundings.get(parameter),
             )
-            self._update(parameter, gradient, self._states.setdefault(parameter, {}), options)
+            whole = parameter.contiguous()  # torch 2.13 reads and writes it as if it were
+            self._update(whole, gradient, self._states.setdefault(parameter, {}), options)
+            if whole is not parameter:
+                parameter.copy_(whole)
 
     def gradients(self) -> dict[nn.Parameter, Tensor]:
         """Returns the gradients that there are."""

@@ -51,6 +51,7 @@ class BatchLoss:
         self._model = model
         self._dtype = dtype
         self._lowered_by = lowered_by
+        self._lowered_biases: Tensor | None = None
         self._ranks = model.parts.ranks
         self._space = Workspace()
         self._fused = fused_form(loss) if model.is_factorized else None
@@ -178,8 +179,16 @@ class BatchLoss:
         """Returns the items with biases from which ``lowered_by`` is subtracted."""
         if self._lowered_by is None:
             return items
-        lowered_by = self._lowered_by if self._tables is not None else _rows(self._lowered_by, target.items)
-        return ItemRows(items.weight, -lowered_by if items.bias is None else items.bias - lowered_by, items.ids)
+        if self._tables is None or target.items is None:
+            lowered_by = _rows(self._lowered_by, target.items)
+            return ItemRows(items.weight, -lowered_by if items.bias is None else items.bias - lowered_by, items.ids)
+        # of a table only the rows of the step: it costs no more whatever the catalogue
+        ids = target.items
+        rows = -self._lowered_by[ids] if items.bias is None else items.bias.detach()[ids] - self._lowered_by[ids]
+        if self._lowered_biases is None:
+            self._lowered_biases = rows.new_zeros(len(self._lowered_by))
+        self._lowered_biases[ids] = rows
+        return ItemRows(items.weight, self._lowered_biases, items.ids)
 
     def _add_to_tables(self, tables: ItemRows, ids: Tensor | None, gradients: Gradients) -> None:
         for table, rows in ((tables.weight, gradients.weight), (tables.bias, gradients.bias)):

@@ -17,7 +17,7 @@ from recoder.training.events import Callback, EpochReport, TrainingRun
 from recoder.training.history import EpochRecord, History
 from recoder.training.model_file import without_aliases
 
-__all__ = ["Best", "EarlyStopping", "GivesBestBack", "StopsEarly", "best_of", "epoch_value"]
+__all__ = ["Best", "EarlyStopping", "GivesBestBack", "StopsEarly", "best_of", "epoch_value", "give_back"]
 
 _log = logging.getLogger("recoder.training")
 
@@ -71,6 +71,7 @@ class Best:
         value: what it is judged by, the higher the better.
         misses: evaluations since that were not better.
         is_over: whether they were too many, so that the run was ended.
+        data: the validation users that it was judged by, as ``data_mark`` tells.
         weights: the model's state after that epoch, a tensor of several names once; none where the model has them.
     """
 
@@ -78,6 +79,7 @@ class Best:
     value: float | None = None
     misses: int = 0
     is_over: bool = False
+    data: str | None = None
     weights: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
     def to_json(self) -> dict[str, Any]:
@@ -99,10 +101,17 @@ class Best:
         return best
 
 
-def best_of(best: Best, before: Any, rule: EarlyStopping | None) -> Best:
-    """Returns what a run with ``rule`` starts from, after one with another rule (as JSON; None: without) perhaps."""
-    if not isinstance(before, dict) or rule is None or before.get("metric") != rule.metric:
-        return Best()
+def best_of(best: Best, before: Any, rule: EarlyStopping | None, data: str | None) -> Best:
+    """Returns what a run starts from.
+
+    Args:
+        best: what an earlier run reached.
+        before: the rule of that run as JSON; None: it had none.
+        rule: the rule now.
+        data: by which users it judges; what others made of an epoch is no measure for these.
+    """
+    if not isinstance(before, dict) or rule is None or before.get("metric") != rule.metric or best.data != data:
+        return Best(data=data)
     return best if before == rule.to_json() else replace(best, is_over=False)
 
 
@@ -164,17 +173,21 @@ class GivesBestBack(Callback):
             self._give_back(report)
 
     def _give_back(self, report: EpochReport) -> None:
-        best = self._best
-        with torch.no_grad():
-            self._model.load_state_dict(best.weights, strict=False)  # an alias is not there under its other names
-        best.weights = {}
-        self._history.best_epoch = best.epoch
+        give_back(self._best, self._model, self._history)
         _log.info(
             "%s after epoch %d: the model has the weights of epoch %d",
-            "stopped early" if best.is_over else "ended",
+            "stopped early" if self._best.is_over else "ended",
             report.epoch,
-            best.epoch,
+            self._best.epoch,
         )
+
+
+def give_back(best: Best, model: nn.Module, history: History) -> None:
+    """Gives the model the weights of the best epoch, which are there, and tells the history which it was."""
+    with torch.no_grad():
+        model.load_state_dict(best.weights, strict=False)  # an alias is not there under its other names
+    best.weights = {}
+    history.best_epoch = best.epoch
 
 
 def _copied(model: nn.Module) -> dict[str, Tensor]:
