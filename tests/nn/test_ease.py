@@ -245,3 +245,27 @@ def test_targets_to_train_with_are_not_looked_at_with_a_warning(model, caplog):
     matrix = sparse.csr_matrix(np.eye(4, dtype=np.float32))
     Recoder(model).train(RecommendationDataset(matrix, matrix))
     assert "the targets of train_dataset are not looked at" in caplog.text
+
+
+@pytest.mark.parametrize("size", [1, 5, 1023, 1024, 2100])
+def test_both_ways_to_invert_give_the_inverse(size):
+    rows = torch.randn(size, 40, generator=torch.Generator().manual_seed(size))
+    matrix = rows @ rows.T + 50 * torch.eye(size)
+    for invert in (closed_form._invert_by_torch, closed_form._invert_by_scipy):
+        inverse = matrix.clone()
+        assert invert(inverse)
+        torch.testing.assert_close(inverse, inverse.mT, rtol=0, atol=0)
+        torch.testing.assert_close(inverse @ matrix, torch.eye(size), rtol=0, atol=1e-4)
+        assert not invert(-matrix)
+
+
+def test_where_threads_are_limited_pytorch_inverts(monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    monkeypatch.setattr(closed_form, "_THREADS_AT_FIRST", torch.get_num_threads())
+    assert closed_form._suits_scipy(1000)
+    assert not closed_form._suits_scipy(50_000)
+    monkeypatch.setattr(closed_form, "_THREADS_AT_FIRST", torch.get_num_threads() + 1)
+    assert not closed_form._suits_scipy(1000)
+    monkeypatch.setattr(closed_form, "_THREADS_AT_FIRST", 1)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    assert not closed_form._suits_scipy(1000)

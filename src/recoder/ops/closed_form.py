@@ -28,6 +28,10 @@ _PAIRS_AT_ONCE = 1 << 20
 _COLUMNS_AT_ONCE = 256
 _ROWS_AT_ONCE = 1 << 24
 """Numbers of a product of sparse matrices that are held at once."""
+_THREADS_AT_FIRST = torch.get_num_threads()
+_MOST_OF_LAPACK = 46_340
+"""Rows of a matrix whose numbers can be counted in 32 bits."""
+_MIRRORED_AT_ONCE = 1024
 _LEAST_SHARE = 1 / 300
 """Of the penalty; with half of it scores are right to a tenth of the largest, with a tenth of it wrong altogether."""
 
@@ -89,15 +93,50 @@ def _gram(rows: sparse.csr_matrix) -> Tensor:
 
 def _invert(symmetric: Tensor) -> None:
     """Inverts a symmetric positive definite matrix in its own memory."""
-    by_column = symmetric.mT  # the same numbers as LAPACK wants them, so that it makes no copy
-    info = torch.empty((), dtype=torch.int32)
-    torch.linalg.cholesky_ex(by_column, out=(by_column, info))
-    if info:
+    is_inverted = _invert_by_scipy if _suits_scipy(len(symmetric)) else _invert_by_torch
+    if not is_inverted(symmetric):
         raise DivergedError(
             f"a matrix of {len(symmetric)} x {len(symmetric)} products of interactions cannot be inverted in float32; "
             "raise the penalty l2, or set large values to 1 (Interactions.binarize)"
         )
+
+
+def _suits_scipy(size: int) -> bool:
+    """Returns whether scipy's LAPACK is to invert a matrix: without AVX-512 it takes two thirds of PyTorch's time.
+
+    Its threads are not for PyTorch to limit, so that it is not asked where they are limited.
+    """
+    is_limited = torch.get_num_threads() < _THREADS_AT_FIRST
+    return torch.backends.cpu.get_cpu_capability() != "AVX512" and not is_limited and size <= _MOST_OF_LAPACK
+
+
+def _invert_by_torch(symmetric: Tensor) -> bool:
+    """Returns False if it is not positive definite to float32."""
+    by_column = symmetric.mT  # the same numbers as LAPACK wants them, so that it makes no copy
+    info = torch.empty((), dtype=torch.int32)
+    torch.linalg.cholesky_ex(by_column, out=(by_column, info))
+    if info:
+        return False
     torch.cholesky_inverse(by_column, out=by_column)
+    return True
+
+
+def _invert_by_scipy(symmetric: Tensor) -> bool:
+    """Returns False if it is not positive definite to float32."""
+    from scipy.linalg import lapack  # half a second to import, and most models need none
+
+    by_column = symmetric.numpy().T
+    factor, info = lapack.spotrf(by_column, lower=1, clean=0, overwrite_a=1)
+    if info:
+        return False
+    lapack.spotri(factor, lower=1, overwrite_c=1)
+    # half of it is there: the columns below the diagonal, which are the rows beyond it
+    for start in range(0, len(symmetric), _MIRRORED_AT_ONCE):
+        stop = start + _MIRRORED_AT_ONCE
+        block = symmetric[start:stop, start:stop]
+        block.copy_(block.triu() + block.triu(1).mT)
+        symmetric[stop:, start:stop] = symmetric[start:stop, stop:].mT
+    return True
 
 
 def _quadratic_forms(matrix_UU: Tensor, interactions: sparse.csc_matrix) -> npt.NDArray[np.float64]:
