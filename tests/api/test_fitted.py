@@ -630,6 +630,8 @@ def test_frames_are_no_histories_and_the_index_of_a_series_names_the_users(fitte
     expected = fitted["ease"].recommend(histories=lists.to_dict(), k=2)
     pd.testing.assert_frame_equal(answer, expected)
     assert set(answer["user_id"]) == set(frame["who"])
+    with pytest.raises(DataError, match="repeat"):
+        fitted["ease"].recommend(histories=pd.concat([lists, lists]), k=2)
 
 
 def test_a_file_of_a_recoder_knows_how_many_users_it_learnt_from(films, tmp_path):

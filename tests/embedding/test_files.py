@@ -93,16 +93,9 @@ def test_an_open_index_survives_its_replacement(kind: type, tmp_path: Path) -> N
     assert same(index, opened)
 
 
-def test_a_copied_state_keeps_its_sibling_when_it_is_replaced(tmp_path: Path) -> None:
-    first, copy = tmp_path / "first.index", tmp_path / "copy.index"
-    index = saved(AnnoyEmbeddingsIndex, first)
-    shutil.copy(first, copy)
-    saved(AnnoyEmbeddingsIndex, copy, seed=1)
-    assert same(index, loaded(AnnoyEmbeddingsIndex, first))
-
-
-def test_a_copied_state_keeps_its_sibling_where_the_names_begin_alike(tmp_path: Path) -> None:
-    first, copy = tmp_path / "films.index.new", tmp_path / "films.index"
+@pytest.mark.parametrize("names", [("first.index", "copy.index"), ("films.index.new", "films.index")])
+def test_a_copied_state_keeps_its_sibling_when_it_is_replaced(names: tuple[str, str], tmp_path: Path) -> None:
+    first, copy = (tmp_path / name for name in names)
     index = saved(AnnoyEmbeddingsIndex, first)
     shutil.copy(first, copy)
     saved(AnnoyEmbeddingsIndex, copy, seed=1)

@@ -13,6 +13,7 @@ from scipy import sparse
 
 from html_tables import read_html
 from recoder.data import HeldOut, IdMap, Interactions, RecommendationDataset, strong_generalization
+from recoder.data.splits.in_training import validation_rows
 from recoder.errors import (
     ConfigError,
     DataTypeError,
@@ -585,3 +586,20 @@ def test_closed_forms_are_tuned_by_metrics_of_ones_own():
             return float(len(x))
 
     assert tuned(1, metric=Length("length"), eval_num_recommendations=7).best.value == 7
+
+
+def test_trials_that_look_users_up_and_that_do_not_are_each_judged_by_their_own_rows():
+    train, test = SPLIT.train.split("random", seed=1)
+    order = np.arange(len(test.user_ids))[::-1]
+    matrices = [matrix[order] for matrix in (test.dataset.interactions_matrix, test.dataset.target_interactions_matrix)]
+    turned = HeldOut(RecommendationDataset(*matrices), IdMap(test.user_ids.ids.take(order)), test.item_ids)
+    space = {"fold_in": Choice(True, False)}
+    arguments = {"metric": METRIC, "seed": 3, "space": space, "embedding_size": 8, "weight_decay": 1.0}
+    result = tune(train, turned, "als", num_trials=8, **arguments)
+    complete = [trial for trial in result.trials if trial.state == "complete"]
+    assert {trial.settings["fold_in"] for trial in complete} == {True, False}
+    for trial in complete:
+        alone = recipe("als").but(embedding_size=8, weight_decay=1.0, **trial.settings)
+        fitted = alone.fit(RecommendationDataset(train.matrix), seed=3)
+        judged = validation_rows(test, train, folds_in=trial.settings["fold_in"])
+        assert trial.value == pytest.approx(fitted.evaluate(judged, 10, [METRIC]).mean[METRIC], abs=1e-6)

@@ -130,10 +130,10 @@ def from_histories(histories: Any, item_ids: IdMap, *, unknown: str | None) -> A
     """
     if isinstance(histories, Interactions):
         return _from_interactions(histories, item_ids, unknown=unknown)
-    if nw.dependencies.is_pandas_like_series(histories):
-        histories = dict(zip(histories.index.tolist(), histories.tolist(), strict=True))
     if isinstance(histories, Mapping):
         user_ids, listed = IdMap(list(histories)).ids, list(histories.values())
+    elif nw.dependencies.is_pandas_like_series(histories):  # whose index names the users
+        user_ids, listed = IdMap(histories.index.tolist()).ids, histories.tolist()
     else:
         listed = raw_list("histories", histories)
         user_ids = pa.array(np.arange(len(listed)))

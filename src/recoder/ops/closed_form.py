@@ -123,7 +123,7 @@ def _invert_by_torch(symmetric: Tensor) -> bool:
 
 def _invert_by_scipy(symmetric: Tensor) -> bool:
     """Returns False if it is not positive definite to float32."""
-    from scipy.linalg import lapack  # half a second to import, and most models need none
+    from scipy.linalg import lapack  # imported where it is needed: most models need none
 
     by_column = symmetric.numpy().T
     factor, info = lapack.spotrf(by_column, lower=1, clean=0, overwrite_a=1)

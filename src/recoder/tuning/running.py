@@ -112,17 +112,14 @@ class Tuning:
         trial.set_user_attr("seed", self.seed)
         try:
             self._train(trial, self.base.but(**settings_of(self.base, values)))
-        except (*_FAILURES, RuntimeError) as error:
-            if not isinstance(error, _FAILURES) and _NO_MEMORY not in str(error):
-                self.study.tell(trial, state=failed, skip_if_finished=True)
+        except BaseException as error:
+            is_by_settings = isinstance(error, _FAILURES) or _NO_MEMORY in str(error)
+            if is_by_settings:  # without an error it is of no account: it is run once more when the tuning goes on
+                trial.set_user_attr("error", str(error) or type(error).__name__)
+            self.study.tell(trial, state=failed, skip_if_finished=True)
+            if not is_by_settings:
                 raise
-            trial.set_user_attr("error", str(error) or type(error).__name__)
-            self.study.tell(trial, state=failed, skip_if_finished=True)
             _log.warning("trial %d with %s failed: %s", trial.number, values, error)
-        except BaseException:
-            # without an error it is of no account: it is run once more when the tuning goes on
-            self.study.tell(trial, state=failed, skip_if_finished=True)
-            raise
 
     def _train(self, trial: Any, recipe: Recipe) -> None:
         prunes = Prunes(trial, self.metric)

@@ -100,15 +100,16 @@ def tune(
     of_itself = sorted(_OF_TRIALS & base.train.keys())
     if of_itself:
         raise ConfigError(f"tune chooses {', '.join(of_itself)} for its trials itself; leave it out")
-    of_valid = validation_rows(valid, train, folds_in=base.make_model(**base.model).folds_in_users)
+    _validation_rows(base, valid, train)  # says what does not fit before there is a study
     space = _space_of(model, space, settings)
-    defaults_of(base, space)  # says what does not fit before there is a study
+    defaults_of(base, space)  # likewise
     path = None if study is None else path_text("study", study)
     files = None if path is None else ModelFiles(Path(path))
 
     def fit(trained: Recipe, callbacks: list[Prunes]) -> Recoder:
         dataset = RecommendationDataset(train.matrix)
         validated = {"metrics": [metric], "eval_freq": 1}
+        of_valid = _validation_rows(trained, valid, train)
         return trained.fit(dataset, of_valid, seed=seed, device=device, callbacks=callbacks, **validated)
 
     def save(number: int, recoder: Recoder) -> None:
@@ -133,6 +134,10 @@ def tune(
         tuning = Tuning(opened, base, space, str(metric), seed, fit, save, files)
         tuning.run(num_trials, end)
         return tuning.result(load)
+
+
+def _validation_rows(trained: Recipe, valid: HeldOut, train: Interactions) -> RecommendationDataset:
+    return validation_rows(valid, train, folds_in=trained.make_model(**trained.model).folds_in_users)
 
 
 def _with_own_models(given: Recipe) -> Recipe:
