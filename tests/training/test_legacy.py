@@ -351,6 +351,28 @@ def test_a_file_whose_parts_are_of_the_wrong_kind_is_refused(changes: dict[str, 
     assert str(path) in str(caught.value)
 
 
+@pytest.mark.parametrize("stored", ["weights", "moments"])
+def test_a_few_bytes_that_say_they_are_a_large_tensor_are_refused(stored: str, tmp_path: Path) -> None:
+    model = OwnLinear(3)
+    model.init_model(6, 4)
+    large = torch.zeros(1).expand(2_000_000, 1_000_000)
+    weights = {**model.state_dict(), "encoder.weight": large}
+    moments = {"state": {0: {"exp_avg": large}}, "param_groups": [{"params": [0]}]}
+    changes = {"model": weights} if stored == "weights" else {"optimizer": moments}
+    path = own_file(tmp_path / "own.model", model, **changes)
+    assert path.stat().st_size < 100_000
+    with pytest.raises(FileFormatError, match=r"shape \(2000000, 1000000\) in 4 bytes"):
+        Recoder(OwnLinear()).init_from_model_file(path)
+
+
+def test_numbers_beyond_all_bounds_are_refused(tmp_path: Path) -> None:
+    model = OwnLinear(3)
+    model.init_model(6, 4)
+    path = own_file(tmp_path / "own.model", model, num_items=float("inf"))
+    with pytest.raises(FileFormatError, match="is not a whole model file"):
+        Recoder(OwnLinear()).init_from_model_file(path)
+
+
 # what is not such a file
 
 

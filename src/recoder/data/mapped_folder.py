@@ -113,7 +113,7 @@ def write_folder(path: Path) -> Iterator[FolderWriter]:
     Raises:
         FileWriteError: if it cannot be written, or something else is there.
     """
-    with atomic_folder(path, MANIFEST) as temporary:
+    with atomic_folder(path, _is_one_of_ours) as temporary:
         writer = FolderWriter(temporary)
         try:
             yield writer
@@ -138,6 +138,14 @@ def read_folder(path: Path) -> MappedFolder:
         raise FileFormatError(f"{path / MANIFEST} names no {error}; it was damaged: write it again") from error
     titles = _section(arrays, "titles")
     return MappedFolder(matrix, ids[0], ids[1], unpack_texts(titles) if titles else None, arrays.get("times"))
+
+
+def _is_one_of_ours(folder: Path) -> bool:
+    """Returns whether a folder's manifest, a name that others use too, is that of interactions."""
+    try:
+        return bool(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["format"] == _FORMAT)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
 
 
 def _manifest(folder: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import logging
 import os
 import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -76,7 +76,7 @@ def read_legacy(path: str | os.PathLike[str]) -> ModelFile:
         return _model_file(path, content)
     except FileFormatError:
         raise
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, IndexError, KeyError, OverflowError, RuntimeError, TypeError, ValueError) as error:
         # right names, but values of other kinds under them
         raise _not_a_model(path) from error
 
@@ -99,7 +99,26 @@ def _load(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise _not_a_model(path)
     if any(not isinstance(content[name], kind) for name, kind in expected.items()):
         raise _not_a_model(path)
+    for tensor in _tensors_in(content):
+        # strides of 0 would let a few bytes fill the memory
+        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise FileFormatError(
+                f"{path} holds a tensor of shape {tuple(tensor.shape)} in {tensor.untyped_storage().nbytes()} bytes, "
+                "which 0.4.0 never wrote; do not trust where it came from"
+            )
     return content
+
+
+def _tensors_in(value: Any) -> Iterator[Tensor]:
+    """Yields the tensors in dicts and lists, however deep."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _tensors_in(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _tensors_in(inner)
 
 
 def _model_file(path: str | os.PathLike[str], content: Mapping[str, Any]) -> ModelFile:
