@@ -27,7 +27,8 @@ class EpochRecord:
         loss: training loss, mean per user.
         lr: learning rate of its last step; 0 for a model that is not learnt by steps.
         seconds: duration of the training steps.
-        val_loss: loss on the validation data over the whole catalogue, mean per user; None without such data.
+        val_loss: loss on the validation data over the whole catalogue, mean per user: against what is given of a user
+            and what is held out together, or the targets alone where training has such. None without such data.
         metrics: name of a metric to its mean over the validation users; empty where it was not evaluated.
         metric_errors: name of a metric to the standard error of that mean, where it has one.
     """
