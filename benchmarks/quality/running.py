@@ -17,7 +17,7 @@ from benchmarks.speed import sides
 from benchmarks.speed.environments import Unavailable
 from benchmarks.speed.sides import Worker, python_and_variables
 
-__all__ = ["Runner", "available_mib", "needed_mib"]
+__all__ = ["Runner", "answers_of", "available_mib", "needed_mib"]
 
 WORKERS = Path(__file__).parent / "workers"
 
@@ -105,7 +105,7 @@ class Runner:
         }
         worker = Worker([python, str(WORKERS / who.worker)], variables, self._logs / f"{cell.name}.log")
         try:
-            versions, numbers = _answers(worker, task, self.limit_s)
+            versions, numbers = answers_of(worker, task, self.limit_s)
         finally:
             worker.stop()
         ranked = {part: np.load(lists / f"{part}.npy").astype(np.int64) for part in ("valid", "test")}
@@ -122,7 +122,7 @@ class Runner:
         )
 
 
-def _answers(worker: Worker, task: dict[str, Any], limit_s: float) -> tuple[dict[str, Any], dict[str, Any]]:
+def answers_of(worker: Worker, task: dict[str, Any], limit_s: float) -> tuple[dict[str, Any], dict[str, Any]]:
     """Returns what the worker says of itself, and what it measured.
 
     Raises:
