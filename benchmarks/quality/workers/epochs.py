@@ -31,6 +31,7 @@ class Watch(Callback):
         self._started = time.perf_counter()
 
     def on_epoch_end(self, report: EpochReport) -> None:
+        """Notes the time, and what would be recommended."""
         now = time.perf_counter()
         self.seconds.append(now - self._started - self._paused)
         lists = self.recoder.ranked(self._test, self._task["count"])
