@@ -142,8 +142,9 @@ def _run_missing(
             print("the budget is spent; the same command goes on with the next cell", file=sys.stderr)
             return
         outcome = runner.run(cell, split_of(cell.data_set, cell.seed))
-        store.keep(cell, outcome)
-        print(f"{cell.name}: {_summary(outcome)}", file=sys.stderr, flush=True)
+        is_kept = store.keep(cell, outcome)
+        stays = "" if is_kept else "; the numbers of an earlier run stay"
+        print(f"{cell.name}: {_summary(outcome)}{stays}", file=sys.stderr, flush=True)
 
 
 def _summary(outcome: Outcome) -> str:

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from benchmarks.__main__ import main as main_of_all
+from benchmarks.quality import cli as quality_cli
 from benchmarks.quality import running
 from benchmarks.quality.cells import Cell, CellStore, Outcome, code_of
 from benchmarks.quality.contestants import CONTESTANTS, GRID_SIZE, SMOKE_CONTESTANTS, Contestant, settings_text
@@ -224,6 +225,29 @@ class TestStore:
         assert not shown.is_of_earlier_code
         assert shown.numbers == second.numbers
         assert len(list(tmp_path.glob("*.json"))) == len(list(tmp_path.glob("*.npz"))) == 1
+
+    @pytest.mark.parametrize("code", ["x", "y"])
+    def test_a_failure_never_takes_the_place_of_numbers(self, tmp_path: Path, code: str) -> None:
+        cell, measured = Cell("some-set", 0, MINE, 1), outcome(0.2, 0.3)
+        assert self.store(tmp_path).keep(cell, measured)
+        again = self.store(tmp_path, code=code)
+        assert not again.keep(cell, Outcome("failed", 60.0, "no wheel"))
+        shown = again.find_or_earlier(cell)
+        assert shown is not None
+        assert shown.numbers == measured.numbers
+        assert shown.is_of_earlier_code == (code == "y")
+        # with the code of today it was not run
+        assert (again.find(cell) is None) == (code == "y")
+
+    def test_a_failure_takes_the_place_of_another_one(self, tmp_path: Path) -> None:
+        cell, newer = Cell("some-set", 0, MINE, 1), self.store(tmp_path, code="y")
+        self.store(tmp_path).keep(cell, LATE)
+        for reason in ("no wheel", "no memory"):
+            assert newer.keep(cell, Outcome("failed", 60.0, reason))
+        found = newer.find(cell)
+        assert found is not None
+        assert found.reason == "no memory"
+        assert len(list(tmp_path.glob("*.json"))) == 1
 
     def test_whatever_decides_a_result_decides_the_file(self, tmp_path: Path) -> None:
         cell = Cell("some-set", 0, MINE, 1)
@@ -707,6 +731,30 @@ class TestCommandLine:
         assert ran == []
         assert (out / "QUALITY.md").read_text() == page
         assert (out / "results" / "made-up.parquet").read_bytes() == published
+
+    def test_a_failure_is_said_and_the_numbers_of_before_stay_on_the_page(
+        self,
+        ran: list[Cell],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        command = ["quality", "--smoke", "--out", str(tmp_path), "--seeds", "0"]
+        assert main_of_all(command) == 0
+        # the code has changed since
+        monkeypatch.setattr(quality_cli, "code_of", lambda who, environments: "another")
+        monkeypatch.setattr(Runner, "run", lambda self, cell, split: Outcome("failed", 60.0, "no wheel"))
+        capsys.readouterr()
+        assert main_of_all(command) == 0
+        said = capsys.readouterr().err
+        assert "made-up-popularity-0-seed0: failed: no wheel; the numbers of an earlier run stay\n" in said
+        [row] = [
+            line
+            for line in (tmp_path / "smoke" / "QUALITY.md").read_text().splitlines()
+            if line.startswith("| **popularity** | default | 1 |")
+        ]
+        assert "0.3000" in row
+        assert "§" in row
 
     def test_status_tells_what_is_missing_and_runs_nothing(
         self, ran: list[Cell], tmp_path: Path, capsys: pytest.CaptureFixture[str]
