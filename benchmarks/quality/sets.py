@@ -34,6 +34,13 @@ DATA_SETS = {name: used for name, (used, _, _) in _SOURCES.items()}
 SMOKE_SETS = {"made-up": "interactions that are made up"}
 _SMOKE_SHAPE = Shape(num_users=900, num_items=300, mean_interactions=20, num_tastes=6)
 
+_MADE_BY = (
+    "src/recoder/data/**/*.py",
+    "src/recoder/_random.py",
+    *(f"benchmarks/{name}.py" for name in ("quality/sets", "real_data_runner", "synthetic")),
+)
+"""What reads a data set and splits it."""
+
 # the matrices of a split; workers read all but the targets
 _PARTS = ("train", "valid", "valid_target", "test", "test_target")
 
@@ -90,7 +97,7 @@ class SplitFolder:
         self._read = read
         self._protocol = protocol
         # a split is made anew when the code of the data changes; what it holds decides whether results are kept
-        self._made_by = source_hash(("src/recoder/data/*.py", "benchmarks/quality/sets.py", "benchmarks/synthetic.py"))
+        self._made_by = source_hash(_MADE_BY)
 
     def split(self, name: str, seed: int) -> SplitFiles:
         """Returns a data set, split by a seed."""

@@ -37,7 +37,7 @@ from benchmarks.quality.summary import (
     front_of,
     points_of,
 )
-from benchmarks.speed import sides
+from benchmarks.speed import sides, store
 from benchmarks.speed.environments import RIVALS, Unavailable
 from benchmarks.speed.works import OURS
 from scipy import sparse
@@ -164,6 +164,29 @@ class TestSplits:
             self.folder(tmp_path, Protocol(fold_in=0.5)).split("made-up", 0),
         ]
         assert len({split.about["fingerprint"] for split in splits}) == 3
+
+    @pytest.mark.parametrize(
+        "file",
+        [
+            "src/recoder/data/interactions.py",
+            "src/recoder/data/splits/strong.py",
+            "src/recoder/_random.py",
+            "benchmarks/real_data_runner.py",
+            "benchmarks/quality/sets.py",
+        ],
+    )
+    def test_a_split_is_made_anew_when_the_code_that_makes_it_has_changed(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
+    ) -> None:
+        assert (store.PROJECT / file).exists()
+        monkeypatch.setattr(store, "PROJECT", tmp_path)
+        (tmp_path / file).parent.mkdir(parents=True)
+        splits = []
+        for source in ("A = 1", "A = 2"):
+            (tmp_path / file).write_text(source)
+            splits.append(self.folder(tmp_path / "splits").split("made-up", 0).about)
+        assert splits[0]["made"] != splits[1]["made"]
+        assert splits[0]["fingerprint"] == splits[1]["fingerprint"]
 
     def test_held_out_users_have_a_history_and_a_target_over_the_items_of_training(self, tmp_path: Path) -> None:
         split = self.folder(tmp_path).split("made-up", 0)
