@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from benchmarks.quality.contestants import Contestant
 from benchmarks.quality.judging import METRICS
-from benchmarks.quality.sets import Protocol, SplitFiles
+from benchmarks.quality.sets import Protocol
 from benchmarks.speed.environments import versions_in
 from benchmarks.speed.store import source_hash
 from recoder._files import atomic_write
@@ -115,7 +115,7 @@ class CellStore:
 
     Args:
         folder: of the files.
-        split_of: returns the files of a data set and a seed.
+        fingerprint_of: returns that of a data set's split by a seed; None: nobody knows it, so nothing is kept of it.
         code_of: returns what stands for the code of a contestant.
         protocol: how all are judged.
         threads: of each process.
@@ -125,13 +125,13 @@ class CellStore:
         self,
         folder: Path,
         *,
-        split_of: Callable[[str, int], SplitFiles],
+        fingerprint_of: Callable[[str, int], str | None],
         code_of: Callable[[Contestant], Any],
         protocol: Protocol,
         threads: int,
     ) -> None:
         self._folder = folder
-        self._split_of = split_of
+        self._fingerprint_of = fingerprint_of
         self._code_of = code_of
         self._protocol = protocol
         self._threads = threads
@@ -142,7 +142,7 @@ class CellStore:
         return {
             "format": FORMAT,
             "data set": cell.data_set,
-            "split": self._split_of(cell.data_set, cell.seed).about["fingerprint"],
+            "split": self._fingerprint_of(cell.data_set, cell.seed),
             "seed": cell.seed,
             "environment": who.environment,
             "worker": who.worker,

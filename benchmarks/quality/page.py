@@ -32,7 +32,7 @@ __all__ = ["PageFacts", "render_page", "results_text"]
 Machine = tuple[str, ...]
 
 PageFacts = Mapping[str, Any]
-"""``protocol``, ``threads``, ``seeds``, ``limit_s``, ``used`` (what is used of each set), ``splits`` (sizes)."""
+"""``protocol``, ``threads``, ``seeds``, ``used`` (what is used of each set), ``splits`` (what they hold)."""
 
 DISTURBED_MARK = "†"
 ELSEWHERE_MARK = "‡"
@@ -58,7 +58,7 @@ Written by `python -m benchmarks quality`; not edited by hand.
 - Training time is all that a model needs from the matrix in memory to being able to recommend, without imports and
   reading. A warm-up on a few users comes before. Recommending is one pass over the test users. Memory is the most that
   the process held above what it held after imports and warm-up. Each training has a process of its own, {threads}
-  threads and {minutes:g} minutes, one after another. Those marked {mark} had not the machine to themselves: other
+  threads{limits}, one after another. Those marked {mark} had not the machine to themselves: other
   processes used more than {disturbed:g} of a processor on average, and alone it may have been quicker. Those marked
   {elsewhere} ran on processors with other instruction sets than most of ours of the same data set; those marked
   {earlier} with earlier code of this library, or packages of a rival, and were not run anew since.
@@ -110,7 +110,7 @@ def render_page(results: Sequence[SetResults], facts: PageFacts, *, images: str,
             elsewhere=ELSEWHERE_MARK,
             earlier=EARLIER_MARK,
             disturbed=DISTURBED,
-            minutes=facts["limit_s"] / 60,
+            limits=_limits_text(results),
         )
     ]
     contestants = list(dict.fromkeys(contestant for of_set in results for contestant in of_set.outcomes))
@@ -141,6 +141,13 @@ def results_text(results: SetResults) -> str:
         parts += [title, _predecessor_text(predecessor, home)]
     parts += [f"### Every point, {results.name}\n", _points_text(results, home)]
     return "\n".join(parts)
+
+
+def _limits_text(results: Sequence[SetResults]) -> str:
+    """Returns the minutes that trainings might take, as the end of a list; nothing where there are none."""
+    shown = [outcome for of_set in results for outcomes in of_set.outcomes.values() for outcome in outcomes.values()]
+    minutes = [f"{limit_s / 60:g}" for limit_s in sorted({outcome.limit_s for outcome in shown})]
+    return f" and {_listed(minutes, 'or')} minutes" if minutes else ""
 
 
 def _about_set(used: str, split: Mapping[str, Any] | None) -> str:
@@ -328,9 +335,9 @@ def _metric_text(mean: Mean) -> str:
     return f"{mean.value:.4f} ± {mean.stderr:.4f}"
 
 
-def _listed(words: Sequence[str]) -> str:
-    """Returns the words as a sentence lists them."""
-    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+def _listed(words: Sequence[str], last: str = "and") -> str:
+    """Returns the words as a sentence lists them, ``last`` before the last one."""
+    return f" {last} ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
 def _why_not(outcome: Outcome) -> str:
