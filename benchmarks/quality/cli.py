@@ -181,7 +181,7 @@ def _write_page(results: Sequence[SetResults], facts: dict[str, Any], page: Path
         points = points_of(of_set)
         if points:
             pictures[of_set.name] = f"quality-{of_set.name}.png"
-            chosen = [(entry.contestant, entry.point) for entry in entries_of(of_set)]
+            chosen = [(entry.contestant, entry.point) for entry in entries_of(of_set) if not entry.num_not_run]
             title = f"{of_set.name}: {MAIN_METRIC.metric_name} against training time"
             draw(title, points, chosen, images / pictures[of_set.name])
     text = render_page(results, facts, images=os.path.relpath(images, page.parent), pictures=pictures)

@@ -87,10 +87,23 @@ RESULTS = SetResults(
             (0, 0): outcome(0.30, 0.31, 1.0),
             (1, 0): outcome(0.40, 0.39, 2.0),
             (2, 0): LATE,
+            (3, 0): LATE,
             (1, 1): outcome(0.40, 0.41, 4.0),
         },
-        THEIRS: {(0, 0): outcome(0.20, 0.50, 0.5), (1, 0): outcome(0.35, 0.35, 2.0), (1, 1): outcome(0.35, 0.33, 3.0)},
-        TWIN: {(0, 0): outcome(0.38, 0.38, 9.0), (0, 1): outcome(0.38, 0.40, 9.0), (1, 0): LATE},
+        THEIRS: {
+            (0, 0): outcome(0.20, 0.50, 0.5),
+            (1, 0): outcome(0.35, 0.35, 2.0),
+            (2, 0): LATE,
+            (3, 0): LATE,
+            (1, 1): outcome(0.35, 0.33, 3.0),
+        },
+        TWIN: {
+            (0, 0): outcome(0.38, 0.38, 9.0),
+            (1, 0): LATE,
+            (2, 0): LATE,
+            (3, 0): LATE,
+            (0, 1): outcome(0.38, 0.40, 9.0),
+        },
     },
 )
 
@@ -118,6 +131,12 @@ class TestContestants:
             if who.is_ours:
                 for settings in who.grid:
                     recipe(who.model).but(**settings)
+
+    def test_least_squares_have_up_to_400_factors_on_each_side(self) -> None:
+        names = {"als": "embedding_size", "implicit ALS": "factors", "irspack iALS": "n_components"}
+        for who in CONTESTANTS:
+            if who.name in names:
+                assert max(settings.get(names[who.name], 0) for settings in who.grid) == 400, who.name
 
     def test_rivals_are_there_with_every_model_that_is_compared(self) -> None:
         rivals = {who.name for who in CONTESTANTS if not who.is_ours}
@@ -553,16 +572,56 @@ class TestPage:
         [twin] = self.rows(pairs, "| irspack DenseSLIM")
         assert twin[-1].endswith("the same closed form")
 
+    def without(self, contestant: Contestant, *points: int) -> SetResults:
+        """The results, but for some points of a contestant's grid."""
+        rest = {key: result for key, result in RESULTS.outcomes[contestant].items() if key[0] not in points}
+        return replace(RESULTS, outcomes={**RESULTS.outcomes, contestant: rest})
+
+    @pytest.mark.parametrize(
+        ("points", "num_run", "reason"),
+        [((3,), 3, "1 of its 4 settings is not run"), ((2, 3), 2, "2 of its 4 settings are not run")],
+    )
+    def test_whoever_has_not_run_the_whole_grid_is_shown_and_not_compared(
+        self, points: tuple[int, ...], num_run: int, reason: str
+    ) -> None:
+        entries, pairs, _, every_point = results_text(self.without(THEIRS, *points)).split("### ")
+        [entry] = self.rows(entries, "| implicit ALS")
+        assert entry[1] == f"best of {num_run} of 4 settings: lr=0.1"
+        assert entry[6].startswith("0.3400 ±")
+        [pair] = self.rows(pairs, "| implicit ALS")
+        assert pair[2:] == ["-", "-", "-", f"not compared: {reason}"]
+        [twin] = self.rows(pairs, "| irspack DenseSLIM")
+        assert twin[4] == "2"
+        chosen = [row[0] for row in self.rows(every_point, "| ") if row[-1] == "chosen"]
+        assert chosen == ["**mine**", "irspack DenseSLIM"]
+
+    def test_our_best_is_one_that_has_run_its_whole_grid(self) -> None:
+        other = Contestant("other", OURS, "ours.py", "ease", ({},), source="somewhere")
+        results = self.without(MINE, 3)
+        results = replace(results, outcomes={**results.outcomes, other: {(0, 0): outcome(0.3, 0.3)}})
+        assert "Ours is **other** (default)" in results_text(results)
+        assert "Nothing to compare." in results_text(self.without(MINE, 3))
+
     def test_points_that_we_do_not_cover_are_said(self) -> None:
         text = results_text(RESULTS).split("###")[2]
         assert "2 of 3 points are covered; **1 are not**" in text
         [uncovered] = [row for row in self.rows(text, "| implicit ALS") if "**none**" in row]
         assert uncovered[:4] == ["implicit ALS", "default", "0.5", "0.5000"]
 
+    def test_covered_points_that_rest_on_a_time_that_is_marked_are_counted(self) -> None:
+        marked = {
+            (0, 0): replace(outcome(0.2, 0.2, 3.0), is_of_earlier_code=True),
+            (1, 0): outcome(0.2, 0.2, 3.0, others_busy=0.4),
+            (2, 0): outcome(0.2, 0.2, 3.0),
+            (3, 0): outcome(0.2, 0.9, 3.0, others_busy=0.4),  # not covered
+        }
+        text = results_text(replace(RESULTS, outcomes={**RESULTS.outcomes, THEIRS: marked})).split("### ")[2]
+        assert "4 of 5 points are covered, 2 of them against a time that is marked; **1 are not**." in text
+
     def test_what_has_no_numbers_is_there_with_its_reason(self) -> None:
         text = results_text(RESULTS).split("###")[3]
         reasons = [row[-1] for row in self.rows(text, "| **mine**") if row[3] == "-"]
-        assert reasons == ["over time: more than 1 minutes"]
+        assert reasons == ["over time: more than 1 minutes"] * 2
         assert sum(row[-1] == "chosen" for row in self.rows(text, "| ")) == 3
 
     def test_whoever_has_no_numbers_at_all_ends_the_table_with_the_reason(self) -> None:
@@ -589,9 +648,9 @@ class TestPage:
     def test_the_minutes_are_those_that_the_trainings_had(self) -> None:
         longer = {point: replace(result, limit_s=3600.0) for point, result in RESULTS.outcomes[THEIRS].items()}
         both = replace(RESULTS, outcomes={**RESULTS.outcomes, THEIRS: longer})
-        assert "2\n  threads and 1 minutes, one" in self.page()
-        assert "2\n  threads and 1 or 60 minutes, one" in render_page([both], self.facts(), images="", pictures={})
-        assert "2\n  threads, one" in render_page([], self.facts(), images="", pictures={})
+        assert "2 threads and 1 minutes, one" in self.page()
+        assert "2 threads and 1 or 60 minutes, one" in render_page([both], self.facts(), images="", pictures={})
+        assert "2 threads, one" in render_page([], self.facts(), images="", pictures={})
 
     def test_what_was_not_run_on_a_set_is_listed(self) -> None:
         outcomes = {MINE: {(0, 0): outcome(0.1, 0.1), (1, 0): outcome(0.1, 0.1)}}
@@ -620,7 +679,7 @@ class TestPage:
         assert [row[3] for row in self.rows(entries, "| ")[2:]] == ["3†", "3†"]
         assert [row[2] for row in self.rows(covered, "| implicit")] == ["3†"]
         assert [row[3] for row in self.rows(points, "| ")[2:]] == ["2", "3†", "3†"]
-        assert "Those marked † had not the machine to themselves" in self.page()
+        assert "Those marked †\n  had not the machine to themselves" in self.page()
 
     def test_what_ran_on_other_processors_than_most_of_ours_is_marked(self) -> None:
         elsewhere = replace(outcome(0.2, 0.2, 3.0), about={"machine": {"processor": "x", "flags": ["avx512f"]}})
@@ -989,6 +1048,7 @@ class TestCommandLine:
         self, ran: list[Cell], data: Path, tmp_path: Path
     ) -> None:
         assert main_of_all(self.command(tmp_path, "--only", "lastfm-2k")) == 0
+        assert ran
         assert (tmp_path / "quality-lastfm-2k.png").exists()
         assert "](./quality-lastfm-2k.png)" in (tmp_path / "QUALITY.md").read_text()
 
