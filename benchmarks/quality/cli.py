@@ -16,13 +16,14 @@ from typing import Any
 from benchmarks.quality.archive import pack, splits_in, unpack
 from benchmarks.quality.cells import Cell, CellStore, Outcome, code_of, machine_of
 from benchmarks.quality.contestants import CONTESTANTS, SMOKE_CONTESTANTS, Contestant
+from benchmarks.quality.epochs import EpochStore, measure_epochs, settings_for
 from benchmarks.quality.judging import MAIN_METRIC
 from benchmarks.quality.page import render_page, results_text
 from benchmarks.quality.plots import draw
 from benchmarks.quality.running import Runner
 from benchmarks.quality.schedule import Schedule
 from benchmarks.quality.sets import DATA_SETS, SMOKE_SETS, Protocol, SplitFolder, has_set, make_smoke_set, read_set
-from benchmarks.quality.summary import TUNING_SEED, SetResults, entries_of, points_of
+from benchmarks.quality.summary import PREDECESSOR, SUCCESSOR, TUNING_SEED, SetResults, entries_of, points_of
 from benchmarks.speed.environments import Unavailable, python_of
 from benchmarks.speed.machine import current_commit, describe_machine
 from recoder._files import atomic_write
@@ -100,6 +101,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on with the first cell that is missing", file=sys.stderr)
         stopped = True
+    epochs = _epoch_store(archives, splits, options)
+    if not stopped and SUCCESSOR in {who.name for who in chosen_contestants}:
+        _measure_epochs(chosen_sets, store, splits, epochs, runner)
     # until a cell is run anew, what earlier code made of it stands in the tables, and is marked
     shown = Schedule(store.find_or_earlier, limit_s=60 * options.limit_minutes, seeds=options.seeds)
     results = [
@@ -110,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     results = [of_set for of_set in results if of_set.outcomes]
     for of_set in results:
         if of_set.name in chosen_sets:
-            print(f"\n## {of_set.name}\n\n{results_text(of_set)}")
+            print(f"\n## {of_set.name}\n\n{results_text(of_set, epochs.find(of_set.name))}")
         _pack(of_set, archives / f"{of_set.name}.parquet", store, splits)
     page, images = (out / "QUALITY.md", out) if options.smoke else (options.page, _images(options))
     facts = {
@@ -119,10 +123,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "seeds": options.seeds,
         "used": sets,
         "splits": {of_set.name: splits.about(of_set.name, TUNING_SEED) for of_set in results},
+        "epochs": {of_set.name: found for of_set in results if (found := epochs.find(of_set.name)) is not None},
     }
     _write_page(results, facts, page, images)
     print(f"wrote {page}")
     return 130 if stopped else 0
+
+
+def _epoch_store(archives: Path, splits: SplitFolder, options: argparse.Namespace) -> EpochStore:
+    return EpochStore(archives, lambda name: settings_for(splits.fingerprint(name, TUNING_SEED), options.threads))
+
+
+def _measure_epochs(
+    sets: Sequence[str], store: CellStore, splits: SplitFolder, epochs: EpochStore, runner: Runner
+) -> None:
+    """Trains the recipe that succeeds 0.4.0's model once more, epoch by epoch, where 0.4.0 was measured."""
+    predecessor = next(who for who in CONTESTANTS if who.name == PREDECESSOR)
+    for name in sets:
+        theirs = store.find_or_earlier(Cell(name, TUNING_SEED, predecessor, 0))
+        found = epochs.find(name)
+        if theirs is None or not theirs.is_measured or (found is not None and not found.is_of_earlier_code):
+            continue
+        try:
+            found = measure_epochs(splits.split(name, TUNING_SEED), runner, name)
+        except (TimeoutError, Unavailable) as error:
+            print(f"{name}, epoch by epoch: {error}", file=sys.stderr)
+            continue
+        epochs.keep(name, found)
+        print(f"{name}, epoch by epoch: {len(found.seconds)} in {found.seconds[-1]:.1f} s", file=sys.stderr, flush=True)
 
 
 def _install_rivals(contestants: Sequence[Contestant], options: argparse.Namespace) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,14 @@ import numpy as np
 
 from benchmarks.quality.cells import OUR_CODE
 from benchmarks.quality.judging import MAIN_METRIC, judged
-from benchmarks.quality.running import WORKERS, answers_of
-from benchmarks.quality.sets import Protocol, SplitFiles
+from benchmarks.quality.running import Runner
+from benchmarks.quality.sets import SplitFiles
 from benchmarks.quality.summary import SUCCESSOR, TUNING_SEED
-from benchmarks.speed import sides
-from benchmarks.speed.sides import Worker, python_and_variables
 from benchmarks.speed.store import source_hash
 from benchmarks.speed.works import OURS
 from recoder._files import atomic_write
 
-__all__ = ["EpochStore", "Epochs", "measure_epochs"]
+__all__ = ["EpochStore", "Epochs", "measure_epochs", "settings_for"]
 
 WORKER = "epochs.py"
 
@@ -35,11 +33,13 @@ class Epochs:
         seconds: of training until each epoch's end, from the matrix in memory on.
         qualities: the main metric of the test users there.
         about: versions, machine and commit.
+        is_of_earlier_code: whether code made it that is no longer the same.
     """
 
     seconds: tuple[float, ...]
     qualities: tuple[float, ...]
     about: Mapping[str, Any]
+    is_of_earlier_code: bool = False
 
     def first_with(self, quality: float) -> int | None:
         """Returns the first epoch, from 1, that has no less of the main metric; None: none has."""
@@ -58,20 +58,19 @@ class EpochStore:
         self._folder = folder
         self._settings_of = settings_of
 
-    def find(self, name: str, *, is_current: bool) -> Epochs | None:
-        """Returns what was measured on a data set; with code of an earlier time only if it need not be current."""
+    def find(self, name: str) -> Epochs | None:
+        """Returns what was measured on a data set, if anything was."""
         path = self._path(name)
         if not path.exists():
             return None
         held = json.loads(path.read_text(encoding="utf-8"))
-        if is_current and held["settings"] != self._settings_of(name):
-            return None
-        values = held["epochs"]
-        return Epochs(tuple(values["seconds"]), tuple(values["qualities"]), values["about"])
+        seconds, qualities = (tuple(held[part]) for part in ("seconds", "qualities"))
+        return Epochs(seconds, qualities, held["about"], held["settings"] != self._settings_of(name))
 
     def keep(self, name: str, epochs: Epochs) -> None:
         """Writes what was measured on a data set."""
-        content = {"settings": self._settings_of(name), "epochs": asdict(epochs)}
+        content = {"settings": self._settings_of(name)}
+        content |= {part: getattr(epochs, part) for part in ("about", "seconds", "qualities")}
         with atomic_write(self._path(name)) as temporary:
             temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
@@ -85,44 +84,32 @@ def settings_for(fingerprint: str, threads: int) -> dict[str, Any]:
     return {"split": fingerprint, "threads": threads, "code": source_hash((*OUR_CODE, *worker))}
 
 
-def measure_epochs(
-    split: SplitFiles, protocol: Protocol, *, environments: Path, log: Path, threads: int, limit_s: float, about: Any
-) -> Epochs:
+def measure_epochs(split: SplitFiles, runner: Runner, name: str) -> Epochs:
     """Trains the recipe with its defaults in a process of its own.
 
     Args:
         split: of the tuning seed.
-        protocol: how it is judged.
-        environments: folder of the rivals' environments.
-        log: of what the process prints.
-        threads: of the process.
-        limit_s: seconds that it may take.
-        about: machine and commit, for the record.
+        runner: starts the process.
+        name: of the data set, for the log.
 
     Raises:
-        TimeoutError: if it took longer.
+        TimeoutError: if it took longer than the runner allows.
         Unavailable: if it failed.
     """
-    python, variables = python_and_variables(OURS, environments, threads=threads, may_install=False)
-    variables["PYTHONPATH"] = ":".join([str(sides.WORKERS), *filter(None, [variables.get("PYTHONPATH")])])
     with tempfile.TemporaryDirectory(prefix="recoder-epochs-") as lists:
         task = {
             "task": "epochs",
             "model": SUCCESSOR,
             "settings": {},
             "seed": TUNING_SEED,
-            "count": protocol.count,
+            "count": runner.protocol.count,
             "lists": lists,
             **{part: str(split.path(part).resolve()) for part in ("train", "test")},
         }
-        worker = Worker([python, str(WORKERS / WORKER)], variables, log)
-        try:
-            versions, numbers = answers_of(worker, task, limit_s)
-        finally:
-            worker.stop()
+        versions, numbers = runner.asked(OURS, WORKER, task, f"{name}-epochs")
         held_out = split.held_out("test")
         qualities = []
         for epoch in range(1, len(numbers["seconds"]) + 1):
             ranked = np.load(Path(lists, f"{epoch}.npy")).astype(np.int64)
             qualities.append(float(judged(ranked, held_out).mean[MAIN_METRIC]))
-    return Epochs(tuple(numbers["seconds"]), tuple(qualities), {**about, **versions})
+    return Epochs(tuple(numbers["seconds"]), tuple(qualities), {**runner.about, **versions})

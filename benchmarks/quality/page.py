@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmarks.quality.cells import DISTURBED, Outcome
 from benchmarks.quality.contestants import Contestant, settings_text
+from benchmarks.quality.epochs import Epochs
 from benchmarks.quality.judging import MAIN_METRIC, METRICS
 from benchmarks.quality.sets import Protocol
 from benchmarks.quality.summary import (
@@ -33,7 +34,7 @@ __all__ = ["PageFacts", "render_page", "results_text"]
 Machine = tuple[str, ...]
 
 PageFacts = Mapping[str, Any]
-"""``protocol``, ``threads``, ``seeds``, ``used`` (what is used of each set), ``splits`` (what they hold)."""
+"""``protocol``, ``threads``, ``seeds``; by data set ``used`` (what of it), ``splits`` (what they hold), ``epochs``."""
 
 DISTURBED_MARK = "†"
 ELSEWHERE_MARK = "‡"
@@ -88,6 +89,8 @@ of all seeds, with its 95 % interval; a user who is in the test of two seeds cou
 
 _PREDECESSOR = """\
 The settings of the manual of 0.4.0, 100 epochs of them, and the recipe of the same model with its defaults; seed 0.
+The last line is a training of its own, whose clock stands still while the test users are judged after each epoch: the
+first that has no less {main} than 0.4.0.
 """
 
 _COVERAGE = """\
@@ -131,13 +134,18 @@ def render_page(results: Sequence[SetResults], facts: PageFacts, *, images: str,
             picture = f"{images}/{pictures[of_set.name]}"
             parts.append(f"![{of_set.name}: training time against {_MAIN}]({picture})\n")
             parts.append(_PICTURE.format(main=_MAIN))
-        parts += [results_text(of_set), _not_run_text(of_set, contestants)]
+        parts += [results_text(of_set, facts["epochs"].get(of_set.name)), _not_run_text(of_set, contestants)]
     parts += ["## Grids\n", _grids_text(contestants), "## Measured on\n", _measured_on(results, facts)]
     return "\n".join(parts)
 
 
-def results_text(results: SetResults) -> str:
-    """Returns the tables of a data set."""
+def results_text(results: SetResults, epochs: Epochs | None = None) -> str:
+    """Returns the tables of a data set.
+
+    Args:
+        results: what to show.
+        epochs: the recipe that succeeds 0.4.0's model, after each epoch, if that was measured.
+    """
     entries = entries_of(results)
     home = machine_of_most(results)
     parts = [_entries_text(entries, _without_numbers(results), home)]
@@ -148,7 +156,7 @@ def results_text(results: SetResults) -> str:
     predecessor = predecessor_of(points)
     if predecessor is not None:
         title = f"### In the place of {predecessor.theirs.contestant.name}, {results.name}\n"
-        parts += [title, _predecessor_text(predecessor, home)]
+        parts += [title, _predecessor_text(predecessor, home, epochs)]
     parts += [f"### Every point, {results.name}\n", _points_text(results, home)]
     return "\n".join(parts)
 
@@ -253,14 +261,22 @@ def _coverage_text(covered: Sequence[Covered], home: Machine) -> str:
     return _COVERAGE.format(main=_MAIN) + "\n" + summary + table
 
 
-def _predecessor_text(predecessor: Predecessor, home: Machine) -> str:
+def _predecessor_text(predecessor: Predecessor, home: Machine, epochs: Epochs | None) -> str:
     headings = ("who", "settings", "training, s", _MAIN, "times as fast", "reaches it")
     ours = f"{predecessor.times_as_fast:.1f}", "yes" if predecessor.is_reached else "**no**"
     rows = [
         (*_point_cells(predecessor.theirs, home), "1", "-"),
         (*_point_cells(predecessor.ours, home), *ours),
     ]
-    return _PREDECESSOR + "\n" + markdown_table(headings, rows, num_text_columns=2)
+    epoch = None if epochs is None else epochs.first_with(predecessor.theirs.quality)
+    if epochs is not None and epoch is not None:
+        who, settings = _point_cells(predecessor.ours, home)[:2]
+        seconds, quality = epochs.seconds[epoch - 1], epochs.qualities[epoch - 1]
+        times = f"{predecessor.theirs.seconds / seconds:.1f}"
+        earlier = EARLIER_MARK if epochs.is_of_earlier_code else ""
+        after = f"{settings}, after epoch {epoch} of {len(epochs.seconds)}"
+        rows.append((who, after, number_text(seconds) + earlier, f"{quality:.4f}", times, "yes"))
+    return _PREDECESSOR.format(main=_MAIN) + "\n" + markdown_table(headings, rows, num_text_columns=2)
 
 
 def _point_cells(point: Point, home: Machine) -> tuple[str, ...]:

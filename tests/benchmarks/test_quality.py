@@ -22,6 +22,7 @@ from benchmarks.quality import running
 from benchmarks.quality.archive import pack, splits_in, unpack
 from benchmarks.quality.cells import Cell, CellStore, Outcome, code_of
 from benchmarks.quality.contestants import CONTESTANTS, GRID_SIZE, SMOKE_CONTESTANTS, Contestant, settings_text
+from benchmarks.quality.epochs import Epochs, EpochStore, measure_epochs
 from benchmarks.quality.judging import METRICS, judged
 from benchmarks.quality.page import render_page, results_text
 from benchmarks.quality.plots import draw
@@ -545,6 +546,7 @@ class TestPage:
             "seeds": [0, 1, 2],
             "used": {"some-set": "all of it"},
             "splits": {"some-set": split},
+            "epochs": {},
         }
 
     def page(self) -> str:
@@ -710,11 +712,55 @@ class TestPage:
         assert [row[-2:] for row in self.rows(text, "| ")[2:]] == [["1", "-"], end]
         assert "In the place" not in results_text(SetResults("s", {new: both[new]}))
 
+    def test_the_recipe_s_first_epoch_that_is_as_good_is_named(self) -> None:
+        old, new = (next(who for who in CONTESTANTS if who.name == name) for name in ("recoder 0.4.0", "autoencoder"))
+        both = {old: {(0, 0): outcome(0.2, 0.3, 20.0)}, new: {(0, 0): outcome(0.2, 0.5, 10.0)}}
+        epochs = Epochs((0.5, 1.0, 1.5), (0.1, 0.31, 0.4), {}, is_of_earlier_code=True)
+        text = results_text(SetResults("s", both), epochs)
+        assert "| **autoencoder** | default, after epoch 2 of 3 | 1§ | 0.3100 | 20.0 | yes |" in text
+        for none in (Epochs((1.0,), (0.2,), {}), None):
+            assert "after epoch" not in results_text(SetResults("s", both), none)
+
     def test_a_picture_is_drawn_of_any_number_of_points(self, tmp_path: Path) -> None:
         points = points_of(RESULTS)
         for number in (1, len(points)):
             draw("title", points[:number], [(MINE, 1)], tmp_path / "p.png")
             assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+
+
+class TestEpochs:
+    def test_what_is_kept_is_found_and_code_that_changed_is_said(self, tmp_path: Path) -> None:
+        settings = {"code": "now"}
+        store = EpochStore(tmp_path, lambda name: dict(settings))
+        assert store.find("a") is None
+        store.keep("a", Epochs((1.0, 2.0), (0.1, 0.2), {"commit": "abc"}))
+        assert store.find("a") == Epochs((1.0, 2.0), (0.1, 0.2), {"commit": "abc"})
+        settings["code"] = "later"
+        found = store.find("a")
+        assert found is not None
+        assert found.is_of_earlier_code
+
+    @pytest.mark.slow
+    def test_each_epoch_is_judged_and_the_last_is_the_training_of_the_cell(self, tmp_path: Path) -> None:
+        split = SplitFolder(tmp_path / "splits", make_smoke_set, Protocol()).split("made-up", 0)
+        runner = Runner(
+            environments=tmp_path,
+            logs=tmp_path / "logs",
+            protocol=Protocol(),
+            threads=2,
+            limit_s=120.0,
+            may_install=False,
+            about={"commit": "abc"},
+        )
+        successor = next(who for who in CONTESTANTS if who.name == "autoencoder")
+        whole = runner.run(Cell("made-up", 0, successor, 0), split)
+        assert whole.numbers is not None, whole.reason
+        epochs = measure_epochs(split, runner, "made-up")
+        assert len(epochs.seconds) == len(epochs.qualities) == 10
+        assert list(epochs.seconds) == sorted(epochs.seconds)
+        assert epochs.qualities[-1] == pytest.approx(whole.numbers["test"]["NDCG@100"], abs=1e-3)
+        assert epochs.first_with(epochs.qualities[-1]) is not None
+        assert epochs.first_with(1.1) is None
 
 
 class TestRunner:
