@@ -39,9 +39,14 @@ OUR_CODE = (
 """What training and recommending run; reading data, splitting and judging have their own hash or are done anew."""
 
 NOT_OF_A_CELL = tuple(
-    f"src/recoder/training/{name}.py" for name in ("devices", "gradients", "growth", "part_files", "restarts")
+    f"src/recoder/training/{name}.py"
+    for name in (
+        *("devices", "gradients", "growth", "restarts"),
+        *("file_sections", "legacy", "model_file", "part_files", "restore"),
+        *("history", "history_html"),
+    )
 )
-"""What there is for GPUs, for processes that train together, for learning what is new, and for checkpoints."""
+"""What there is for GPUs, for processes that train together, for learning what is new, for files, and for showing."""
 
 SHARED_WORKER_FILES = ("benchmarks/quality/workers/cell.py", "benchmarks/speed/workers/protocol.py")
 
