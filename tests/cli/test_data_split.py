@@ -166,7 +166,9 @@ def test_times_that_nobody_asked_for_are_left_out_where_they_are_none(tmp_path):
     assert "times are left out: column 'date' holds string" in said
     assert pl.read_parquet(out / "test.parquet").columns == ["user", "item"]
     for more in (["--kind", "random", "--time", "date"], ["--kind", "last"]):
-        assert "column 'date' holds string" in cli_run(*asked, *more, code=2).stderr
+        said = cli_run(*asked, *more, code=2).stderr
+        assert "column 'date' holds string" in said
+        assert "choose another --time, or '' for none" in said
 
 
 @pytest.fixture
