@@ -119,12 +119,19 @@ class TestSavedParts:
 def test_a_checkpoint_that_takes_the_place_while_it_is_opened_is_read_whole(saved, model, tmp_path, monkeypatch):
     folder = tmp_path / "copy.model"
     shutil.copytree(saved, folder)
-    whole = part_files._manifest
-    stale = {**whole(folder), "save": 1}  # what the one before it had
-    answers = [stale]
-    monkeypatch.setattr(part_files, "_manifest", lambda path: answers.pop() if answers else whole(path))
+    read, calls = part_files._manifest, []
+
+    def replaced_after_the_first(path):
+        calls.append(path)
+        if len(calls) > 1:
+            return read(path)
+        manifest = folder / "manifest.json"
+        _change(folder)  # written anew: another file
+        return {**json.loads(manifest.read_text()), "save": 1}  # what the one before it had
+
+    monkeypatch.setattr(part_files, "_manifest", replaced_after_the_first)
     loaded(folder, model)
-    assert not answers
+    assert len(calls) == 2
 
 
 def test_a_folder_of_another_kind_with_a_manifest_stays(tmp_path):

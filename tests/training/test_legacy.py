@@ -8,8 +8,10 @@ import logging
 import os
 import pickle
 import subprocess
+import time
 import zipfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +113,24 @@ def test_saved_again_it_is_a_file_of_this_version(
     again.init_from_model_file(path)
     np.testing.assert_allclose(again.predict(first_users).numpy(), expected[f"{name}_scores"], atol=1e-5, rtol=0)
     assert (again.loss, again.optimizer_type) == (loaded(name).loss, "adam")
+
+
+def test_threads_that_load_at_once_do_not_take_from_each_other_what_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    load = torch.load
+
+    def slow(*arguments: Any, **more: Any) -> Any:
+        time.sleep(0.1)
+        return load(*arguments, **more)
+
+    monkeypatch.setattr(torch, "load", slow)
+    with ThreadPoolExecutor(2) as threads:
+        loading = []
+        for _ in range(2):
+            loading.append(threads.submit(read_legacy, path_of("ae")))
+            time.sleep(0.05)  # the first one ends while the second one loads
+        first, second = (each.result() for each in loading)
+    assert first.weights.keys() == second.weights.keys()
+    assert torch.serialization.get_safe_globals() == []
 
 
 # the first step after loading, against torch's Adam and the model written out

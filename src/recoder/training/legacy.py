@@ -6,6 +6,7 @@ import logging
 import os
 import pickle
 import re
+import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -37,6 +38,8 @@ _ALLOWED: list[Any] = [
     (_Ignored, "numpy.ndarray"),
     (_Ignored, "numpy.dtype"),
 ]
+# torch keeps them for the process: the first of two threads to leave would take them from the other
+_ALLOWING = threading.Lock()
 # what torch's reader says of a pickle that asks for more than data
 _REFUSED = re.compile(r"GLOBAL (\S+)|Trying to call reduce|Can only create new object|Can only build")
 
@@ -83,7 +86,7 @@ def read_legacy(path: str | os.PathLike[str]) -> ModelFile:
 
 def _load(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
-        with torch.serialization.safe_globals(_ALLOWED):
+        with _ALLOWING, torch.serialization.safe_globals(_ALLOWED):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch's reader raises whatever it trips over, struct.error and OSError among it
         refused = _REFUSED.search(str(error)) if isinstance(error, pickle.UnpicklingError) else None

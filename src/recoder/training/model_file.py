@@ -23,6 +23,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from recoder._files import as_os_error, atomic_write, in_own_folder
+from recoder._replaced import read_again_if_replaced
 from recoder.data.interactions import Interactions
 from recoder.errors import ConfigError, FileFormatError
 from recoder.training.file_sections import pack_interactions, unpack_interactions
@@ -157,14 +158,7 @@ def read_safetensors(path: str | os.PathLike[str]) -> ModelFile:
     Raises:
         FileFormatError: if it is not a whole safetensors file, not one of a model, or of a newer format.
     """
-    while True:
-        before = _identity(path)
-        try:
-            return _read_whole(path)
-        except FileFormatError:
-            if _identity(path) == before:
-                raise
-            # else another took its place meanwhile, and a part of each was read
+    return read_again_if_replaced(Path(path), lambda: _read_whole(path))
 
 
 def epoch_of_file(path: str | os.PathLike[str]) -> int:
@@ -179,11 +173,6 @@ def epoch_of_file(path: str | os.PathLike[str]) -> int:
         return int(content.progress["epoch"])
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise FileFormatError(f"{path} is not a whole model file: {error}") from error
-
-
-def _identity(path: str | os.PathLike[str]) -> tuple[int, int, int]:
-    about = Path(path).stat()
-    return about.st_ino, about.st_mtime_ns, about.st_size
 
 
 def _read_whole(path: str | os.PathLike[str]) -> ModelFile:

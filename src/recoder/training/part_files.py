@@ -29,6 +29,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from recoder._files import atomic_write, replace_folder
+from recoder._replaced import read_again_if_replaced
 from recoder.errors import FileFormatError, FileWriteError
 from recoder.nn.base import FactorizationModel
 from recoder.nn.parts import Parts
@@ -165,17 +166,11 @@ class SavedParts:
 
     def __post_init__(self) -> None:
         self._stack = ExitStack()
-        manifest = _manifest(self.folder)
-        try:
-            self._open(manifest)
-        except FileFormatError:
-            self._stack.close()
-            now = _manifest(self.folder)
-            if now["save"] == manifest["save"]:
-                raise
-            self._open(now)  # another had taken its place meanwhile
+        read_again_if_replaced(self.folder / MANIFEST, self._open)
 
-    def _open(self, manifest: Mapping[str, Any]) -> None:
+    def _open(self) -> None:
+        self._stack.close()  # what was opened before another took its place
+        manifest = _manifest(self.folder)
         self._cut: dict[str, str] = manifest["cut"]
         self._files: list[Any] = []
         names = manifest["files"]
