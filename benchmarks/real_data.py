@@ -2,8 +2,8 @@
 
     python -m benchmarks.real_data --data DIR
 
-Each run's numbers are kept in a JSON file; what is there already is not run again, so an interrupted benchmark goes on
-where it stopped. Exits with 1 if a run does not beat most-popular by more than two standard errors.
+Each run's numbers are kept in a JSON file; what is there already, of the same code, is not run again, so an interrupted
+benchmark goes on where it stopped. Exits with 1 if a run does not beat most-popular by more than two standard errors.
 """
 
 from __future__ import annotations
@@ -17,18 +17,33 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from benchmarks.real_data_design import RUNS, Recipe, Run, recipe_of
 from benchmarks.real_data_page import in_standard_errors, render_page
 from benchmarks.real_data_runner import DATA_SETS, Protocol, environment, read_data_set, run_once
+from benchmarks.speed.machine import current_commit
+from benchmarks.speed.store import source_hash
 from recoder._files import atomic_write
 from recoder.data import Interactions
 
 __all__ = ["main", "result_path", "results_of_all"]
 
 REQUIRED_STANDARD_ERRORS = 2
+
+_CODE = (
+    *(f"src/recoder/{folder}/**/*.py" for folder in ("data", "metrics", "nn", "ops", "recommender", "training")),
+    "src/recoder/ops/**/*.[ch]",
+    *(f"src/recoder/{name}.py" for name in ("_files", "_random", "losses", "model")),
+    "hatch_build.py",
+    "benchmarks/real_data_runner.py",
+)
+"""What a run runs."""
+
+_WRITTEN = ("docs/real-data.md",)
+"""By the benchmark itself."""
 
 Read = Callable[[str], Interactions]
 Choose = Callable[[Run], Recipe]
@@ -90,7 +105,10 @@ def results_of_all(
 
 
 def result_path(out: Path, run: Run, recipe: Recipe, protocol: Protocol) -> Path:
-    """Returns the file of a run's result: its name holds a hash of all settings, so other settings are another file."""
+    """Returns the file of a run's result: its name holds a hash of all settings and of the code that runs.
+
+    So with other settings, or other code, it is another file.
+    """
     described = json.dumps(_settings(run, recipe, protocol), sort_keys=True)
     return out / f"{run.name}-{hashlib.sha256(described.encode()).hexdigest()[:12]}.json"
 
@@ -100,7 +118,7 @@ def _measure(run: Run, recipe: Recipe, protocol: Protocol, interactions: Interac
     measured = run_once(run, recipe, protocol, interactions)
     result = {
         "settings": _settings(run, recipe, protocol),
-        "environment": environment(),
+        "environment": environment() | {"commit": current_commit(_WRITTEN)},
         "measured": measured | {"total_seconds": time.perf_counter() - started},
     }
     with atomic_write(path) as temporary:
@@ -108,7 +126,12 @@ def _measure(run: Run, recipe: Recipe, protocol: Protocol, interactions: Interac
 
 
 def _settings(run: Run, recipe: Recipe, protocol: Protocol) -> dict[str, Any]:
-    return {"run": asdict(run), "recipe": asdict(recipe), "protocol": asdict(protocol)}
+    return {"run": asdict(run), "recipe": asdict(recipe), "protocol": asdict(protocol), "code": _hash_of_code()}
+
+
+@cache
+def _hash_of_code() -> str:
+    return source_hash(_CODE)
 
 
 def _summary(result: dict[str, Any]) -> str:

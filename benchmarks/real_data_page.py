@@ -153,7 +153,7 @@ def _environment(environment: Mapping[str, Any]) -> str:
     )
     return (
         f"{environment['processor']}, {environment['num_cores']} cores, torch threads: {environment['num_threads']}; "
-        f"{versions}.\n"
+        f"{versions}; commit {environment['commit']}.\n"
     )
 
 

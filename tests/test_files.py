@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -15,6 +16,14 @@ from recoder.errors import FileWriteError
 
 def names_in(folder):
     return [path.name for path in folder.iterdir()]
+
+
+def is_marked(folder):
+    return (folder / "mark").is_file()
+
+
+def interrupt(*_, **__):
+    raise KeyboardInterrupt
 
 
 def write_and_raise(path, error):
@@ -255,32 +264,111 @@ class TestReplacingAFolder:
         looks = threading.Thread(target=look)
         looks.start()
         for _ in range(100):
-            with atomic_folder(target, "mark") as folder:
+            with atomic_folder(target, is_marked) as folder:
                 (folder / "mark").write_text("next")
         is_over.set()
         looks.join()
         assert not missed
 
-    @pytest.mark.parametrize("is_exchanged", [True, False])
-    def test_whoever_is_killed_meanwhile_has_the_new_one_or_the_old_one_aside(
-        self, tmp_path, monkeypatch, is_exchanged
-    ):
-        if is_exchanged and sys.platform != "linux":
-            pytest.skip("only Linux exchanges two names at once")
+    @pytest.mark.skipif(sys.platform != "linux", reason="only Linux exchanges two names at once")
+    def test_whoever_is_killed_meanwhile_has_the_new_one(self, tmp_path, monkeypatch):
         target, whole = self.make(tmp_path / "it", "old"), self.make(tmp_path / "whole", "new")
+        monkeypatch.setattr(_files.shutil, "rmtree", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            replace_folder(whole, target)
+        assert (target / "mark").read_text() == "new"
 
-        def kill(*_, **__):
-            raise KeyboardInterrupt
+    @pytest.mark.parametrize("is_killed", [True, False])
+    def test_between_two_renamings_the_old_one_comes_back_or_lies_aside(self, tmp_path, monkeypatch, is_killed):
+        target, whole = self.make(tmp_path / "it", "old"), self.make(tmp_path / "whole", "new")
+        rename, calls = Path.rename, []
 
-        if is_exchanged:
-            monkeypatch.setattr(_files.shutil, "rmtree", kill)
-        else:
-            monkeypatch.setattr(_files, "_exchanged", lambda one, other: False)
-            monkeypatch.setattr(Path, "unlink", kill)
+        def fail(path, to):
+            calls.append(to)
+            if len(calls) == 2 or (is_killed and len(calls) > 2):  # after a kill nothing runs
+                raise KeyboardInterrupt
+            return rename(path, to)
+
+        monkeypatch.setattr(_files, "_exchanged", lambda one, other: False)
+        monkeypatch.setattr(Path, "rename", fail)
         with pytest.raises(KeyboardInterrupt):
             replace_folder(whole, target)
         monkeypatch.undo()
-        if is_exchanged:
-            assert (target / "mark").read_text() == "new"
-        else:
-            assert (tmp_path / f".it{_files.BEFORE}" / "mark").read_text() == "old"
+        there = tmp_path / f".it{_files.BEFORE}" if is_killed else target
+        assert (there / "mark").read_text() == "old"
+
+    def test_it_is_synced_and_a_failure_after_the_renaming_says_that_it_is_in_place(self, tmp_path, monkeypatch):
+        target, whole = self.make(tmp_path / "it", "old"), self.make(tmp_path / "whole", "new")
+
+        def fail(descriptor):
+            raise OSError(errno.EIO, "Input/output error")
+
+        monkeypatch.setattr(os, "fsync", fail)
+        with pytest.raises(FileWriteError, match="the new one is in place"):
+            replace_folder(whole, target)
+        assert (target / "mark").read_text() == "new"
+
+    def test_what_cannot_be_removed_is_told_and_does_no_harm(self, tmp_path, monkeypatch, caplog):
+        target, whole = self.make(tmp_path / "it", "old"), self.make(tmp_path / "whole", "new")
+
+        def fail(path):
+            raise OSError(errno.EBUSY, "Device or resource busy")
+
+        monkeypatch.setattr(_files.shutil, "rmtree", fail)
+        replace_folder(whole, target)
+        assert (target / "mark").read_text() == "new"
+        assert "what was there before stays in" in caplog.text
+
+
+class TestLinks:
+    def test_the_file_that_a_link_leads_to_is_replaced(self, tmp_path):
+        real = tmp_path / "big" / "model.bin"
+        real.parent.mkdir()
+        real.write_bytes(b"old")
+        link = tmp_path / "current.bin"
+        link.symlink_to(real)
+        with atomic_write(link) as temporary:
+            assert temporary.parent == real.parent
+            temporary.write_bytes(b"new")
+        assert link.is_symlink()
+        assert real.read_bytes() == b"new"
+
+    def test_the_folder_that_a_link_leads_to_is_replaced(self, tmp_path):
+        real = tmp_path / "big" / "plays"
+        real.mkdir(parents=True)
+        (real / "mark").write_text("old")
+        link = tmp_path / "plays"
+        link.symlink_to(real)
+        with atomic_folder(link, is_marked) as folder:
+            (folder / "mark").write_text("new")
+        assert link.is_symlink()
+        assert (real / "mark").read_text() == "new"
+        assert names_in(real.parent) == ["plays"]
+
+    def test_a_device_is_not_replaced(self):
+        with pytest.raises(FileWriteError, match=r"it is a device or a pipe; .* pass the path of a file"):
+            check_writable(os.devnull)
+        with pytest.raises(FileWriteError, match="it is a device"), atomic_write(os.devnull):
+            pytest.fail("a device stands there")
+
+
+class TestPermissions:
+    @pytest.mark.parametrize("mode", [0o600, 0o444, 0o664])
+    def test_a_new_file_has_those_of_the_old_one_and_is_never_wider(self, tmp_path, mode):
+        path = tmp_path / "model.bin"
+        path.write_bytes(b"old")
+        path.chmod(mode)
+        with atomic_write(path) as temporary:
+            assert temporary.stat().st_mode & 0o777 & ~0o600 == mode & ~0o600
+            temporary.write_bytes(b"new")
+        assert path.stat().st_mode & 0o777 == mode
+        assert path.read_bytes() == b"new"
+
+
+def test_a_folder_of_another_kind_stays(tmp_path):
+    target = tmp_path / "target"
+    target.mkdir()
+    (target / "other").write_text("precious")
+    with pytest.raises(FileWriteError, match="something else is there, and stays"), atomic_folder(target, is_marked):
+        pytest.fail("something else is there")
+    assert names_in(tmp_path) == ["target"]

@@ -1,13 +1,15 @@
 """The published results: one Parquet file for each data set, which others can read and a later run goes on from.
 
-Columns: ``cell``, the name of the cell's files; ``content``, its JSON; and the values of the test users by metric.
+Columns: ``cell``, the name of the cell's files; ``content``, its JSON; and the values of the test users by metric. The
+schema's metadata tell what is known of the splits, so that the results can be shown where the data are not there.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,17 +18,19 @@ import pyarrow.parquet as pq
 from benchmarks.quality.judging import METRICS
 from recoder._files import atomic_write
 
-__all__ = ["pack", "unpack"]
+__all__ = ["pack", "splits_in", "unpack"]
 
 _METRICS = [metric.metric_name for metric in METRICS]
+_SPLITS = b"splits"
 
 
-def pack(archive: Path, cells: Iterable[Path]) -> None:
+def pack(archive: Path, cells: Iterable[Path], splits: Mapping[int, Mapping[str, Any]]) -> None:
     """Writes an archive of these cells.
 
     Args:
         archive: the file; what it held is replaced.
         cells: their JSON files.
+        splits: ``about`` of the splits that they were measured on, by seed.
     """
     rows = []
     for path in sorted(cells):
@@ -38,8 +42,17 @@ def pack(archive: Path, cells: Iterable[Path]) -> None:
         rows.append({"cell": path.stem, "content": json.dumps(content, sort_keys=True), **values})
     texts = [pa.field(name, pa.string()) for name in ("cell", "content")]
     schema = pa.schema([*texts, *(pa.field(name, pa.list_(pa.float32())) for name in _METRICS)])
+    table = pa.Table.from_pylist(rows, schema).replace_schema_metadata({_SPLITS: json.dumps(splits, sort_keys=True)})
     with atomic_write(archive) as temporary:
-        pq.write_table(pa.Table.from_pylist(rows, schema), temporary, compression="zstd", compression_level=19)
+        pq.write_table(table, temporary, compression="zstd", compression_level=19)
+
+
+def splits_in(archive: Path) -> dict[int, dict[str, Any]]:
+    """Returns ``about`` of the splits by seed; nothing of a missing archive, nor of one that does not tell."""
+    if not archive.exists():
+        return {}
+    held = json.loads((pq.read_schema(archive).metadata or {}).get(_SPLITS, b"{}"))
+    return {int(seed): about for seed, about in held.items()}
 
 
 def unpack(archive: Path, folder: Path) -> None:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from benchmarks.quality.contestants import Contestant
 from benchmarks.quality.judging import METRICS
-from benchmarks.quality.sets import Protocol, SplitFiles
+from benchmarks.quality.sets import Protocol
 from benchmarks.speed.environments import versions_in
 from benchmarks.speed.store import source_hash
 from recoder._files import atomic_write
@@ -39,9 +39,14 @@ OUR_CODE = (
 """What training and recommending run; reading data, splitting and judging have their own hash or are done anew."""
 
 NOT_OF_A_CELL = tuple(
-    f"src/recoder/training/{name}.py" for name in ("devices", "gradients", "growth", "part_files", "restarts")
+    f"src/recoder/training/{name}.py"
+    for name in (
+        *("devices", "gradients", "growth", "restarts"),
+        *("file_sections", "legacy", "model_file", "part_files", "restore"),
+        *("history", "history_html"),
+    )
 )
-"""What there is for GPUs, for processes that train together, for learning what is new, and for checkpoints."""
+"""What there is for GPUs, for processes that train together, for learning what is new, for files, and for showing."""
 
 SHARED_WORKER_FILES = ("benchmarks/quality/workers/cell.py", "benchmarks/speed/workers/protocol.py")
 
@@ -115,7 +120,7 @@ class CellStore:
 
     Args:
         folder: of the files.
-        split_of: returns the files of a data set and a seed.
+        fingerprint_of: returns that of a data set's split by a seed; None: nobody knows it, so nothing is kept of it.
         code_of: returns what stands for the code of a contestant.
         protocol: how all are judged.
         threads: of each process.
@@ -125,13 +130,13 @@ class CellStore:
         self,
         folder: Path,
         *,
-        split_of: Callable[[str, int], SplitFiles],
+        fingerprint_of: Callable[[str, int], str | None],
         code_of: Callable[[Contestant], Any],
         protocol: Protocol,
         threads: int,
     ) -> None:
         self._folder = folder
-        self._split_of = split_of
+        self._fingerprint_of = fingerprint_of
         self._code_of = code_of
         self._protocol = protocol
         self._threads = threads
@@ -142,7 +147,7 @@ class CellStore:
         return {
             "format": FORMAT,
             "data set": cell.data_set,
-            "split": self._split_of(cell.data_set, cell.seed).about["fingerprint"],
+            "split": self._fingerprint_of(cell.data_set, cell.seed),
             "seed": cell.seed,
             "environment": who.environment,
             "worker": who.worker,
@@ -180,7 +185,7 @@ class CellStore:
         settings = self.settings(cell)
         paths = self._folder.glob(f"{glob.escape(cell.name)}-*.json")
         for path in sorted(paths, key=lambda path: (-path.stat().st_mtime, path.name)):
-            held = json.loads(path.read_text(encoding="utf-8"))["settings"]
+            held = _content(path)["settings"]
             if path != self.path(cell) and held | {"code": settings["code"]} == settings:
                 yield path
 
@@ -188,12 +193,16 @@ class CellStore:
         """Whether a cell of the data set was ever kept."""
         return any(self._folder.glob(f"{data_set}-*.json"))
 
-    def keep(self, cell: Cell, outcome: Outcome) -> None:
-        """Writes what became of the cell in the place of what earlier code made of it.
+    def keep(self, cell: Cell, outcome: Outcome) -> bool:
+        """Writes what became of the cell in the place of what was there, of earlier code too; returns whether it did.
 
-        The JSON file comes last, so that where it is all is there.
+        Where there are numbers they stay, if the outcome has none. The JSON file comes last, so that where it is all is
+        there.
         """
         path = self.path(cell)
+        held = [*([path] if path.exists() else []), *self._earlier(cell)]
+        if not outcome.is_measured and any(_content(each)["kind"] == "measured" for each in held):
+            return False
         path.parent.mkdir(parents=True, exist_ok=True)
         if outcome.test_values is not None:
             with atomic_write(path.with_suffix(".npz")) as temporary, temporary.open("wb") as file:
@@ -205,11 +214,18 @@ class CellStore:
         for earlier in list(self._earlier(cell)):
             earlier.unlink()
             earlier.with_suffix(".npz").unlink(missing_ok=True)
+        return True
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """Returns what the JSON file of a cell holds."""
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
 
 
 def _read(path: Path) -> Outcome:
     """Returns the outcome that a file of a cell holds."""
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = _content(path)
     values = None
     if content["kind"] == "measured":
         with np.load(path.with_suffix(".npz")) as arrays:

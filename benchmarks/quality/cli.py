@@ -13,23 +13,30 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from benchmarks.quality.archive import pack, unpack
+from benchmarks.quality.archive import pack, splits_in, unpack
 from benchmarks.quality.cells import Cell, CellStore, Outcome, code_of, machine_of
 from benchmarks.quality.contestants import CONTESTANTS, SMOKE_CONTESTANTS, Contestant
+from benchmarks.quality.epochs import EpochStore, measure_epochs, settings_for
 from benchmarks.quality.judging import MAIN_METRIC
 from benchmarks.quality.page import render_page, results_text
 from benchmarks.quality.plots import draw
 from benchmarks.quality.running import Runner
 from benchmarks.quality.schedule import Schedule
-from benchmarks.quality.sets import DATA_SETS, SMOKE_SETS, Protocol, SplitFolder, make_smoke_set, read_set
-from benchmarks.quality.summary import SetResults, entries_of, points_of
+from benchmarks.quality.sets import DATA_SETS, SMOKE_SETS, Protocol, SplitFolder, has_set, make_smoke_set, read_set
+from benchmarks.quality.summary import PREDECESSOR, SUCCESSOR, TUNING_SEED, SetResults, entries_of, points_of
 from benchmarks.speed.environments import Unavailable, python_of
 from benchmarks.speed.machine import current_commit, describe_machine
 from recoder._files import atomic_write
+from recoder.data import Interactions
 
 __all__ = ["main"]
 
 PROJECT = Path(__file__).parents[2]
+PAGE = PROJECT / "benchmarks" / "QUALITY.md"
+ARCHIVES = PROJECT / "benchmarks" / "quality" / "results"
+IMAGES = PROJECT / "docs" / "images"
+"""Where results are published: those of these seeds and threads."""
+SEEDS, THREADS = [0, 1, 2], 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,23 +46,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.smoke:
         sets, contestants, out = SMOKE_SETS, SMOKE_CONTESTANTS, options.out / "smoke"
         archives = out / "results"
-    try:
-        chosen_sets = _chosen(options.only, {name: name for name in sets}, "--only")
-        chosen_contestants = _chosen(options.contestants, {who.name: who for who in contestants}, "--contestants")
-        read = _reader(options)
-    except LookupError as error:
-        print(error, file=sys.stderr)
-        return 2
     # torch says once, at the first sparse tensor, that it does not check them
     warnings.filterwarnings("ignore", message="Sparse invariant checks are implicitly disabled")
     protocol = Protocol()
+    try:
+        _check_seeds_and_threads(options)
+        chosen_sets = _chosen(options.only, {name: name for name in sets}, "--only")
+        chosen_contestants = _chosen(options.contestants, {who.name: who for who in contestants}, "--contestants")
+        read, has = _reader(options)
+        published = {name: splits_in(archives / f"{name}.parquet") for name in sets}
+        splits = SplitFolder(out / "splits", read, protocol, has=has, published=published)
+        for name in chosen_sets if options.status else sets:
+            if not has(name):
+                _check_known(name, splits, archives / f"{name}.parquet", options)
+        if not options.status:
+            chosen_sets = _those_there(chosen_sets, has, options)
+    except (LookupError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
     for name in sets:
         unpack(archives / f"{name}.parquet", out / "cells")
-    splits = SplitFolder(out / "splits", read, protocol)
-    split_of = cache(splits.split)
     store = CellStore(
         out / "cells",
-        split_of=split_of,
+        fingerprint_of=splits.fingerprint,
         code_of=cache(lambda who: code_of(who, options.envs)),
         protocol=protocol,
         threads=options.threads,
@@ -70,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         machine=machine_of(machine) if options.here else None,
     )
     if options.status:
-        print(schedule.status_text(chosen_sets, chosen_contestants))
+        print(schedule.status_text(chosen_sets, chosen_contestants, store.find_or_earlier))
         return 0
     _install_rivals(contestants, options)
     runner = Runner(
@@ -84,10 +97,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     stopped = False
     try:
-        _run_missing(schedule, chosen_sets, chosen_contestants, runner, store, split_of, 60 * options.budget_minutes)
+        _run_missing(schedule, chosen_sets, chosen_contestants, runner, store, splits, 60 * options.budget_minutes)
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on with the first cell that is missing", file=sys.stderr)
         stopped = True
+    epochs = _epoch_store(archives, splits, options)
+    if not stopped and SUCCESSOR in {who.name for who in chosen_contestants}:
+        _measure_epochs(chosen_sets, store, splits, epochs, runner)
     # until a cell is run anew, what earlier code made of it stands in the tables, and is marked
     shown = Schedule(store.find_or_earlier, limit_s=60 * options.limit_minutes, seeds=options.seeds)
     results = [
@@ -98,22 +114,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
     results = [of_set for of_set in results if of_set.outcomes]
     for of_set in results:
         if of_set.name in chosen_sets:
-            print(f"\n## {of_set.name}\n\n{results_text(of_set)}")
-    for of_set in results:
-        cells = [Cell(of_set.name, seed, who, point) for who, found in of_set.outcomes.items() for point, seed in found]
-        pack(archives / f"{of_set.name}.parquet", filter(None, map(store.path_or_earlier, cells)))
-    page, images = (out / "QUALITY.md", out) if options.smoke else (options.page, options.images)
+            print(f"\n## {of_set.name}\n\n{results_text(of_set, epochs.find(of_set.name))}")
+        _pack(of_set, archives / f"{of_set.name}.parquet", store, splits)
+    page, images = (out / "QUALITY.md", out) if options.smoke else (options.page, _images(options))
     facts = {
         "protocol": protocol,
         "threads": options.threads,
         "seeds": options.seeds,
-        "limit_s": 60 * options.limit_minutes,
         "used": sets,
-        "splits": {of_set.name: split_of(of_set.name, 0).about for of_set in results},
+        "splits": {of_set.name: splits.about(of_set.name, TUNING_SEED) for of_set in results},
+        "epochs": {of_set.name: found for of_set in results if (found := epochs.find(of_set.name)) is not None},
     }
     _write_page(results, facts, page, images)
     print(f"wrote {page}")
     return 130 if stopped else 0
+
+
+def _epoch_store(archives: Path, splits: SplitFolder, options: argparse.Namespace) -> EpochStore:
+    return EpochStore(archives, lambda name: settings_for(splits.fingerprint(name, TUNING_SEED), options.threads))
+
+
+def _measure_epochs(
+    sets: Sequence[str], store: CellStore, splits: SplitFolder, epochs: EpochStore, runner: Runner
+) -> None:
+    """Trains the recipe that succeeds 0.4.0's model once more, epoch by epoch, where 0.4.0 was measured."""
+    predecessor = next(who for who in CONTESTANTS if who.name == PREDECESSOR)
+    for name in sets:
+        theirs = store.find_or_earlier(Cell(name, TUNING_SEED, predecessor, 0))
+        found = epochs.find(name)
+        if theirs is None or not theirs.is_measured or (found is not None and not found.is_of_earlier_code):
+            continue
+        try:
+            found = measure_epochs(splits.split(name, TUNING_SEED), runner, name)
+        except (TimeoutError, Unavailable) as error:
+            print(f"{name}, epoch by epoch: {error}", file=sys.stderr)
+            continue
+        epochs.keep(name, found)
+        print(f"{name}, epoch by epoch: {len(found.seconds)} in {found.seconds[-1]:.1f} s", file=sys.stderr, flush=True)
 
 
 def _install_rivals(contestants: Sequence[Contestant], options: argparse.Namespace) -> None:
@@ -132,7 +169,7 @@ def _run_missing(
     contestants: Sequence[Contestant],
     runner: Runner,
     store: CellStore,
-    split_of: Callable[[str, int], Any],
+    splits: SplitFolder,
     budget_s: float,
 ) -> None:
     """Runs one missing cell after the other, none after the budget is spent."""
@@ -141,9 +178,10 @@ def _run_missing(
         if time.monotonic() > end:
             print("the budget is spent; the same command goes on with the next cell", file=sys.stderr)
             return
-        outcome = runner.run(cell, split_of(cell.data_set, cell.seed))
-        store.keep(cell, outcome)
-        print(f"{cell.name}: {_summary(outcome)}", file=sys.stderr, flush=True)
+        outcome = runner.run(cell, splits.split(cell.data_set, cell.seed))
+        is_kept = store.keep(cell, outcome)
+        stays = "" if is_kept else "; the numbers of an earlier run stay"
+        print(f"{cell.name}: {_summary(outcome)}{stays}", file=sys.stderr, flush=True)
 
 
 def _summary(outcome: Outcome) -> str:
@@ -156,13 +194,22 @@ def _summary(outcome: Outcome) -> str:
     )
 
 
+def _pack(results: SetResults, archive: Path, store: CellStore, splits: SplitFolder) -> None:
+    """Writes the results of a data set into its archive, with what is known of the splits."""
+    name = results.name
+    cells = [Cell(name, seed, who, point) for who, outcomes in results.outcomes.items() for point, seed in outcomes]
+    seeds = sorted({cell.seed for cell in cells})
+    abouts = {seed: about for seed in seeds if (about := splits.about(name, seed)) is not None}
+    pack(archive, filter(None, map(store.path_or_earlier, cells)), abouts)
+
+
 def _write_page(results: Sequence[SetResults], facts: dict[str, Any], page: Path, images: Path) -> None:
     pictures = {}
     for of_set in results:
         points = points_of(of_set)
         if points:
             pictures[of_set.name] = f"quality-{of_set.name}.png"
-            chosen = [(entry.contestant, entry.point) for entry in entries_of(of_set)]
+            chosen = [(entry.contestant, entry.point) for entry in entries_of(of_set) if not entry.num_not_run]
             title = f"{of_set.name}: {MAIN_METRIC.metric_name} against training time"
             draw(title, points, chosen, images / pictures[of_set.name])
     text = render_page(results, facts, images=os.path.relpath(images, page.parent), pictures=pictures)
@@ -170,12 +217,69 @@ def _write_page(results: Sequence[SetResults], facts: dict[str, Any], page: Path
         path.write_text(text, encoding="utf-8")
 
 
-def _reader(options: argparse.Namespace) -> Callable[[str], Any]:
+def _check_seeds_and_threads(options: argparse.Namespace) -> None:
+    """Refuses those that nothing can be chosen with, and those that would take the place of what is published.
+
+    Raises:
+        ValueError: with the reason.
+    """
+    if TUNING_SEED not in options.seeds:
+        raise ValueError(f"--seeds must name {TUNING_SEED}: settings are chosen with it")
+    if options.smoke or options.status or (sorted(options.seeds), options.threads) == (SEEDS, THREADS):
+        return
+    if _is_same(options.page, PAGE) or _is_same(options.archives, ARCHIVES):
+        raise ValueError(
+            f"what is published is of --seeds {','.join(map(str, SEEDS))} and --threads {THREADS}; for others name "
+            "another --page and other --archives"
+        )
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    return path.resolve() == other.resolve()
+
+
+def _images(options: argparse.Namespace) -> Path:
+    """Returns the folder of the page's pictures."""
+    named: Path | None = options.images
+    beside: Path = options.page.parent
+    return named or (IMAGES if _is_same(options.page, PAGE) else beside)
+
+
+def _reader(options: argparse.Namespace) -> tuple[Callable[[str], Interactions], Callable[[str], bool]]:
+    """Returns what reads a data set, and what says whether it is there.
+
+    Raises:
+        LookupError: if there is no folder of data sets, but where only the status is asked for.
+    """
     if options.smoke:
-        return make_smoke_set
-    if options.data is None or not options.data.is_dir():
+        return make_smoke_set, lambda name: True
+    if not options.status and (options.data is None or not options.data.is_dir()):
         raise LookupError(f"--data (default: RECODER_DATA_DIR) is {options.data}; name the folder of the data sets")
-    return lambda name: read_set(options.data, name)
+    return lambda name: read_set(options.data, name), lambda name: has_set(options.data, name)
+
+
+def _check_known(name: str, splits: SplitFolder, archive: Path, options: argparse.Namespace) -> None:
+    """Raises ``LookupError`` if the published results of a data set that is not there cannot be found without it."""
+    if archive.exists() and splits.about(name, TUNING_SEED) is None:
+        raise LookupError(
+            f"{archive} does not tell of which splits its results are, and {name} is not there to make them; "
+            f"--data (default: RECODER_DATA_DIR) is {options.data}"
+        )
+
+
+def _those_there(names: Sequence[str], has: Callable[[str], bool], options: argparse.Namespace) -> list[str]:
+    """Returns the data sets that are there, and says which are not.
+
+    Raises:
+        LookupError: if ``--only`` names one of them.
+    """
+    there = [name for name in names if has(name)]
+    for name in names:
+        if name not in there:
+            if options.only:
+                raise LookupError(f"--only names {name}, whose files are not in {options.data / name}")
+            print(f"{name} is not run: its files are not in {options.data / name}", file=sys.stderr)
+    return there
 
 
 def _chosen(names: Sequence[str], known: dict[str, Any], option: str) -> list[Any]:
@@ -199,7 +303,7 @@ def _names(text: str) -> list[str]:
 
 
 def _numbers(text: str) -> list[int]:
-    return [int(number) for number in _names(text)]
+    return list(dict.fromkeys(map(int, _names(text))))
 
 
 def _absolute(text: str) -> Path:
@@ -217,8 +321,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--only", type=_names, default=[], metavar="SET,...", help=f"of {', '.join(DATA_SETS)}")
     who = ", ".join(contestant.name for contestant in CONTESTANTS)
     add("--contestants", type=_names, default=[], metavar="NAME,...", help=f"of {who}")
-    add("--seeds", type=_numbers, default=[0, 1, 2], metavar="N,...", help="that chosen settings run with (0,1,2)")
-    add("--threads", type=int, default=2, help="of each process (default: %(default)s)")
+    add("--seeds", type=_numbers, default=SEEDS, metavar="N,...", help="that chosen settings run with (0,1,2)")
+    add("--threads", type=int, default=THREADS, help="of each process (default: %(default)s)")
     add("--limit-minutes", type=float, default=60.0, help="that a cell may take (default: %(default)s)")
     add("--budget-minutes", type=float, default=float("inf"), help="start no cell after so many")
     add("--retry", action="store_true", help="run again what failed or did not fit into memory")
@@ -228,8 +332,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--envs", type=_absolute, default=out / "envs", help="folder of the rivals' environments")
     add("--no-install", action="store_true", help="take the rivals' environments as they are")
     add("--out", type=_absolute, default=out / "quality", help="folder of results and splits")
-    archives = PROJECT / "benchmarks" / "quality" / "results"
-    add("--archives", type=_absolute, default=archives, help="folder of the published results, to go on from")
-    add("--page", type=Path, default=PROJECT / "benchmarks" / "QUALITY.md", help="page to write")
-    add("--images", type=Path, default=PROJECT / "docs" / "images", help="folder of its pictures")
+    add("--archives", type=_absolute, default=ARCHIVES, help="folder of the published results, to go on from")
+    add("--page", type=Path, default=PAGE, help="page to write")
+    add("--images", type=Path, default=None, help="folder of its pictures (default: docs/images; beside another page)")
     return parser

@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmarks.quality.cells import DISTURBED, Outcome
 from benchmarks.quality.contestants import Contestant, settings_text
+from benchmarks.quality.epochs import Epochs
 from benchmarks.quality.judging import MAIN_METRIC, METRICS
 from benchmarks.quality.sets import Protocol
 from benchmarks.quality.summary import (
@@ -22,6 +23,7 @@ from benchmarks.quality.summary import (
     coverage,
     entries_of,
     machine_of_most,
+    num_points_run,
     points_of,
     predecessor_of,
 )
@@ -32,7 +34,7 @@ __all__ = ["PageFacts", "render_page", "results_text"]
 Machine = tuple[str, ...]
 
 PageFacts = Mapping[str, Any]
-"""``protocol``, ``threads``, ``seeds``, ``limit_s``, ``used`` (what is used of each set), ``splits`` (sizes)."""
+"""``protocol``, ``threads``, ``seeds``; by data set ``used`` (what of it), ``splits`` (what they hold), ``epochs``."""
 
 DISTURBED_MARK = "†"
 ELSEWHERE_MARK = "‡"
@@ -51,17 +53,26 @@ Written by `python -m benchmarks quality`; not edited by hand.
   out; the same code judges all lists. The metrics are {metrics}.
 - Everyone is trained with each setting of a grid of four (popularity has none) on the data of seed 0. The best by
   {main} of its *validation* users is trained with seeds {seeds}, of the split and of the model, and judged on their
-  *test* users. What was not run is listed below each set.
-- The defaults of our recipes were chosen on validation users of four of these sets (`docs/experiments.md` says how);
-  epinions was not among them. Grids are of equal size, not of equal settings: only our `als` has one with 400
-  factors.
+  *test* users. What was not run is listed below each set; whoever has not run the whole grid has not chosen, and is not
+  compared.
+- The defaults of our recipes were chosen on four of these sets (`docs/experiments.md` says how); epinions was not among
+  them. Those of the autoencoder were chosen on held-out users of other splits, some of whom are test users here; those
+  of the others on validation users of one seed. About a tenth of the test users of the other seeds are validation users
+  of seed 0, by whom everyone's setting is chosen from its grid. So some of those who judge had a part in the choice,
+  among many others: that favours what was chosen, if by little.
+- Grids are of equal size, not of equal settings; those of least squares go up to 400 factors on each side.
 - Training time is all that a model needs from the matrix in memory to being able to recommend, without imports and
-  reading. A warm-up on a few users comes before. Recommending is one pass over the test users. Memory is the most that
-  the process held above what it held after imports and warm-up. Each training has a process of its own, {threads}
-  threads and {minutes:g} minutes, one after another. Those marked {mark} had not the machine to themselves: other
-  processes used more than {disturbed:g} of a processor on average, and alone it may have been quicker. Those marked
-  {elsewhere} ran on processors with other instruction sets than most of ours of the same data set; those marked
-  {earlier} with earlier code of this library, or packages of a rival, and were not run anew since.
+  reading. A warm-up on a few users comes before.
+- Recommending is one pass over the test users. The models of irspack answer new users with scores, and for implicit's
+  BPR, which knows no new users, the benchmark makes them: of both it cuts the lists out of the scores by numpy
+  (`argpartition`, 500 users at a time), and that counts as recommending.
+- Memory is how far the peak of a process rose after imports and warm-up, while it read the matrices, trained and
+  recommended to the validation and the test users; what stayed below the peak of before does not show.
+- Each training has a process of its own, {threads} threads{limits}, one after another. Those marked {mark}
+  had not the machine to themselves: other processes used more than {disturbed:g} of a processor on average, and alone
+  it may have been quicker. Those marked {elsewhere} ran on processors with other instruction sets than most of ours of
+  the same data set; those marked {earlier} with earlier code of this library, or packages of a rival, and were not run
+  anew since.
 - Metrics ± standard error over the test users of all seeds; seconds and memory ± standard error over the seeds.
 """
 
@@ -78,6 +89,8 @@ of all seeds, with its 95 % interval; a user who is in the test of two seeds cou
 
 _PREDECESSOR = """\
 The settings of the manual of 0.4.0, 100 epochs of them, and the recipe of the same model with its defaults; seed 0.
+The last line is a training of its own, whose clock stands still while the test users are judged after each epoch: the
+first that has no less {main} than 0.4.0.
 """
 
 _COVERAGE = """\
@@ -110,7 +123,7 @@ def render_page(results: Sequence[SetResults], facts: PageFacts, *, images: str,
             elsewhere=ELSEWHERE_MARK,
             earlier=EARLIER_MARK,
             disturbed=DISTURBED,
-            minutes=facts["limit_s"] / 60,
+            limits=_limits_text(results),
         )
     ]
     contestants = list(dict.fromkeys(contestant for of_set in results for contestant in of_set.outcomes))
@@ -121,13 +134,18 @@ def render_page(results: Sequence[SetResults], facts: PageFacts, *, images: str,
             picture = f"{images}/{pictures[of_set.name]}"
             parts.append(f"![{of_set.name}: training time against {_MAIN}]({picture})\n")
             parts.append(_PICTURE.format(main=_MAIN))
-        parts += [results_text(of_set), _not_run_text(of_set, contestants)]
+        parts += [results_text(of_set, facts["epochs"].get(of_set.name)), _not_run_text(of_set, contestants)]
     parts += ["## Grids\n", _grids_text(contestants), "## Measured on\n", _measured_on(results, facts)]
     return "\n".join(parts)
 
 
-def results_text(results: SetResults) -> str:
-    """Returns the tables of a data set."""
+def results_text(results: SetResults, epochs: Epochs | None = None) -> str:
+    """Returns the tables of a data set.
+
+    Args:
+        results: what to show.
+        epochs: the recipe that succeeds 0.4.0's model, after each epoch, if that was measured.
+    """
     entries = entries_of(results)
     home = machine_of_most(results)
     parts = [_entries_text(entries, _without_numbers(results), home)]
@@ -138,9 +156,16 @@ def results_text(results: SetResults) -> str:
     predecessor = predecessor_of(points)
     if predecessor is not None:
         title = f"### In the place of {predecessor.theirs.contestant.name}, {results.name}\n"
-        parts += [title, _predecessor_text(predecessor, home)]
+        parts += [title, _predecessor_text(predecessor, home, epochs)]
     parts += [f"### Every point, {results.name}\n", _points_text(results, home)]
     return "\n".join(parts)
+
+
+def _limits_text(results: Sequence[SetResults]) -> str:
+    """Returns the minutes that trainings might take, as the end of a list; nothing where there are none."""
+    shown = [outcome for of_set in results for outcomes in of_set.outcomes.values() for outcome in outcomes.values()]
+    minutes = [f"{limit_s / 60:g}" for limit_s in sorted({outcome.limit_s for outcome in shown})]
+    return f" and {_listed(minutes, 'or')} minutes" if minutes else ""
 
 
 def _about_set(used: str, split: Mapping[str, Any] | None) -> str:
@@ -168,7 +193,7 @@ def _entries_text(entries: Sequence[Entry], without_numbers: Sequence[tuple[str,
     rows = [
         (
             _name(entry.contestant),
-            settings_text(entry.contestant, entry.point),
+            _entry_settings(entry),
             str(len(entry.outcomes)),
             _mean_text(entry.over_seeds("train_seconds")) + _marks(entry.outcomes.values(), home),
             *(_mean_text(entry.over_seeds(number)) for number in ("recommend_seconds", "peak_mib")),
@@ -179,22 +204,34 @@ def _entries_text(entries: Sequence[Entry], without_numbers: Sequence[tuple[str,
     return markdown_table(headings, [*rows, *without_numbers], num_text_columns=2)
 
 
+def _entry_settings(entry: Entry) -> str:
+    settings = settings_text(entry.contestant, entry.point)
+    if not entry.num_not_run:
+        return settings
+    return f"best of {entry.num_run} of {len(entry.contestant.grid)} settings: {settings}"
+
+
 def _pairs_text(entries: Sequence[Entry]) -> str:
-    own = [entry for entry in entries if entry.contestant.is_ours]
+    own = [entry for entry in entries if entry.contestant.is_ours and not entry.num_not_run]
     ours = max(own, key=lambda entry: entry.valid_score, default=None)
     rivals = [entry for entry in entries if not entry.contestant.is_ours]
     if ours is None or not rivals:
         return "Nothing to compare.\n"
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for rival in rivals:
+        who = (rival.contestant.name, _entry_settings(rival))
+        if rival.num_not_run:
+            are = "is" if rival.num_not_run == 1 else "are"
+            reason = f"{rival.num_not_run} of its {len(rival.contestant.grid)} settings {are} not run"
+            rows.append((*who, "-", "-", "-", f"not compared: {reason}"))
+            continue
         paired, num_seeds = compared(ours, rival)
         verdict = "higher" if paired.low > 0 else "**lower**" if paired.high < 0 else "no difference"
         if rival.contestant.twin == ours.contestant.name:
             verdict += ", the same closed form"
         rows.append(
             (
-                rival.contestant.name,
-                settings_text(rival.contestant, rival.point),
+                *who,
                 f"{paired.difference:+.4f}",
                 f"{paired.low:+.4f} to {paired.high:+.4f}",
                 str(num_seeds),
@@ -211,7 +248,9 @@ def _coverage_text(covered: Sequence[Covered], home: Machine) -> str:
     if not covered:
         return "No rival was measured.\n"
     missing = sum(item.ours is None for item in covered)
-    summary = f"{len(covered) - missing} of {len(covered)} points are covered; **{missing} are not**.\n\n"
+    marked = sum(item.ours is not None and _point_marks(item.rival, home) != "" for item in covered)
+    against = f", {marked} of them against a time that is marked" if marked else ""
+    summary = f"{len(covered) - missing} of {len(covered)} points are covered{against}; **{missing} are not**.\n\n"
     none = ("**none**", "-", "-", "-")
     rows = [
         (*_point_cells(item.rival, home), *(none if item.ours is None else _point_cells(item.ours, home)))
@@ -222,14 +261,22 @@ def _coverage_text(covered: Sequence[Covered], home: Machine) -> str:
     return _COVERAGE.format(main=_MAIN) + "\n" + summary + table
 
 
-def _predecessor_text(predecessor: Predecessor, home: Machine) -> str:
+def _predecessor_text(predecessor: Predecessor, home: Machine, epochs: Epochs | None) -> str:
     headings = ("who", "settings", "training, s", _MAIN, "times as fast", "reaches it")
     ours = f"{predecessor.times_as_fast:.1f}", "yes" if predecessor.is_reached else "**no**"
     rows = [
         (*_point_cells(predecessor.theirs, home), "1", "-"),
         (*_point_cells(predecessor.ours, home), *ours),
     ]
-    return _PREDECESSOR + "\n" + markdown_table(headings, rows, num_text_columns=2)
+    epoch = None if epochs is None else epochs.first_with(predecessor.theirs.quality)
+    if epochs is not None and epoch is not None:
+        who, settings = _point_cells(predecessor.ours, home)[:2]
+        seconds, quality = epochs.seconds[epoch - 1], epochs.qualities[epoch - 1]
+        times = f"{predecessor.theirs.seconds / seconds:.1f}"
+        earlier = EARLIER_MARK if epochs.is_of_earlier_code else ""
+        after = f"{settings}, after epoch {epoch} of {len(epochs.seconds)}"
+        rows.append((who, after, number_text(seconds) + earlier, f"{quality:.4f}", times, "yes"))
+    return _PREDECESSOR.format(main=_MAIN) + "\n" + markdown_table(headings, rows, num_text_columns=2)
 
 
 def _point_cells(point: Point, home: Machine) -> tuple[str, ...]:
@@ -237,16 +284,20 @@ def _point_cells(point: Point, home: Machine) -> tuple[str, ...]:
     return (
         _name(point.contestant),
         settings,
-        number_text(point.seconds) + _marks([point.outcome] if point.outcome else [], home),
+        number_text(point.seconds) + _point_marks(point, home),
         f"{point.quality:.4f}",
     )
+
+
+def _point_marks(point: Point, home: Machine) -> str:
+    return _marks([point.outcome] if point.outcome else [], home)
 
 
 def _points_text(results: SetResults, home: Machine) -> str:
     headings = ("who", "settings", "seed", "training, s", f"{_MAIN}, validation", f"{_MAIN}, test", "")
     rows = []
     for contestant, outcomes in results.outcomes.items():
-        chosen = chosen_point(outcomes)
+        chosen = chosen_point(outcomes) if num_points_run(outcomes) == len(contestant.grid) else None
         for (point, seed), outcome in sorted(outcomes.items(), key=lambda item: item[0]):
             numbers = outcome.numbers
             cells = (_name(contestant), settings_text(contestant, point), str(seed))
@@ -328,9 +379,9 @@ def _metric_text(mean: Mean) -> str:
     return f"{mean.value:.4f} ± {mean.stderr:.4f}"
 
 
-def _listed(words: Sequence[str]) -> str:
-    """Returns the words as a sentence lists them."""
-    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+def _listed(words: Sequence[str], last: str = "and") -> str:
+    """Returns the words as a sentence lists them, ``last`` before the last one."""
+    return f" {last} ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
 def _why_not(outcome: Outcome) -> str:

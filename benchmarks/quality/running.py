@@ -63,11 +63,11 @@ class Runner:
     ) -> None:
         self._environments = environments
         self._logs = logs
-        self._protocol = protocol
+        self.protocol = protocol
         self._threads = threads
         self.limit_s = limit_s
         self._may_install = may_install
-        self._about = about
+        self.about = about
         self._available = available
 
     def run(self, cell: Cell, split: SplitFiles) -> Outcome:
@@ -87,11 +87,6 @@ class Runner:
 
     def _measured(self, cell: Cell, split: SplitFiles, lists: Path) -> Outcome:
         who = cell.contestant
-        python, variables = python_and_variables(
-            who.environment, self._environments, threads=self._threads, may_install=self._may_install
-        )
-        paths = [str(sides.WORKERS), *filter(None, [variables.get("PYTHONPATH")])]
-        variables["PYTHONPATH"] = ":".join(paths)
         task = {
             "task": "cell",
             "model": who.model,
@@ -99,15 +94,11 @@ class Runner:
             "warm_up": {**who.grid[cell.point], **who.warm_up},
             "seed": cell.seed,
             "threads": self._threads,
-            "count": self._protocol.count,
+            "count": self.protocol.count,
             "lists": str(lists),
             **{part: str(split.path(part).resolve()) for part in ("train", "valid", "test")},
         }
-        worker = Worker([python, str(WORKERS / who.worker)], variables, self._logs / f"{cell.name}.log")
-        try:
-            versions, numbers = _answers(worker, task, self.limit_s)
-        finally:
-            worker.stop()
+        versions, numbers = self.asked(who.environment, who.worker, task, cell.name)
         ranked = {part: np.load(lists / f"{part}.npy").astype(np.int64) for part in ("valid", "test")}
         results = {part: judged(ranked[part], split.held_out(part)) for part in ranked}
         means = {
@@ -118,8 +109,33 @@ class Runner:
             self.limit_s,
             numbers={**numbers, **means},
             test_values={metric.metric_name: values for metric, values in results["test"].items()},
-            about={**self._about, **versions},
+            about={**self.about, **versions},
         )
+
+    def asked(
+        self, environment: str, script: str, task: dict[str, Any], name: str
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Returns what a new process says of itself, and what it measured.
+
+        Args:
+            environment: whose packages it has.
+            script: of the workers.
+            task: what it is to do.
+            name: of its log.
+
+        Raises:
+            TimeoutError: if both took longer than the limit.
+            Unavailable: if it could not do it.
+        """
+        python, variables = python_and_variables(
+            environment, self._environments, threads=self._threads, may_install=self._may_install
+        )
+        variables["PYTHONPATH"] = ":".join([str(sides.WORKERS), *filter(None, [variables.get("PYTHONPATH")])])
+        worker = Worker([python, str(WORKERS / script)], variables, self._logs / f"{name}.log")
+        try:
+            return _answers(worker, task, self.limit_s)
+        finally:
+            worker.stop()
 
 
 def _answers(worker: Worker, task: dict[str, Any], limit_s: float) -> tuple[dict[str, Any], dict[str, Any]]:

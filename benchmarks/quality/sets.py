@@ -18,7 +18,19 @@ from benchmarks.speed.store import source_hash
 from benchmarks.synthetic import Shape, make_interactions
 from recoder.data import Interactions, RecommendationDataset, strong_generalization
 
-__all__ = ["DATA_SETS", "SMOKE_SETS", "Protocol", "SplitFiles", "SplitFolder", "make_smoke_set", "read_set"]
+__all__ = [
+    "DATA_SETS",
+    "SMOKE_SETS",
+    "Protocol",
+    "SplitFiles",
+    "SplitFolder",
+    "has_set",
+    "make_smoke_set",
+    "read_set",
+]
+
+About = Mapping[str, Any]
+"""``fingerprint`` of a split's matrices, their sizes, and ``made``: the protocol and the code that made them."""
 
 _SOURCES = {
     "goodbooks-10k-v1": ("ratings of 4 and 5", ["interactions.parquet"], 4.0),
@@ -33,6 +45,13 @@ DATA_SETS = {name: used for name, (used, _, _) in _SOURCES.items()}
 
 SMOKE_SETS = {"made-up": "interactions that are made up"}
 _SMOKE_SHAPE = Shape(num_users=900, num_items=300, mean_interactions=20, num_tastes=6)
+
+_MADE_BY = (
+    "src/recoder/data/**/*.py",
+    "src/recoder/_random.py",
+    *(f"benchmarks/{name}.py" for name in ("quality/sets", "real_data_runner", "synthetic")),
+)
+"""What reads a data set and splits it."""
 
 # the matrices of a split; workers read all but the targets
 _PARTS = ("train", "valid", "valid_target", "test", "test_target")
@@ -61,11 +80,11 @@ class SplitFiles:
 
     Attributes:
         folder: where its files are.
-        about: ``fingerprint`` of the matrices, and their sizes.
+        about: what they hold.
     """
 
     folder: Path
-    about: Mapping[str, Any]
+    about: About
 
     def path(self, part: str) -> Path:
         """Returns the file of a matrix: ``"train"``, the history of ``"valid"`` or ``"test"`` users."""
@@ -83,31 +102,75 @@ class SplitFolder:
         folder: where to.
         read: returns the interactions of a data set by its name.
         protocol: how it is split.
+        has: says whether a data set can be read.
+        published: ``about`` of the splits that published results were measured on, by data set and seed.
     """
 
-    def __init__(self, folder: Path, read: Callable[[str], Interactions], protocol: Protocol) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        read: Callable[[str], Interactions],
+        protocol: Protocol,
+        *,
+        has: Callable[[str], bool] = lambda name: True,
+        published: Mapping[str, Mapping[int, About]] | None = None,
+    ) -> None:
         self._folder = folder
         self._read = read
         self._protocol = protocol
+        self._has = has
+        self._published = published or {}
         # a split is made anew when the code of the data changes; what it holds decides whether results are kept
-        self._made_by = source_hash(("src/recoder/data/*.py", "benchmarks/quality/sets.py", "benchmarks/synthetic.py"))
+        self._made = {"protocol": asdict(protocol), "made by": source_hash(_MADE_BY)}
+        self._known: dict[tuple[str, int], About] = {}
 
     def split(self, name: str, seed: int) -> SplitFiles:
         """Returns a data set, split by a seed."""
-        described = {"protocol": asdict(self._protocol), "made by": self._made_by}
-        folder = self._folder / f"{name}-{seed}"
-        if (folder / "about.json").exists():
-            about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
-            if about["made"] == described:
-                return SplitFiles(folder, about)
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        about = {"made": described, **self._write(name, seed, folder)}
-        (folder / "about.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+        folder = self._folder_of(name, seed)
+        about = self._on_disk(name, seed)
+        if about is None or about["made"] != self._made:
+            interactions = self._read(name)
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            about = {"made": self._made, **self._write(interactions, seed, folder)}
+            (folder / "about.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+        self._known[name, seed] = about
         return SplitFiles(folder, about)
 
-    def _write(self, name: str, seed: int, folder: Path) -> dict[str, Any]:
-        interactions = self._read(name)
+    def about(self, name: str, seed: int) -> About | None:
+        """Returns what a split holds; None where nobody tells and the data set is not there.
+
+        The split is made only if neither a file nor the published results tell what the same protocol and code made of
+        it. Where the data set is not there, what other code made counts as well.
+        """
+        if (name, seed) not in self._known:
+            held = [self._on_disk(name, seed), self._published.get(name, {}).get(seed)]
+            told = [about for about in held if about is not None]
+            made_so = [about for about in told if about["made"] == self._made]
+            if made_so:
+                self._known[name, seed] = made_so[0]
+            elif self._has(name):
+                self.split(name, seed)
+            elif told:
+                self._known[name, seed] = told[-1]
+        return self._known.get((name, seed))
+
+    def fingerprint(self, name: str, seed: int) -> str | None:
+        """Returns what stands for the matrices of a split; None where ``about`` returns it."""
+        about = self.about(name, seed)
+        return None if about is None else str(about["fingerprint"])
+
+    def _folder_of(self, name: str, seed: int) -> Path:
+        return self._folder / f"{name}-{seed}"
+
+    def _on_disk(self, name: str, seed: int) -> About | None:
+        path = self._folder_of(name, seed) / "about.json"
+        if not path.exists():
+            return None
+        about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return about
+
+    def _write(self, interactions: Interactions, seed: int, folder: Path) -> dict[str, Any]:
         held_out = round(self._protocol.held_out * interactions.num_users)
         split = strong_generalization(
             interactions,
@@ -143,6 +206,12 @@ def read_set(folder: Path, name: str) -> Interactions:
     """
     _, files, min_rating = _SOURCES[name]
     return read_interactions([folder / name / file for file in files], min_rating)
+
+
+def has_set(folder: Path | None, name: str) -> bool:
+    """Whether a folder, where there is one, has all files of a data set."""
+    _, files, _ = _SOURCES[name]
+    return folder is not None and all((folder / name / file).is_file() for file in files)
 
 
 def make_smoke_set(name: str) -> Interactions:

@@ -27,6 +27,7 @@ __all__ = [
     "entries_of",
     "front_of",
     "machine_of_most",
+    "num_points_run",
     "points_of",
     "predecessor_of",
 ]
@@ -58,16 +59,23 @@ class Mean:
 
 @dataclass(frozen=True)
 class Entry:
-    """A contestant with the settings that were chosen for it.
+    """A contestant with the best of its settings.
 
     Attributes:
         contestant, point: who, and with which settings.
         outcomes: those of each seed that was measured.
+        num_run: settings of the grid that were run. Before all were, the best of these is chosen for the time being.
     """
 
     contestant: Contestant
     point: int
     outcomes: Mapping[int, Outcome]
+    num_run: int
+
+    @property
+    def num_not_run(self) -> int:
+        """Settings of the grid that were not run; while there are some, it is compared with nobody."""
+        return len(self.contestant.grid) - self.num_run
 
     def over_users(self, metric: str) -> Mean:
         """Returns a metric's mean over the test users of all seeds, and its standard error over them."""
@@ -129,8 +137,16 @@ class Predecessor:
         return self.ours.quality >= self.theirs.quality
 
 
+def num_points_run(outcomes: Outcomes) -> int:
+    """Returns how many points were run with the tuning seed; one that failed counts as well."""
+    return sum(seed == TUNING_SEED for _, seed in outcomes)
+
+
 def chosen_point(outcomes: Outcomes) -> int | None:
-    """Returns the point that is best on the validation users of the tuning seed; None if none was measured."""
+    """Returns the point that is best on the validation users of the tuning seed; None if none was measured.
+
+    It is the contestant's choice only if all of its grid was run.
+    """
     scores = {
         point: outcome.numbers["valid"][MAIN_METRIC.metric_name]
         for (point, seed), outcome in outcomes.items()
@@ -141,7 +157,7 @@ def chosen_point(outcomes: Outcomes) -> int | None:
 
 
 def entries_of(results: SetResults) -> list[Entry]:
-    """Returns every contestant that has numbers with its chosen settings, best first by the main metric of the test."""
+    """Returns every contestant that has numbers with its best settings, best first by the main metric of the test."""
     entries = []
     for contestant, outcomes in results.outcomes.items():
         chosen = chosen_point(outcomes)
@@ -151,7 +167,7 @@ def entries_of(results: SetResults) -> list[Entry]:
                 for (point, seed), outcome in sorted(outcomes.items(), key=lambda item: item[0])
                 if point == chosen and outcome.is_measured
             }
-            entries.append(Entry(contestant, chosen, of_seeds))
+            entries.append(Entry(contestant, chosen, of_seeds, num_points_run(outcomes)))
     return sorted(entries, key=lambda entry: -entry.over_users(MAIN_METRIC.metric_name).value)
 
 

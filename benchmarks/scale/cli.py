@@ -95,16 +95,27 @@ PARTS: dict[str, Callable[[Path, bool], str]] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measures, prints the sections, writes the page of these and earlier ones, and returns the exit status."""
     options = _parser().parse_args(arguments)
+    page, results = _places(options)
     for name in options.only or PARTS:
         with tempfile.TemporaryDirectory(prefix=f"recoder-{name}-", dir=options.folder) as folder:
             section = f"{PARTS[name](Path(folder), options.quick).rstrip()}\n\n{_measured_on()}\n"
         print(section, flush=True)
-        with atomic_write(options.results / f"{name}.md") as path:
+        with atomic_write(results / f"{name}.md") as path:
             path.write_text(section, encoding="utf-8")
-    with atomic_write(options.page) as path:
-        path.write_text(_page(options.results), encoding="utf-8")
-    print(f"wrote {options.page}", file=sys.stderr)
+    with atomic_write(page) as path:
+        path.write_text(_page(results), encoding="utf-8")
+    print(f"wrote {page}", file=sys.stderr)
     return 0
+
+
+def _places(options: argparse.Namespace) -> tuple[Path, Path]:
+    """Returns the page and the folder of the sections; numbers of tiny sizes are not put where they are published."""
+    benchmarks = PROJECT / "benchmarks"
+    page, results = benchmarks / "SCALE.md", benchmarks / "scale" / "results"
+    if options.quick:
+        out = benchmarks / "out" / "quick"
+        page, results = out / "SCALE.md", out / "scale"
+    return options.page or page, options.results or results
 
 
 def _page(results: Path) -> str:
@@ -190,12 +201,11 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--only", action="append", choices=PARTS, help="a part, may be repeated; the page keeps the others")
     add("--folder", type=Path, default=None, help="for files of up to 15 GiB (default: the system's temporary one)")
-    add("--quick", action="store_true", help="tiny sizes, to try the program")
-    add("--page", type=Path, default=PROJECT / "benchmarks" / "SCALE.md", help="page to write")
     add(
-        "--results",
-        type=Path,
-        default=PROJECT / "benchmarks" / "scale" / "results",
-        help="where each part's section is kept",
+        "--quick",
+        action="store_true",
+        help="tiny sizes, to try the program; by default written to benchmarks/out/quick",
     )
+    add("--page", type=Path, help="page to write (default: benchmarks/SCALE.md)")
+    add("--results", type=Path, help="where each part's section is kept (default: benchmarks/scale/results)")
     return parser

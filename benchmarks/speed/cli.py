@@ -45,14 +45,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         for number, measurement in enumerate(chosen, start=1):
             label = f"[{number}/{len(chosen)}] {measurement.name}"
-            if options.only or store.find(measurement) is None:
+            if options.only or _is_missing(measurement, store, _rounds(measurement, options)):
                 _measure(measurement, store, start, options, label)
             else:
                 _progress(f"{label}: kept\n")
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on with the first measurement that is missing", file=sys.stderr)
         stopped = True
-    results = {item.name: sides for item in chosen if (sides := store.find(item)) is not None}
+    found = ((item.name, store.find(item, _rounds(item, options))) for item in chosen)
+    results = {name: sides for name, sides in found if sides is not None}
     print(table_text(table.rows, results))
     if options.only:
         return 130 if stopped else 0
@@ -79,17 +80,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 130 if stopped else 0
 
 
+def _rounds(measurement: Measurement, options: argparse.Namespace) -> int:
+    return int(max(options.repeats - 5 + measurement.rounds, 1))
+
+
+def _is_missing(measurement: Measurement, store: Store, rounds: int) -> bool:
+    """Whether it was not measured in as many rounds, or a side failed; one that makes no sense here did not."""
+    sides = store.find(measurement, rounds)
+    if sides is None:
+        return True
+    return any("error" in sides[name] and _why_not(side) is None for name, side in measurement.sides.items())
+
+
+def _why_not(side: Side) -> str | None:
+    """Returns why a side makes no sense on this machine; None: it does."""
+    if getattr(side.task, "precision", "fp32") == "bf16" and not has_bf16(describe_machine()):
+        return f"this processor has none of {', '.join(BF16_FLAGS)}"
+    return None
+
+
 def _measure(measurement: Measurement, store: Store, start: Starter, options: argparse.Namespace, label: str) -> None:
-    has_products = has_bf16(describe_machine())
-
-    def why_not(side: Side) -> str | None:
-        if getattr(side.task, "precision", "fp32") == "bf16" and not has_products:
-            return f"this processor has none of {', '.join(BF16_FLAGS)}"
-        return None
-
-    rounds = max(options.repeats - 5 + measurement.rounds, 1)
+    rounds = _rounds(measurement, options)
     sides = measured(
-        measurement, start, rounds=rounds, why_not=why_not, report=lambda text: _progress(f"{label}: {text}")
+        measurement, start, rounds=rounds, why_not=_why_not, report=lambda text: _progress(f"{label}: {text}")
     )
     store.keep(measurement, sides)
     _progress(f"{label}: done\n")

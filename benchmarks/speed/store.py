@@ -38,13 +38,19 @@ class Store:
             if held.get("format") == FORMAT and held.get("measured by") == self._measured_by:
                 self._results = held["measurements"]
 
-    def find(self, measurement: Measurement) -> dict[str, Any] | None:
-        """Returns the sides' results, if they were measured with these settings, by this code and on this machine."""
+    def find(self, measurement: Measurement, rounds: int) -> dict[str, Any] | None:
+        """Returns the sides' results, if they were measured with these settings, by this code and on this machine.
+
+        Args:
+            measurement: what was measured.
+            rounds: results of fewer do not count.
+        """
         result = self._results.get(measurement.name)
         if result is None or result["settings"] != json.loads(json.dumps(measurement.settings())):
             return None
         sides: dict[str, Any] = result["sides"]
-        return sides
+        has_fewer = any(len(side["values"]) < rounds for side in sides.values() if "values" in side)
+        return None if has_fewer else sides
 
     def keep(self, measurement: Measurement, sides: dict[str, Any]) -> None:
         """Writes the sides' results into the file at once."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import logging
 import os
 import re
 import secrets
 import shutil
+import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from recoder.errors import FileWriteError
@@ -30,6 +32,8 @@ __all__ = [
     "write_errors",
 ]
 
+_log = logging.getLogger("recoder.files")
+
 BEFORE = ".before"
 """Ends the name of a folder while another takes its place."""
 
@@ -41,7 +45,10 @@ _NEXT_STEPS = {
     errno.EDQUOT: "free some space, or choose another folder",
     errno.EFBIG: "choose a folder that takes larger files",
     errno.EISDIR: "pass the path of a file",
+    errno.ENODEV: "pass the path of a file",
 }
+
+_IN_PLACE = "the new one is in place, but a loss of power might still undo that"
 
 
 @contextlib.contextmanager
@@ -49,7 +56,8 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yields a temporary path beside ``path``; on a clean exit it is synced and renamed to ``path``.
 
     Missing folders are made. On any error, an interrupt included, the temporary file is removed and a previous
-    file at ``path`` stays as it was.
+    file at ``path`` stays as it was. The new file has its permissions; where ``path`` is a link, the file that it leads
+    to is replaced.
 
     Raises:
         FileWriteError: if the folder or the file cannot be written, for example because the disk is full.
@@ -65,14 +73,17 @@ def atomic_place(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises:
         FileWriteError: if the file cannot be made, or take its place.
     """
-    target = Path(path)
+    target = _real(path)
     with write_errors(target):
         temporary = _made_beside(target)
     try:
         yield temporary
         with write_errors(target):
+            if target.exists():
+                temporary.chmod(stat.S_IMODE(target.stat().st_mode))
             _sync(temporary)
             temporary.replace(target)
+        with write_errors(target, kept=_IN_PLACE):
             _sync(target.parent)
     finally:
         with write_errors(target):
@@ -80,57 +91,65 @@ def atomic_place(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def atomic_folder(path: str | os.PathLike[str], mark: str) -> Iterator[Path]:
+def atomic_folder(path: str | os.PathLike[str], is_such: Callable[[Path], bool]) -> Iterator[Path]:
     """Yields a temporary folder beside ``path``; on a clean exit its files are synced and it is renamed to ``path``.
 
-    On any error, an interrupt included, the temporary folder is removed and a previous one at ``path`` stays.
+    On any error, an interrupt included, the temporary folder is removed and a previous one at ``path`` stays. Where
+    ``path`` is a link, the folder that it leads to is replaced.
 
     Args:
         path: of the folder.
-        mark: name of a file that is in all folders of this kind: only such a one, or an empty one, is replaced.
+        is_such: returns whether a folder is one of this kind: only such a one, or an empty one, is replaced.
 
     Raises:
         FileWriteError: if it cannot be written, or what is there is something else.
     """
-    target = Path(path)
+    target = _real(path)
     with write_errors(target):
-        if target.exists() and not (target / mark).is_file() and (not target.is_dir() or any(target.iterdir())):
+        if target.exists() and (not target.is_dir() or (any(target.iterdir()) and not is_such(target))):
             raise FileWriteError(
                 f"cannot write {target}: something else is there, and stays; choose the name of a new folder"
             )
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
         temporary.mkdir()
-        try:
+    try:
+        with write_errors(target):
             yield temporary
             for file in temporary.iterdir():
                 _sync(file)
             _sync(temporary)
-            replace_folder(temporary, target)
-            _sync(target.parent)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+        replace_folder(temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def replace_folder(whole: Path, target: Path) -> None:
-    """Gives a folder that was written another name beside it, in place of the file or folder that has it.
+    """Gives a file or folder that was written another name beside it, in place of the file or folder that has it.
 
-    Where the system cannot exchange two names, whoever is killed in between leaves the old folder under the name that
+    Where the system cannot exchange two names, whoever is killed in between leaves the old one under the name that
     ``set_aside`` gives it.
 
     Raises:
         FileWriteError: if that fails.
     """
     with write_errors(target):
-        if target.exists() and _exchanged(whole, target):
-            # it has the old one's content now
-            shutil.rmtree(whole) if whole.is_dir() else whole.unlink()
-            return
-        before = set_aside(target) if target.is_dir() else None
-        target.unlink(missing_ok=True)
-        whole.rename(target)
-        if before is not None:
-            shutil.rmtree(before)
+        old: Path | None = whole
+        if not (target.exists() and _exchanged(whole, target)):  # else it has the old one's content now
+            old = set_aside(target) if target.exists() else None
+            try:
+                whole.rename(target)
+            except BaseException:
+                if old is not None:
+                    old.rename(target)
+                raise
+    with write_errors(target, kept=_IN_PLACE):
+        _sync(target.parent)
+    if old is not None:
+        try:
+            _remove(old)
+        except OSError as error:
+            _log.warning("%s is in place, but what was there before stays in %s: %s", target, old, error)
 
 
 def _exchanged(one: Path, other: Path) -> bool:
@@ -142,11 +161,19 @@ def _exchanged(one: Path, other: Path) -> bool:
     return bool(rename(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE) == 0)
 
 
-def set_aside(folder: Path) -> Path:
-    """Gives a folder another name at once: who is killed while it is removed leaves no half of it."""
-    before = folder.with_name(f".{folder.name}{BEFORE}")
-    shutil.rmtree(before, ignore_errors=True)
-    return folder.rename(before)
+def set_aside(path: Path) -> Path:
+    """Gives a file or folder another name at once: who is killed while it is removed leaves no half of it."""
+    before = path.with_name(f".{path.name}{BEFORE}")
+    if before.exists():
+        _remove(before)
+    return path.rename(before)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 @contextlib.contextmanager
@@ -189,6 +216,7 @@ def move(path: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
     """
     with write_errors(target):
         Path(path).replace(target)
+    with write_errors(target, kept=_IN_PLACE):
         _sync(Path(target).parent)
 
 
@@ -199,7 +227,7 @@ def check_writable(path: str | os.PathLike[str]) -> None:
         FileWriteError: if it could not.
     """
     with write_errors(path):
-        _made_beside(Path(path)).unlink()
+        _made_beside(_real(path)).unlink()
 
 
 @contextlib.contextmanager
@@ -227,13 +255,25 @@ def as_os_error(error: Exception) -> OSError:
     return OSError(int(number[1]), os.strerror(int(number[1]))) if number else OSError(str(error))
 
 
+def _real(path: str | os.PathLike[str]) -> Path:
+    """Returns where a path leads: what is written beside a link would be on another disk, and take the link's place."""
+    return Path(os.path.realpath(path)) if os.fspath(path) else Path()
+
+
 def _made_beside(target: Path) -> Path:
-    """Makes an empty file of another name beside it, and the folder, and returns its path."""
+    """Makes an empty file of another name beside it, and the folder, and returns its path.
+
+    Nobody may read it who may not read what is there now.
+    """
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, "it is a folder")
+    if target.exists() and not target.is_file():
+        raise OSError(errno.ENODEV, "it is a device or a pipe")
     target.parent.mkdir(parents=True, exist_ok=True)
     made = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     made.touch(exist_ok=False)
+    if target.exists():
+        made.chmod(stat.S_IMODE(target.stat().st_mode) | stat.S_IWUSR | stat.S_IRUSR)
     return made
 
 

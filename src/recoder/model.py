@@ -37,6 +37,7 @@ from recoder.training.callbacks import make_callbacks
 from recoder.training.checks import (
     check_data,
     check_interactions,
+    check_known_users,
     check_model,
     check_sizes,
     warn_of_large_values,
@@ -219,7 +220,8 @@ class Recoder:
 
         Args:
             train_dataset: what to learn from; where it has targets, these are predicted from the interactions.
-            val_dataset: validation users: their loss over the whole catalogue is computed after each epoch.
+            val_dataset: validation users: their loss over the whole catalogue is computed after each epoch, against
+                what is given of them and what is held out together (the targets alone if ``train_dataset`` has some).
             lr: learning rate.
             weight_decay: L2 regularisation of all parameters but biases, added to the gradient.
             num_epochs: epochs *in total*: training that goes on after epoch k starts with k + 1.
@@ -336,6 +338,7 @@ class Recoder:
             self.history = History()
         told = make_callbacks(
             val_dataset,
+            train_dataset.target_interactions_matrix is not None,
             self.model,
             loss,
             self.scorer(),
@@ -364,6 +367,7 @@ class Recoder:
             num_workers=config.num_data_workers,
             seed=self.seed,
             num_uniform_negatives=config.num_uniform_negatives,
+            even=True,
         )
         optimizer = ModelOptimizer(
             self.model,
@@ -472,6 +476,7 @@ class Recoder:
         """
         num_items = self._known_num_items()  # says that there is no model before anything else is looked at
         if isinstance(eval_dataset, RecommendationDataset):
+            check_known_users("eval_dataset", eval_dataset, self.model)
             eval_dataset = eval_dataset.widened(num_items)
         recommender = InferenceRecommender(self, num_recommendations)
         result = RecommenderEvaluator(recommender, metrics).evaluate(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -663,3 +664,27 @@ def test_targets_that_are_in_the_histories_are_not_to_be_found(films, caplog):
         told = model.evaluate(both, [NDCG(3)])
     np.testing.assert_array_equal(told["NDCG@3"], model.evaluate(test, [NDCG(3)])["NDCG@3"])
     assert f"{history.nnz} of {history.nnz + target.nnz} interactions to judge by are in the users" in caplog.text
+
+
+@pytest.mark.parametrize("name", PERSONAL)
+def test_threads_that_ask_one_loaded_model_at_once_get_what_one_thread_gets(fitted, tmp_path, name):
+    model = recoder.load(fitted[name].save(tmp_path / "a.model", interactions=True))
+
+    def answers(first):
+        users = [f"u{number}" for number in range(first, first + 15)]
+        return [
+            model.recommend(users=users, k=4),
+            model.recommend(histories=[["m1", "m5"], ["m2"]], k=3),
+            model.score(users, ["m3"] * 15),
+            model.similar_items(["m3", "m4"], k=5),
+            model.similar_users(users, k=5),
+            model.explain(users[0], "m3"),
+        ]
+
+    firsts = [0, 15, 30, 45]
+    expected = {first: answers(first) for first in firsts}
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(answers, firsts * 5))
+    for first, of_thread in zip(firsts * 5, found, strict=True):
+        for one, other in zip(of_thread, expected[first], strict=True):
+            pd.testing.assert_frame_equal(one, other)

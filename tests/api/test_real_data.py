@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -85,30 +87,40 @@ def test_new_users_and_items_are_learnt_in_a_fraction_of_the_time(data_dir, mode
     users, items = (rng.choice(size, size // 20, replace=False) for size in matrix.shape)
     is_new = np.isin(rows, users) | np.isin(matrix.indices, items)
     old, new = (train.select_interactions(mask).drop_empty() for mask in (~is_new, is_new))
-    started = time.perf_counter()
+    # of the processor: what other processes take of the machine does not count
+    started = time.process_time()
     whole = recoder.fit(train, model, seed=0)
-    of_training, started = time.perf_counter() - started, time.perf_counter()
+    of_training = time.process_time() - started
     updated = recoder.fit(old, model, seed=0)
-    started = time.perf_counter()
+    started = time.process_time()
     updated.partial_fit(new)
-    of_update = time.perf_counter() - started
+    of_update = time.process_time() - started
     reached, possible = (rec.evaluate(valid, [NDCG(100)]).mean["NDCG@100"] for rec in (updated, whole))
     assert reached > 0.97 * possible  # 0.98 and more on average over seeds, see docs/experiments.md
     assert of_update < 0.25 * of_training  # a tenth on a quiet machine
 
 
-def test_a_hundred_thousand_users_are_answered_in_bounded_memory(tmp_path):
-    import resource
+MEMORY = """
+import resource
+import numpy as np, pyarrow as pa
+import recoder
 
-    rng = np.random.default_rng(0)
-    users = np.repeat(np.arange(100_000), 10)
-    frame = pa.table({"user": users, "item": rng.zipf(1.3, len(users)) % 5_000})
-    data = recoder.Interactions.from_frame(frame, user="user", item="item")
-    rec = recoder.fit(data, "als", embedding_size=32, num_epochs=2, seed=0)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    answer = rec.recommend(k=10)
-    assert answer.num_rows == 10 * data.num_users
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**21  # KiB: 2 GiB
+rng = np.random.default_rng(0)
+users = np.repeat(np.arange(100_000), 10)
+frame = pa.table({"user": users, "item": rng.integers(0, 20_000, len(users))})
+data = recoder.Interactions.from_frame(frame, user="user", item="item")
+answer = recoder.fit(data, "als", embedding_size=32, num_epochs=2, seed=0).recommend(k=10)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, data.num_items, answer.num_rows)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ru_maxrss is in KiB on Linux")
+def test_a_hundred_thousand_users_are_answered_in_bounded_memory():
+    done = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
+    peak, num_items, num_rows = map(int, done.stdout.split()[-3:])
+    assert (num_items, num_rows) == (20_000, 1_000_000)
+    assert peak < 2 << 20  # 2 GiB; the scores of all users would take 7.5
 
 
 def test_a_million_rows_of_string_ids_are_mapped_as_fast_as_pandas_factorizes():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +14,9 @@ from benchmarks.papers.stand_in import SHAPE, scaled_down, write_stand_in
 from benchmarks.synthetic import Shape, make_interactions
 
 from recoder.data import RecommendationDataset
-from recoder.errors import ConfigError
-from recoder.recipes import RECIPES
+from recoder.errors import ConfigError, NotEnoughMemoryError
+from recoder.model import Recoder
+from recoder.recipes import RECIPES, Recipe
 
 SMALL = Shape(num_users=120, num_items=80, mean_interactions=12, num_tastes=3)
 
@@ -171,6 +173,40 @@ class TestCommandLine:
                 assert [row[at] for at in ours] == ["-"] * 3
         popular = next(row for row in body if row[0].startswith("popularity"))
         assert all("±" in popular[at] for at in ours)
+
+    def test_lines_come_one_by_one_and_a_model_that_cannot_be_trained_keeps_none_back(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        printed_before: list[str] = []
+
+        def fit(self: Recipe, *_: object, **__: object) -> Recoder:
+            printed_before.append(capsys.readouterr().out)
+            if "l2" in self.model:
+                raise NotEnoughMemoryError("a matrix of all pairs of items needs 9 TiB")
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(Recipe, "fit", fit)
+        arguments = ["papers", "ml-20m", "--stand-in", "--recipes", "ease,multvae,recvae"]
+        assert main_of_all(arguments) == 130
+        after = capsys.readouterr()
+        assert "| model |" in printed_before[0]
+        assert "| ease (EASE) | - | 0.391 | - |" in printed_before[1]
+        assert "not trained: NotEnoughMemoryError" in printed_before[1]
+        assert "needs 9 TiB" in after.err
+        assert "stopped" in after.err
+        assert after.out.count("A STAND-IN") == 1
+
+    @pytest.mark.slow
+    def test_the_regularization_of_a_closed_form_is_chosen_on_validation_users(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main_of_all(["papers", "ml-20m", "--stand-in", "--recipes", "ease,recvae"]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        ease = next(line for line in lines if line.startswith("| ease"))
+        assert re.search(r"\| l2=(200|500|1000)\.0 \|", ease)
+        assert "±" in ease
+        recvae = next(line for line in lines if line.startswith("| recvae"))
+        assert "hidden_size=600, latent_size=200, loss=logloss, negative_sampling=False" in recvae
 
     def test_without_files_it_says_what_is_missing(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert main_of_all(["papers", "msd", "--folder", str(tmp_path)]) == 2

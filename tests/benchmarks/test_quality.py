@@ -17,9 +17,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from benchmarks.__main__ import main as main_of_all
+from benchmarks.quality import cli as quality_cli
 from benchmarks.quality import running
+from benchmarks.quality.archive import pack, splits_in, unpack
 from benchmarks.quality.cells import Cell, CellStore, Outcome, code_of
 from benchmarks.quality.contestants import CONTESTANTS, GRID_SIZE, SMOKE_CONTESTANTS, Contestant, settings_text
+from benchmarks.quality.epochs import Epochs, EpochStore, measure_epochs
 from benchmarks.quality.judging import METRICS, judged
 from benchmarks.quality.page import render_page, results_text
 from benchmarks.quality.plots import draw
@@ -36,12 +39,12 @@ from benchmarks.quality.summary import (
     front_of,
     points_of,
 )
-from benchmarks.speed import sides
+from benchmarks.speed import sides, store
 from benchmarks.speed.environments import RIVALS, Unavailable
 from benchmarks.speed.works import OURS
 from scipy import sparse
 
-from recoder.data import RecommendationDataset
+from recoder.data import Interactions, RecommendationDataset
 from recoder.recipes import recipe
 
 GRID = ({}, {"lr": 0.1}, {"lr": 0.2}, {"lr": 0.3})
@@ -85,12 +88,29 @@ RESULTS = SetResults(
             (0, 0): outcome(0.30, 0.31, 1.0),
             (1, 0): outcome(0.40, 0.39, 2.0),
             (2, 0): LATE,
+            (3, 0): LATE,
             (1, 1): outcome(0.40, 0.41, 4.0),
         },
-        THEIRS: {(0, 0): outcome(0.20, 0.50, 0.5), (1, 0): outcome(0.35, 0.35, 2.0), (1, 1): outcome(0.35, 0.33, 3.0)},
-        TWIN: {(0, 0): outcome(0.38, 0.38, 9.0), (0, 1): outcome(0.38, 0.40, 9.0), (1, 0): LATE},
+        THEIRS: {
+            (0, 0): outcome(0.20, 0.50, 0.5),
+            (1, 0): outcome(0.35, 0.35, 2.0),
+            (2, 0): LATE,
+            (3, 0): LATE,
+            (1, 1): outcome(0.35, 0.33, 3.0),
+        },
+        TWIN: {
+            (0, 0): outcome(0.38, 0.38, 9.0),
+            (1, 0): LATE,
+            (2, 0): LATE,
+            (3, 0): LATE,
+            (0, 1): outcome(0.38, 0.40, 9.0),
+        },
     },
 )
+
+
+def refuse(name: str) -> Interactions:
+    raise AssertionError(f"{name} was read")
 
 
 class TestContestants:
@@ -112,6 +132,12 @@ class TestContestants:
             if who.is_ours:
                 for settings in who.grid:
                     recipe(who.model).but(**settings)
+
+    def test_least_squares_have_up_to_400_factors_on_each_side(self) -> None:
+        names = {"als": "embedding_size", "implicit ALS": "factors", "irspack iALS": "n_components"}
+        for who in CONTESTANTS:
+            if who.name in names:
+                assert max(settings.get(names[who.name], 0) for settings in who.grid) == 400, who.name
 
     def test_rivals_are_there_with_every_model_that_is_compared(self) -> None:
         rivals = {who.name for who in CONTESTANTS if not who.is_ours}
@@ -164,6 +190,65 @@ class TestSplits:
         ]
         assert len({split.about["fingerprint"] for split in splits}) == 3
 
+    @pytest.mark.parametrize(
+        "file",
+        [
+            "src/recoder/data/interactions.py",
+            "src/recoder/data/splits/strong.py",
+            "src/recoder/_random.py",
+            "benchmarks/real_data_runner.py",
+            "benchmarks/quality/sets.py",
+        ],
+    )
+    def test_a_split_is_made_anew_when_the_code_that_makes_it_has_changed(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
+    ) -> None:
+        assert (store.PROJECT / file).exists()
+        monkeypatch.setattr(store, "PROJECT", tmp_path)
+        (tmp_path / file).parent.mkdir(parents=True)
+        splits = []
+        for source in ("A = 1", "A = 2"):
+            (tmp_path / file).write_text(source)
+            splits.append(self.folder(tmp_path / "splits").split("made-up", 0).about)
+        assert splits[0]["made"] != splits[1]["made"]
+        assert splits[0]["fingerprint"] == splits[1]["fingerprint"]
+
+    @pytest.mark.parametrize("where", ["on disk", "published"])
+    def test_what_a_split_holds_is_told_without_making_it_again(self, tmp_path: Path, where: str) -> None:
+        made = self.folder(tmp_path / "a").split("made-up", 0).about
+        published = {"made-up": {0: json.loads(json.dumps(made))}} if where == "published" else {}
+        folder = tmp_path / ("a" if where == "on disk" else "b")
+        for has in (True, False):
+            splits = SplitFolder(folder, refuse, Protocol(), has=lambda name, has=has: has, published=published)
+            assert splits.about("made-up", 0) == made
+            assert splits.fingerprint("made-up", 0) == made["fingerprint"]
+
+    def test_what_other_code_made_of_a_set_counts_only_where_the_set_is_not_there(self, tmp_path: Path) -> None:
+        made = self.folder(tmp_path / "a").split("made-up", 0).about
+        other = {**made, "made": {**made["made"], "made by": "other code"}, "fingerprint": "other"}
+        published = {"made-up": {0: other}}
+        absent = SplitFolder(tmp_path / "b", refuse, Protocol(), has=lambda name: False, published=published)
+        assert absent.about("made-up", 0) == other
+        assert absent.about("made-up", 1) is None
+        assert absent.fingerprint("made-up", 1) is None
+        there = SplitFolder(tmp_path / "b", make_smoke_set, Protocol(), published=published)
+        assert there.about("made-up", 0) == made
+
+    def test_a_split_that_was_made_counts_more_than_what_was_published_of_it(self, tmp_path: Path) -> None:
+        made = self.folder(tmp_path / "a").split("made-up", 0).about
+        published = {"made-up": {0: {**made, "fingerprint": "of other data"}}}
+        splits = SplitFolder(tmp_path / "b", make_smoke_set, Protocol(), published=published)
+        assert splits.fingerprint("made-up", 0) == "of other data"
+        splits.split("made-up", 0)
+        assert splits.fingerprint("made-up", 0) == made["fingerprint"]
+
+    def test_a_set_that_cannot_be_read_leaves_what_was_made_before(self, tmp_path: Path) -> None:
+        made = self.folder(tmp_path).split("made-up", 0)
+        with pytest.raises(AssertionError):
+            SplitFolder(tmp_path, refuse, Protocol(fold_in=0.5)).split("made-up", 0)
+        assert made.path("train").exists()
+        assert SplitFolder(tmp_path, refuse, Protocol()).split("made-up", 0).about == made.about
+
     def test_held_out_users_have_a_history_and_a_target_over_the_items_of_training(self, tmp_path: Path) -> None:
         split = self.folder(tmp_path).split("made-up", 0)
         train = sparse.load_npz(split.path("train"))
@@ -181,7 +266,7 @@ class TestStore:
     def store(self, folder: Path, *, code: str = "x", threads: int = 2, split: str = "s") -> CellStore:
         return CellStore(
             folder,
-            split_of=lambda name, seed: SplitFiles(folder, {"fingerprint": f"{split}-{name}-{seed}"}),
+            fingerprint_of=lambda name, seed: f"{split}-{name}-{seed}",
             code_of=lambda who: code,
             protocol=Protocol(),
             threads=threads,
@@ -225,6 +310,29 @@ class TestStore:
         assert shown.numbers == second.numbers
         assert len(list(tmp_path.glob("*.json"))) == len(list(tmp_path.glob("*.npz"))) == 1
 
+    @pytest.mark.parametrize("code", ["x", "y"])
+    def test_a_failure_never_takes_the_place_of_numbers(self, tmp_path: Path, code: str) -> None:
+        cell, measured = Cell("some-set", 0, MINE, 1), outcome(0.2, 0.3)
+        assert self.store(tmp_path).keep(cell, measured)
+        again = self.store(tmp_path, code=code)
+        assert not again.keep(cell, Outcome("failed", 60.0, "no wheel"))
+        shown = again.find_or_earlier(cell)
+        assert shown is not None
+        assert shown.numbers == measured.numbers
+        assert shown.is_of_earlier_code == (code == "y")
+        # with the code of today it was not run
+        assert (again.find(cell) is None) == (code == "y")
+
+    def test_a_failure_takes_the_place_of_another_one(self, tmp_path: Path) -> None:
+        cell, newer = Cell("some-set", 0, MINE, 1), self.store(tmp_path, code="y")
+        self.store(tmp_path).keep(cell, LATE)
+        for reason in ("no wheel", "no memory"):
+            assert newer.keep(cell, Outcome("failed", 60.0, reason))
+        found = newer.find(cell)
+        assert found is not None
+        assert found.reason == "no memory"
+        assert len(list(tmp_path.glob("*.json"))) == 1
+
     def test_whatever_decides_a_result_decides_the_file(self, tmp_path: Path) -> None:
         cell = Cell("some-set", 0, MINE, 1)
         other_settings = Contestant("mine", OURS, "ours.py", "autoencoder", ({}, {"lr": 0.7}), source="")
@@ -251,6 +359,43 @@ class TestStore:
         assert [versions for _, versions in seen] == [{"implicit": "0.7.2"}, {"implicit": "0.7.3"}]
         assert seen[0][0] == seen[1][0]
         assert code_of(MINE, tmp_path) == code_of(MINE, tmp_path / "elsewhere")
+
+
+class TestArchive:
+    ABOUT: Mapping[int, Mapping[str, Any]] = {
+        0: {"fingerprint": "a", "users": 5, "made": {"protocol": {"fold_in": 0.8}}},
+        2: {},
+    }
+
+    def test_it_tells_of_the_splits_and_gives_the_cells_back(self, tmp_path: Path) -> None:
+        cells = TestStore().store(tmp_path / "cells")
+        kept = {Cell("some-set", 0, MINE, 0): outcome(0.2, 0.3), Cell("some-set", 0, MINE, 1): LATE}
+        for cell, result in kept.items():
+            cells.keep(cell, result)
+        archive = tmp_path / "some-set.parquet"
+        pack(archive, map(cells.path, kept), self.ABOUT)
+        assert splits_in(archive) == self.ABOUT
+        unpack(archive, tmp_path / "again")
+        found = {cell: TestStore().store(tmp_path / "again").find(cell) for cell in kept}
+        assert {cell: result and result.numbers for cell, result in found.items()} == {
+            cell: result.numbers for cell, result in kept.items()
+        }
+
+    def test_one_without_a_word_of_the_splits_gives_the_cells_back(self, tmp_path: Path) -> None:
+        cell, archive = Cell("some-set", 0, MINE, 0), tmp_path / "some-set.parquet"
+        cells = TestStore().store(tmp_path / "cells")
+        cells.keep(cell, LATE)
+        pack(archive, [cells.path(cell)], self.ABOUT)
+        without_splits(archive)
+        assert splits_in(archive) == {}
+        assert splits_in(tmp_path / "missing.parquet") == {}
+        unpack(archive, tmp_path / "again")
+        assert TestStore().store(tmp_path / "again").find(cell) == LATE
+
+
+def without_splits(archive: Path) -> None:
+    """Makes an archive one as they were before they told of the splits."""
+    pq.write_table(pq.read_table(archive).replace_schema_metadata(None), archive)
 
 
 class TestSchedule:
@@ -310,9 +455,24 @@ class TestSchedule:
         kept = {(point, 0): outcome(0.1, 0.1) for point in range(3)}
         schedule = Schedule(lambda cell: kept.get((cell.point, cell.seed)), limit_s=60, seeds=(0, 1))
         assert [(cell.point, cell.seed) for cell in schedule.missing(["some-set"], [MINE])] == [(3, 0)]
-        assert schedule.status_text(["some-set"], [MINE]).splitlines()[-2:] == [
+        assert schedule.status_text(["some-set"], [MINE], schedule.find).splitlines()[-2:] == [
             "some-set, mine, lr=0.3, seed 0: missing",
             "3 of 4 were run",
+        ]
+
+    def test_the_status_says_of_what_is_known_whether_it_is_run_again(self) -> None:
+        kept = {(0, 0): outcome(0.1, 0.1), (1, 0): LATE, (2, 0): Outcome("failed", 60.0, "no wheel")}
+        of_earlier_code = replace(outcome(0.1, 0.1), is_of_earlier_code=True)
+        schedule = Schedule(
+            lambda cell: kept.get((cell.point, cell.seed)), limit_s=61.0, seeds=(0,), retry_kinds=("failed",)
+        )
+        text = schedule.status_text(["s"], [MINE], lambda cell: kept.get((cell.point, cell.seed), of_earlier_code))
+        assert [line.split("seed 0: ")[-1] for line in text.splitlines()] == [
+            "measured",
+            "over time: more than 1 minutes, to be run again",
+            "failed: no wheel, to be run again",
+            "measured with earlier code, to be run again",
+            "1 of 4 were run",
         ]
 
     def test_nobody_has_more_seeds_where_nothing_of_the_grid_was_measured(self) -> None:
@@ -384,9 +544,9 @@ class TestPage:
             "protocol": Protocol(),
             "threads": 2,
             "seeds": [0, 1, 2],
-            "limit_s": 3600.0,
             "used": {"some-set": "all of it"},
             "splits": {"some-set": split},
+            "epochs": {},
         }
 
     def page(self) -> str:
@@ -414,16 +574,56 @@ class TestPage:
         [twin] = self.rows(pairs, "| irspack DenseSLIM")
         assert twin[-1].endswith("the same closed form")
 
+    def without(self, contestant: Contestant, *points: int) -> SetResults:
+        """The results, but for some points of a contestant's grid."""
+        rest = {key: result for key, result in RESULTS.outcomes[contestant].items() if key[0] not in points}
+        return replace(RESULTS, outcomes={**RESULTS.outcomes, contestant: rest})
+
+    @pytest.mark.parametrize(
+        ("points", "num_run", "reason"),
+        [((3,), 3, "1 of its 4 settings is not run"), ((2, 3), 2, "2 of its 4 settings are not run")],
+    )
+    def test_whoever_has_not_run_the_whole_grid_is_shown_and_not_compared(
+        self, points: tuple[int, ...], num_run: int, reason: str
+    ) -> None:
+        entries, pairs, _, every_point = results_text(self.without(THEIRS, *points)).split("### ")
+        [entry] = self.rows(entries, "| implicit ALS")
+        assert entry[1] == f"best of {num_run} of 4 settings: lr=0.1"
+        assert entry[6].startswith("0.3400 ±")
+        [pair] = self.rows(pairs, "| implicit ALS")
+        assert pair[2:] == ["-", "-", "-", f"not compared: {reason}"]
+        [twin] = self.rows(pairs, "| irspack DenseSLIM")
+        assert twin[4] == "2"
+        chosen = [row[0] for row in self.rows(every_point, "| ") if row[-1] == "chosen"]
+        assert chosen == ["**mine**", "irspack DenseSLIM"]
+
+    def test_our_best_is_one_that_has_run_its_whole_grid(self) -> None:
+        other = Contestant("other", OURS, "ours.py", "ease", ({},), source="somewhere")
+        results = self.without(MINE, 3)
+        results = replace(results, outcomes={**results.outcomes, other: {(0, 0): outcome(0.3, 0.3)}})
+        assert "Ours is **other** (default)" in results_text(results)
+        assert "Nothing to compare." in results_text(self.without(MINE, 3))
+
     def test_points_that_we_do_not_cover_are_said(self) -> None:
         text = results_text(RESULTS).split("###")[2]
         assert "2 of 3 points are covered; **1 are not**" in text
         [uncovered] = [row for row in self.rows(text, "| implicit ALS") if "**none**" in row]
         assert uncovered[:4] == ["implicit ALS", "default", "0.5", "0.5000"]
 
+    def test_covered_points_that_rest_on_a_time_that_is_marked_are_counted(self) -> None:
+        marked = {
+            (0, 0): replace(outcome(0.2, 0.2, 3.0), is_of_earlier_code=True),
+            (1, 0): outcome(0.2, 0.2, 3.0, others_busy=0.4),
+            (2, 0): outcome(0.2, 0.2, 3.0),
+            (3, 0): outcome(0.2, 0.9, 3.0, others_busy=0.4),  # not covered
+        }
+        text = results_text(replace(RESULTS, outcomes={**RESULTS.outcomes, THEIRS: marked})).split("### ")[2]
+        assert "4 of 5 points are covered, 2 of them against a time that is marked; **1 are not**." in text
+
     def test_what_has_no_numbers_is_there_with_its_reason(self) -> None:
         text = results_text(RESULTS).split("###")[3]
         reasons = [row[-1] for row in self.rows(text, "| **mine**") if row[3] == "-"]
-        assert reasons == ["over time: more than 1 minutes"]
+        assert reasons == ["over time: more than 1 minutes"] * 2
         assert sum(row[-1] == "chosen" for row in self.rows(text, "| ")) == 3
 
     def test_whoever_has_no_numbers_at_all_ends_the_table_with_the_reason(self) -> None:
@@ -446,6 +646,13 @@ class TestPage:
         assert self.rows(page, "| commit |") == [["commit", "abc"]]
         assert self.rows(page, "| cores |") == [["cores", "2"]]
         assert not any(line != line.rstrip() for line in page.splitlines())
+
+    def test_the_minutes_are_those_that_the_trainings_had(self) -> None:
+        longer = {point: replace(result, limit_s=3600.0) for point, result in RESULTS.outcomes[THEIRS].items()}
+        both = replace(RESULTS, outcomes={**RESULTS.outcomes, THEIRS: longer})
+        assert "2 threads and 1 minutes, one" in self.page()
+        assert "2 threads and 1 or 60 minutes, one" in render_page([both], self.facts(), images="", pictures={})
+        assert "2 threads, one" in render_page([], self.facts(), images="", pictures={})
 
     def test_what_was_not_run_on_a_set_is_listed(self) -> None:
         outcomes = {MINE: {(0, 0): outcome(0.1, 0.1), (1, 0): outcome(0.1, 0.1)}}
@@ -474,7 +681,7 @@ class TestPage:
         assert [row[3] for row in self.rows(entries, "| ")[2:]] == ["3†", "3†"]
         assert [row[2] for row in self.rows(covered, "| implicit")] == ["3†"]
         assert [row[3] for row in self.rows(points, "| ")[2:]] == ["2", "3†", "3†"]
-        assert "Those marked † had not the machine to themselves" in self.page()
+        assert "Those marked †\n  had not the machine to themselves" in self.page()
 
     def test_what_ran_on_other_processors_than_most_of_ours_is_marked(self) -> None:
         elsewhere = replace(outcome(0.2, 0.2, 3.0), about={"machine": {"processor": "x", "flags": ["avx512f"]}})
@@ -505,11 +712,55 @@ class TestPage:
         assert [row[-2:] for row in self.rows(text, "| ")[2:]] == [["1", "-"], end]
         assert "In the place" not in results_text(SetResults("s", {new: both[new]}))
 
+    def test_the_recipe_s_first_epoch_that_is_as_good_is_named(self) -> None:
+        old, new = (next(who for who in CONTESTANTS if who.name == name) for name in ("recoder 0.4.0", "autoencoder"))
+        both = {old: {(0, 0): outcome(0.2, 0.3, 20.0)}, new: {(0, 0): outcome(0.2, 0.5, 10.0)}}
+        epochs = Epochs((0.5, 1.0, 1.5), (0.1, 0.31, 0.4), {}, is_of_earlier_code=True)
+        text = results_text(SetResults("s", both), epochs)
+        assert "| **autoencoder** | default, after epoch 2 of 3 | 1§ | 0.3100 | 20.0 | yes |" in text
+        for none in (Epochs((1.0,), (0.2,), {}), None):
+            assert "after epoch" not in results_text(SetResults("s", both), none)
+
     def test_a_picture_is_drawn_of_any_number_of_points(self, tmp_path: Path) -> None:
         points = points_of(RESULTS)
         for number in (1, len(points)):
             draw("title", points[:number], [(MINE, 1)], tmp_path / "p.png")
             assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+
+
+class TestEpochs:
+    def test_what_is_kept_is_found_and_code_that_changed_is_said(self, tmp_path: Path) -> None:
+        settings = {"code": "now"}
+        store = EpochStore(tmp_path, lambda name: dict(settings))
+        assert store.find("a") is None
+        store.keep("a", Epochs((1.0, 2.0), (0.1, 0.2), {"commit": "abc"}))
+        assert store.find("a") == Epochs((1.0, 2.0), (0.1, 0.2), {"commit": "abc"})
+        settings["code"] = "later"
+        found = store.find("a")
+        assert found is not None
+        assert found.is_of_earlier_code
+
+    @pytest.mark.slow
+    def test_each_epoch_is_judged_and_the_last_is_the_training_of_the_cell(self, tmp_path: Path) -> None:
+        split = SplitFolder(tmp_path / "splits", make_smoke_set, Protocol()).split("made-up", 0)
+        runner = Runner(
+            environments=tmp_path,
+            logs=tmp_path / "logs",
+            protocol=Protocol(),
+            threads=2,
+            limit_s=120.0,
+            may_install=False,
+            about={"commit": "abc"},
+        )
+        successor = next(who for who in CONTESTANTS if who.name == "autoencoder")
+        whole = runner.run(Cell("made-up", 0, successor, 0), split)
+        assert whole.numbers is not None, whole.reason
+        epochs = measure_epochs(split, runner, "made-up")
+        assert len(epochs.seconds) == len(epochs.qualities) == 10
+        assert list(epochs.seconds) == sorted(epochs.seconds)
+        assert epochs.qualities[-1] == pytest.approx(whole.numbers["test"]["NDCG@100"], abs=1e-3)
+        assert epochs.first_with(epochs.qualities[-1]) is not None
+        assert epochs.first_with(1.1) is None
 
 
 class TestRunner:
@@ -708,11 +959,163 @@ class TestCommandLine:
         assert (out / "QUALITY.md").read_text() == page
         assert (out / "results" / "made-up.parquet").read_bytes() == published
 
+    def test_a_failure_is_said_and_the_numbers_of_before_stay_on_the_page(
+        self,
+        ran: list[Cell],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        command = ["quality", "--smoke", "--out", str(tmp_path), "--seeds", "0"]
+        assert main_of_all(command) == 0
+        # the code has changed since
+        monkeypatch.setattr(quality_cli, "code_of", lambda who, environments: "another")
+        monkeypatch.setattr(Runner, "run", lambda self, cell, split: Outcome("failed", 60.0, "no wheel"))
+        capsys.readouterr()
+        assert main_of_all(command) == 0
+        said = capsys.readouterr().err
+        assert "made-up-popularity-0-seed0: failed: no wheel; the numbers of an earlier run stay\n" in said
+        [row] = [
+            line
+            for line in (tmp_path / "smoke" / "QUALITY.md").read_text().splitlines()
+            if line.startswith("| **popularity** | default | 1 |")
+        ]
+        assert "0.3000" in row
+        assert "§" in row
+
     def test_status_tells_what_is_missing_and_runs_nothing(
         self, ran: list[Cell], tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         assert main_of_all(["quality", "--smoke", "--out", str(tmp_path), "--status"]) == 0
         assert "made-up, popularity, default, seed 0: missing\n" in capsys.readouterr().out
+        assert ran == []
+
+    @pytest.fixture
+    def data(self, tmp_path: Path) -> Path:
+        """The folder of two data sets, which hold the same."""
+        users, items = make_smoke_set("made-up").matrix.nonzero()
+        for name in ("lastfm-2k", "citeulike-a"):
+            folder = tmp_path / "data" / name
+            folder.mkdir(parents=True)
+            pq.write_table(pa.table({"user_id": users, "item_id": items}), folder / "interactions.parquet")
+        return tmp_path / "data"
+
+    def command(self, folder: Path, *more: str) -> list[str]:
+        """Popularity on the sets in ``folder / "data"``, and nothing written outside of the folder."""
+        names = {"data": "data", "out": "out", "archives": "results", "page": "QUALITY.md", "envs": "envs"}
+        places = [word for option, name in names.items() for word in (f"--{option}", str(folder / name))]
+        return ["quality", "--no-install", "--contestants", "popularity", "--seeds", "0,1", *places, *more]
+
+    def test_a_set_that_is_not_there_is_not_run_and_stays_on_the_page_as_published(
+        self, ran: list[Cell], data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        written = [tmp_path / name for name in ("QUALITY.md", "results/citeulike-a.parquet")]
+        assert main_of_all(self.command(tmp_path, "--only", "lastfm-2k,citeulike-a")) == 0
+        assert [cell.data_set for cell in ran] == ["lastfm-2k", "lastfm-2k", "citeulike-a", "citeulike-a"]
+        before = [path.read_bytes() for path in written]
+        shutil.rmtree(tmp_path / "out")
+        shutil.rmtree(data / "citeulike-a")
+        ran.clear()
+        assert main_of_all(self.command(tmp_path, "--only", "lastfm-2k")) == 0
+        assert [path.read_bytes() for path in written] == before
+        capsys.readouterr()
+        assert main_of_all(self.command(tmp_path)) == 0
+        said = capsys.readouterr().err
+        assert f"citeulike-a is not run: its files are not in {data / 'citeulike-a'}\n" in said
+        assert "lastfm-2k is" not in said
+        assert [path.read_bytes() for path in written] == before
+        assert ran == []
+        # showing what is known took no split
+        assert not (tmp_path / "out" / "splits").exists()
+        assert main_of_all(self.command(tmp_path, "--only", "citeulike-a")) == 2
+        assert f"citeulike-a, whose files are not in {data / 'citeulike-a'}\n" in capsys.readouterr().err
+
+    def test_archives_that_do_not_tell_of_their_splits_need_the_data(
+        self, ran: list[Cell], data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        archive, page = tmp_path / "results" / "lastfm-2k.parquet", tmp_path / "QUALITY.md"
+        assert main_of_all(self.command(tmp_path, "--only", "lastfm-2k")) == 0
+        told, before = splits_in(archive), page.read_text()
+        assert told.keys() == {0, 1}
+        shutil.rmtree(tmp_path / "out")
+        without_splits(archive)
+        ran.clear()
+        assert main_of_all(self.command(tmp_path, "--only", "lastfm-2k")) == 0
+        assert ran == []
+        assert splits_in(archive) == told
+        assert page.read_text() == before
+        shutil.rmtree(tmp_path / "out")
+        shutil.rmtree(data / "lastfm-2k")
+        without_splits(archive)
+        assert main_of_all(self.command(tmp_path, "--only", "citeulike-a")) == 2
+        assert f"{archive} does not tell of which splits its results are" in capsys.readouterr().err
+        assert page.read_text() == before
+
+    def test_the_status_needs_no_data_where_archives_tell_of_the_splits(
+        self, ran: list[Cell], data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main_of_all(self.command(tmp_path, "--only", "lastfm-2k")) == 0
+        shutil.rmtree(tmp_path / "out")
+        shutil.rmtree(data)
+        capsys.readouterr()
+        assert main_of_all(self.command(tmp_path, "--only", "lastfm-2k", "--status")) == 0
+        assert "lastfm-2k, popularity, default, seed 1: measured\n" in capsys.readouterr().out
+
+    @pytest.mark.parametrize("seeds", ["", "1,2"])
+    def test_seeds_without_the_one_that_settings_are_chosen_with_are_refused(
+        self, ran: list[Cell], tmp_path: Path, capsys: pytest.CaptureFixture[str], seeds: str
+    ) -> None:
+        assert main_of_all(["quality", "--smoke", "--out", str(tmp_path), "--seeds", seeds]) == 2
+        assert "--seeds must name 0" in capsys.readouterr().err
+        assert ran == []
+
+    @pytest.mark.parametrize("other", [["--seeds", "0"], ["--threads", "1"]])
+    @pytest.mark.parametrize("elsewhere", [None, "--page", "--archives"])
+    def test_results_of_other_seeds_or_threads_never_take_the_place_of_the_published_ones(
+        self,
+        ran: list[Cell],
+        data: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+        other: list[str],
+        elsewhere: str | None,
+    ) -> None:
+        for name in ("PAGE", "ARCHIVES", "IMAGES"):
+            monkeypatch.setattr(quality_cli, name, tmp_path / "published" / name)
+        named = [] if elsewhere is None else [elsewhere, str(tmp_path / "named")]
+        command = ["quality", "--data", str(data), "--out", str(tmp_path / "out"), "--no-install", *other, *named]
+        assert main_of_all(command) == 2
+        assert "name another --page and other --archives" in capsys.readouterr().err
+        assert ran == []
+        assert not (tmp_path / "published").exists()
+
+    def test_pictures_stand_beside_a_page_that_is_not_the_published_one(
+        self, ran: list[Cell], data: Path, tmp_path: Path
+    ) -> None:
+        assert main_of_all(self.command(tmp_path, "--only", "lastfm-2k")) == 0
+        assert ran
+        assert (tmp_path / "quality-lastfm-2k.png").exists()
+        assert "](./quality-lastfm-2k.png)" in (tmp_path / "QUALITY.md").read_text()
+
+    def test_the_status_says_what_earlier_code_made_and_what_is_run_again(
+        self,
+        ran: list[Cell],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        command = ["quality", "--smoke", "--out", str(tmp_path), "--seeds", "0,1"]
+        assert main_of_all(command) == 0
+        monkeypatch.setattr(quality_cli, "code_of", lambda who, environments: "another")
+        ran.clear()
+        capsys.readouterr()
+        assert main_of_all([*command, "--status"]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[:2] == [
+            f"made-up, popularity, default, seed {seed}: measured with earlier code, to be run again" for seed in (0, 1)
+        ]
+        assert lines[-1] == "0 of 5 were run"
         assert ran == []
 
     def test_sets_and_contestants_can_be_chosen_and_unknown_ones_are_refused(

@@ -122,6 +122,30 @@ class TestResume:
         }
         assert len(paths) == 4
 
+    def test_what_other_code_made_is_run_again(
+        self, board: Interactions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        names: list[str] = []
+
+        def read(name: str) -> Interactions:
+            names.append(name)
+            return board
+
+        for code, times in (("one", 1), ("one", 1), ("other", 2)):
+            monkeypatch.setattr(real_data, "_hash_of_code", lambda code=code: code)
+            results_of_all(SMALL_RUNS[:1], read, out=tmp_path, recipe_for=lambda run: RECIPE, protocol=PROTOCOL)
+            assert names == ["board"] * times
+
+    def test_the_code_of_a_run_is_all_that_it_runs(self) -> None:
+        files = {path.as_posix() for pattern in real_data._CODE for path in Path().glob(pattern)}
+        assert files >= {
+            "src/recoder/model.py",
+            "src/recoder/data/splits/strong.py",
+            "src/recoder/metrics/evaluator.py",
+            "src/recoder/ops/score_losses.py",
+            "benchmarks/real_data_runner.py",
+        }
+
     def test_the_same_settings_give_the_same_measurements(self, board: Interactions, tmp_path: Path) -> None:
         def measured(out: Path) -> list[object]:
             results = results_of_all(
@@ -176,6 +200,7 @@ def result_of(run: Run, *, difference: tuple[float, float]) -> dict[str, object]
             "torch": "2.13.0",
             "numpy": "2.0",
             "scipy": "1.15",
+            "commit": "0123456789ab",
         },
         "measured": {
             "num_train_users": 20000,
@@ -211,6 +236,7 @@ class TestPage:
     def test_what_numbers_depend_on_is_said_once(self) -> None:
         page = render_page({run.name: result_of(run, difference=(0.125, 0.0025)) for run in RUNS})
         assert page.count("Abacus 9, 2 cores, torch threads: 1; python 3.11.9, recsys-recoder 1.0") == 1
+        assert page.count("scipy 1.15; commit 0123456789ab.") == 1
         assert "Seed of splits and training: 3." in page
         assert f"All {len(RUNS)} runs took {1.5 * len(RUNS):.0f} minutes" in page
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from benchmarks.__main__ import main
+from benchmarks.scale import cli
 from benchmarks.scale.cli import PARTS
 
 SHOWN = {
@@ -51,3 +52,19 @@ def test_the_page_keeps_the_sections_of_other_parts_in_their_order(
     text = run(tmp_path, "kills")
     headings = [line for line in text.splitlines() if line.startswith(("## ", "<!--"))]
     assert headings == ["## Of giant", "## Of kills", "<!-- the cost model -->", "## Of model"]
+
+
+@pytest.mark.parametrize("named", [(), ("page",), ("results",)])
+def test_numbers_of_tiny_sizes_are_not_put_where_they_are_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: tuple[str, ...]
+) -> None:
+    monkeypatch.setitem(PARTS, "kills", lambda folder, quick: "## Of kills\n")
+    monkeypatch.setattr(cli, "PROJECT", tmp_path)
+    places = [word for name in named for word in (f"--{name}", str(tmp_path / name))]
+    assert main(["scale", "--only", "kills", "--quick", *places]) == 0
+    assert sorted(path.name for path in (tmp_path / "benchmarks").iterdir()) == ["out"]
+    written = {tmp_path / name for name in named} | set((tmp_path / "benchmarks" / "out" / "quick").iterdir())
+    assert len(written) == 2
+    assert main(["scale", "--only", "kills"]) == 0
+    assert "## Of kills" in (tmp_path / "benchmarks" / "SCALE.md").read_text()
+    assert (tmp_path / "benchmarks" / "scale" / "results" / "kills.md").exists()

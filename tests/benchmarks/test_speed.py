@@ -227,9 +227,16 @@ class TestStore:
         measurement = Measurement("m", SIDES)
         self.store(tmp_path).keep(measurement, {"a": {"values": [1.0]}})
         other = Measurement("m", {"a": Side(OURS, replace(TASK, batch_size=41))})
-        assert self.store(tmp_path).find(measurement) == {"a": {"values": [1.0]}}
-        assert self.store(tmp_path).find(other) is None
-        assert self.store(tmp_path, source="y").find(measurement) is None
+        assert self.store(tmp_path).find(measurement, 1) == {"a": {"values": [1.0]}}
+        assert self.store(tmp_path).find(other, 1) is None
+        assert self.store(tmp_path, source="y").find(measurement, 1) is None
+
+    def test_results_of_fewer_rounds_do_not_count_and_those_of_more_do(self, tmp_path: Path) -> None:
+        measurement = Measurement("m", SIDES)
+        sides = {"a": {"values": [1.0, 2.0, 3.0]}, "b": {"error": "out of memory"}}
+        self.store(tmp_path).keep(measurement, sides)
+        assert self.store(tmp_path).find(measurement, 3) == self.store(tmp_path).find(measurement, 2) == sides
+        assert self.store(tmp_path).find(measurement, 4) is None
 
 
 class TestSourceHash:
@@ -308,6 +315,40 @@ class TestCommandLine:
             "stop recoder-0.4.0",
             "stop ours",
         ]
+
+    def test_what_was_measured_in_fewer_rounds_is_measured_again(self, fake: Recorded, tmp_path: Path) -> None:
+        command = ["--quick", "--out", str(tmp_path), "--repeats"]
+        assert main([*command, "1"]) == 0
+        of_one_round = len(fake.events)
+        assert main([*command, "3"]) == 0
+        assert len(fake.events) > of_one_round
+        kept = json.loads((tmp_path / "quick" / "speed.json").read_text())["measurements"]
+        assert len(kept["evaluate"]["sides"]["ours"]["values"]) == 3
+        everything = len(fake.events)
+        assert main([*command, "2"]) == 0
+        assert len(fake.events) == everything
+
+    def test_a_measurement_with_a_side_that_failed_is_taken_again(self, fake: Recorded, tmp_path: Path) -> None:
+        command = ["--quick", "--out", str(tmp_path), "--repeats", "1"]
+        assert main(command) == 0
+        path = tmp_path / "quick" / "speed.json"
+        kept = json.loads(path.read_text())
+        kept["measurements"]["evaluate"]["sides"]["0.4.0"] = {"error": "it does not install"}
+        path.write_text(json.dumps(kept))
+        everything = len(fake.events)
+        assert main(command) == 0
+        assert fake.events[everything:].count("recoder-0.4.0") == 1
+        assert "values" in json.loads(path.read_text())["measurements"]["evaluate"]["sides"]["0.4.0"]
+
+    def test_a_side_that_makes_no_sense_here_is_not_taken_again(
+        self, fake: Recorded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(cli, "has_bf16", lambda machine: False)
+        command = ["--quick", "--out", str(tmp_path), "--repeats", "1"]
+        assert main(command) == 0
+        everything = len(fake.events)
+        assert main(command) == 0
+        assert len(fake.events) == everything
 
     def test_only_measures_anew_what_is_named_and_writes_no_page(
         self, fake: Recorded, tmp_path: Path, capsys: pytest.CaptureFixture[str]

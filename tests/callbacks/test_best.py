@@ -96,6 +96,32 @@ def test_where_the_file_is_gone_the_best_that_comes_is_kept(tmp_path):
     assert_is_epoch(tmp_path / "m_best.model", 12)
 
 
+def test_an_epoch_whose_file_could_not_be_written_is_not_the_best_that_is_there(tmp_path, monkeypatch):
+    class Full(BestCheckpoint):
+        def on_checkpoint(self, report):
+            if report.epoch > 1:
+                raise FileWriteError("the disk is full")
+            super().on_checkpoint(report)
+
+    made = new()
+    with pytest.raises(FileWriteError):
+        run(made, Full(tmp_path / "m", NDCG(5)), num_epochs=12)
+    assert len(made.history) == 2  # epoch 2 is in it, and in no file
+    monkeypatch.setitem(made.history[1].metrics, "NDCG@5", 1.0)
+    monkeypatch.setitem(made.history[0].metrics, "NDCG@5", 0.0)
+    run(loaded(made.save_state(tmp_path / "x")), BestCheckpoint(tmp_path / "m", NDCG(5)), num_epochs=3)
+    assert_is_epoch(tmp_path / "m_best.model", 3, num_epochs=12)
+
+
+def test_a_folder_of_something_else_in_the_place_is_an_error_before_the_first_step(tmp_path):
+    (tmp_path / "m_best.model").mkdir()
+    (tmp_path / "m_best.model" / "manifest.json").write_text("{}")
+    made = new()
+    with pytest.raises(FileWriteError, match="not one of a checkpoint"):
+        run(made, BestCheckpoint(tmp_path / "m", NDCG(5)))
+    assert len(made.history) == 0
+
+
 def test_what_is_not_validated_is_an_error_before_the_first_step(tmp_path):
     with pytest.raises(ConfigError, match="BestCheckpoint looks at NDCG@7, but metrics are NDCG@5; add it to metrics"):
         run(new(), BestCheckpoint(tmp_path / "m", NDCG(7)))

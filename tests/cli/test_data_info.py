@@ -92,6 +92,21 @@ def test_what_cannot_be_used_is_said_in_one_line(tmp_path, rows, said):
     assert result.stderr.count("\n") == 1
 
 
+def test_times_that_are_none_are_said_with_the_option_that_leaves_them_out(tmp_path):
+    path = tmp_path / "dates.csv"
+    path.write_text("user,item,date\n1,2,31/05/2024\n1,3,unknown\n")
+    result = info(path)
+    assert (result.exit_code, result.stdout) == (2, "")
+    said = result.stderr.splitlines()[-1]
+    assert "column 'date' holds string; times are Unix seconds, dates or date-times such as 2024-05-31T12:30:00" in said
+    assert said.endswith("choose another --time, or '' for none")
+    assert json.loads(info(path, "--time", "", "--json").stdout)["times"] is None
+    path.write_text("user,item,date\n1,2,2024-05-31T12:30:00\n1,3,2024-06-01T00:00:00\n")
+    assert json.loads(info(path, "--json").stdout)["times"]["first"] == "2024-05-31T12:30:00Z"
+    path.write_text("user,item,date\n1,2,\n1,3,\n")
+    assert "has no row in which user, item, date are all there" in info(path).stderr
+
+
 def test_odd_weights_are_counted_not_refused(tmp_path):
     path = tmp_path / "odd.csv"
     path.write_text("user,item,rating\n1,2,0\n1,3,-1\n1,4,inf\n")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -165,7 +166,9 @@ def test_times_that_nobody_asked_for_are_left_out_where_they_are_none(tmp_path):
     assert "times are left out: column 'date' holds string" in said
     assert pl.read_parquet(out / "test.parquet").columns == ["user", "item"]
     for more in (["--kind", "random", "--time", "date"], ["--kind", "last"]):
-        assert "column 'date' holds string" in cli_run(*asked, *more, code=2).stderr
+        said = cli_run(*asked, *more, code=2).stderr
+        assert "column 'date' holds string" in said
+        assert "choose another --time, or '' for none" in said
 
 
 @pytest.fixture
@@ -237,6 +240,63 @@ def test_a_split_that_cannot_be_written_leaves_the_one_before(pairs_file, tmp_pa
     monkeypatch.setattr(parquet, "write_table", full)
     assert "test.parquet: No space left on device" in cli_run(*asked, "--seed", 8, code=2).stderr
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+@pytest.mark.parametrize("num_synced", range(3))
+def test_a_split_that_cannot_be_synced_leaves_the_one_before(pairs_file, tmp_path, monkeypatch, num_synced):
+    out = tmp_path / "parts"
+    asked = ["data", "split", pairs_file, "--kind", "random", "--out", out]
+    cli_run(*asked)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    synced = []
+    fsync = os.fsync
+
+    def failing(descriptor):
+        if len(synced) == num_synced:
+            raise OSError(5, "Input/output error")
+        synced.append(descriptor)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", failing)
+    said = cli_run(*asked, "--seed", 8, code=2).stderr
+    assert "Input/output error; nothing was changed there" in said
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), KeyboardInterrupt()])
+@pytest.mark.parametrize("num_renamed", range(3))
+def test_where_a_split_stops_while_its_files_take_their_places_it_says_which_are_new(
+    pairs_file, tmp_path, monkeypatch, num_renamed, error
+):
+    out = tmp_path / "parts"
+    asked = ["data", "split", pairs_file, "--kind", "random", "--out", out]
+    cli_run(*asked)
+    names = []
+    replace = Path.replace
+
+    def stopped_in_between(path, target):
+        if len(names) == num_renamed:
+            raise error
+        names.append(Path(target).name)
+        return replace(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", stopped_in_between)
+        said = cli_run(*asked, "--seed", 8, code=2 if isinstance(error, OSError) else 130).stderr
+    assert (
+        f"of the new split there is {', '.join(names) or 'nothing'}, other parts are of the one before, "
+        "and there is no protocol.json: make the split again"
+    ) in said
+    assert {path.name for path in out.iterdir()} == {"train.parquet", "test.parquet"}
+    cli_run(*asked, "--seed", 8)
+
+
+def test_a_folder_in_the_place_of_the_protocol_is_said_before_anything_is_changed(pairs_file, tmp_path):
+    out = tmp_path / "parts"
+    (out / "protocol.json").mkdir(parents=True)
+    said = cli_run("data", "split", pairs_file, "--kind", "random", "--out", out, code=2).stderr
+    assert "protocol.json: it is a folder; nothing was changed there" in said
+    assert [path.name for path in out.iterdir()] == ["protocol.json"]
 
 
 @pytest.mark.parametrize("moment", ["2020-09-13", '"2020-09-13"', "2020-09-13T00:00:00Z", "1599955200"])

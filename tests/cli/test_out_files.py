@@ -4,7 +4,7 @@ import pytest
 
 from cli_support import run
 from recoder.cli.out_files import check_outs
-from recoder.errors import ConfigError
+from recoder.errors import ConfigError, FileWriteError
 
 
 def commands(out):
@@ -92,3 +92,19 @@ def test_two_results_do_not_go_to_one_file(tmp_path):
 def test_checking_makes_nothing(tmp_path):
     check_outs(out=tmp_path / "new" / "newer" / "a.model")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", commands("new/deeper")[:-1], ids=lambda command: command[0])
+def test_what_stands_above_a_folder_that_is_missing_is_not_in_the_way(tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    for name in ("deeper", "deeper.csv", "file", "train.parquet", "test.parquet"):
+        (tmp_path / name).mkdir()
+    assert "absent" in run(*command, code=2).stderr  # nothing but what is to be read
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_place_that_cannot_be_written_is_named_as_it_was_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    out = f"new/{'a' * 300}"
+    with pytest.raises(FileWriteError, match=rf"cannot write {out}: File name too long; nothing was changed there"):
+        check_outs(out=out)

@@ -78,10 +78,12 @@ def test_the_memory_that_training_takes_is_near_the_plan(name, more, tolerance):
 @pytest.mark.parametrize("name", ["ease", "als", "autoencoder"])
 def test_the_time_that_training_takes_is_within_a_factor_of_three(name):
     matrix = interactions(3000, 2000)
-    seconds = sum(epoch.seconds for epoch in recipe(name).fit(RecommendationDataset(matrix), seed=1).history)
-    planned = estimate(name, matrix).seconds
-    assert planned is not None
-    assert seconds / 3 < planned < seconds * 3, (seconds, planned)
+    taken, planned = [], []
+    for _ in range(3):  # of each the quickest, since other processes may take of the machine what they like
+        taken.append(sum(epoch.seconds for epoch in recipe(name).fit(RecommendationDataset(matrix), seed=1).history))
+        planned.append(estimate(name, matrix).seconds)
+    assert None not in planned
+    assert min(taken) / 3 < min(planned) < min(taken) * 3, (taken, planned)
 
 
 @pytest.mark.parametrize("name", [name for name in RECIPES if name not in ("ease", "edlae")])

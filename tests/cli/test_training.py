@@ -12,9 +12,13 @@ import torch
 
 import recoder
 from cli_support import SMALL, run
+from recoder._files import append
+from recoder.callbacks import history_files
+from recoder.cli import training
 from recoder.cli.checkpoints import Checkpoints
 from recoder.cli.config import Config
 from recoder.cli.toml_files import read_toml
+from recoder.errors import FileWriteError
 
 
 def weights(path):
@@ -197,6 +201,71 @@ def test_a_model_that_could_not_be_tested_is_kept(ratings, tmp_path, monkeypatch
     assert f"the model is in {out}, but was not tested; recoder evaluate {out} does that" in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["a.model"]
     assert json.loads(run("evaluate", out, "--json").stdout)["users"] == 12
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_the_model_is_written_takes_effect_when_it_is_there(ratings, tmp_path, monkeypatch, sent):
+    out = tmp_path / "a.model"
+    save = recoder.FittedModel.save
+
+    def signalled(self, path, **more):
+        signal.raise_signal(sent)
+        signal.raise_signal(sent)
+        save(self, path, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recoder.FittedModel, "save", signalled)
+        result = run("train", ratings, *SMALL, "--out", out, code=130 if sent is signal.SIGINT else 143)
+    assert result.stderr.count(f"stops as soon as {out} is written") == 1
+    assert f"the model is in {out}\n" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["a.model"]
+    assert recoder.load(out).recoder.history
+
+
+def test_stopped_before_there_is_anything_it_leaves_nothing(ratings, tmp_path, monkeypatch):
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "learn", stopped)
+    run("train", ratings, *SMALL, "--out", tmp_path / "a.model", code=130)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_was_stopped_is_not_begun_anew_over_its_checkpoint(ratings, tmp_path, monkeypatch):
+    out = tmp_path / "a.model"
+    with monkeypatch.context() as patch:
+        interrupted_after(2, patch)
+        run("train", ratings, *SMALL, "--out", out, code=130)
+    checkpoint = tmp_path / "a.model.checkpoint"
+    before = checkpoint.read_bytes()
+    result = run("train", ratings, *SMALL, "--out", out, code=2)
+    assert f"{checkpoint} is there" in result.stderr
+    assert f"--resume {checkpoint}" in result.stderr
+    assert checkpoint.read_bytes() == before
+    run("train", "--resume", checkpoint)
+    assert out.exists()
+    assert not checkpoint.exists()
+
+
+def test_a_log_that_cannot_be_written_leaves_a_checkpoint(ratings, tmp_path, monkeypatch):
+    out, log = tmp_path / "a.model", tmp_path / "history.csv"
+    full = FileWriteError(28, "cannot write history.csv: No space left on device")
+
+    def fail(path, data):
+        if len(log.read_bytes().splitlines()) > 2:
+            raise full
+        return append(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(history_files, "append", fail)
+        result = run("train", ratings, *SMALL, "--log", log, "--out", out, code=2)
+    checkpoint = tmp_path / "a.model.checkpoint"
+    assert f"what was reached is in {checkpoint}; go on with: recoder train --resume {checkpoint}" in result.stderr
+    assert "No space left" in result.stderr
+    assert len(recoder.load(checkpoint).recoder.history) >= 2
+    log.unlink()
+    run("train", "--resume", checkpoint)
+    assert out.exists()
 
 
 @pytest.mark.slow

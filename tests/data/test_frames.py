@@ -327,8 +327,11 @@ def test_a_million_string_ids_take_seconds_at_most(maker):
     items = np.char.add("item-", rng.integers(0, 20_000, 1_000_000).astype(str))
     table = pa.table({"user": pa.array(users), "item": pa.array(items), "score": np.ones(1_000_000)})
     frame = table.to_pandas() if maker == "pandas" else pl.from_arrow(table)
-    start = time.perf_counter()
-    matrix, _, _ = dataframe_to_csr_matrix(frame, "user", "item", "score")
-    # 0.1 s on two cores; a loop over rows in Python takes several seconds
-    assert time.perf_counter() - start < 2
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        matrix, _, _ = dataframe_to_csr_matrix(frame, "user", "item", "score")
+        seconds.append(time.perf_counter() - start)
+    # 0.1 s on two cores; a loop over rows in Python takes several seconds every time
+    assert min(seconds) < 2
     assert matrix.sum() == 1_000_000

@@ -161,6 +161,53 @@ def test_skipped_super_batches_are_not_loaded():
     assert loaded == [list(range(12, 18)), list(range(18, 23))]
 
 
+@given(
+    num_users=st.integers(1, 60),
+    batch_size=st.integers(1, 9),
+    batches_per_super_batch=st.integers(1, 5),
+    data=st.data(),
+)
+@settings(max_examples=150, deadline=None)
+def test_even_batches_are_as_many_of_nearly_equal_sizes(num_users, batch_size, batches_per_super_batch, data):
+    loader, full = (
+        RecommendationDataLoader(
+            RecommendationDataset(matrix(0, num_users)),
+            batch_size,
+            negative_sampling=True,
+            num_sampling_users=batches_per_super_batch * batch_size,
+            seed=1,
+            num_uniform_negatives=2,
+            even=even,
+        )
+        for even in (True, False)
+    )
+    pairs = list(loader.epoch(3))
+    assert len(pairs) == len(loader) == len(full)
+    assert order_of(pairs) == order_of(full.epoch(3))
+    sizes = [len(batch) for batch, _ in pairs]
+    assert max(sizes) <= batch_size
+    assert max(sizes) - min(sizes) <= 2  # at most 1 among super-batches, and 1 in each
+    skip = data.draw(st.integers(0, len(pairs) + 1))
+    assert contents(loader.epoch(3, skip=skip)) == contents(pairs[skip:])
+
+
+def test_no_even_super_batch_is_a_rest():
+    loader = RecommendationDataLoader(
+        RecommendationDataset(matrix(0, 41)), 4, negative_sampling=True, num_sampling_users=20, seed=1, even=True
+    )
+    pairs = list(loader)
+    candidates = [tuple(batch.items.tolist()) for batch, _ in pairs]
+    # eleven batches, three super-batches: 3, 4 and 4 of them, not 5, 5 and 1
+    assert [candidates.count(items) for items in dict.fromkeys(candidates)] == [3, 4, 4]
+    assert sum(len(batch) for batch, _ in pairs) / 3 == pytest.approx(loader.mean_sampling_users)
+    assert {len(batch) for batch, _ in pairs} == {3, 4}
+
+
+def test_even_batches_need_the_loaders_own_collator():
+    with pytest.raises(ConfigError, match="even needs the loader's own collate_fn"):
+        RecommendationDataLoader(PLAIN, 4, collate_fn=list, even=True)
+
+
 def test_candidates_are_the_items_of_the_super_batch_shared_by_its_batches():
     loader = RecommendationDataLoader(PLAIN, 4, negative_sampling=True, num_sampling_users=8, seed=3)
     batches = [batch for batch, _ in loader]

@@ -11,7 +11,17 @@ import pytest
 from scipy import sparse
 
 from recoder.data import HeldOut, IdMap, Interactions, RecommendationDataset
-from recoder.data.mapped import csr_of, folder_of, in_files, is_mapped, item_counts, map_file, room, row_blocks
+from recoder.data.mapped import (
+    csr_of,
+    folder_of,
+    in_files,
+    is_mapped,
+    item_counts,
+    item_sums,
+    map_file,
+    room,
+    row_blocks,
+)
 from recoder.data.mapped_folder import read_folder, write_folder
 from recoder.data.matrices import canonical_csr
 from recoder.errors import DataError, FileWriteError
@@ -223,3 +233,10 @@ def test_a_folder_that_is_replaced_while_it_is_open_stays(
     write(read.select_users(np.arange(3)), tmp_path / "mapped")
     equal(mapped.matrix, read.matrix)
     assert read_folder(tmp_path / "mapped").matrix.shape[0] == 3
+
+
+def test_sums_over_users_are_not_rounded_to_float32():
+    values = np.float32([2**24, 1, 1, 3])
+    matrix = sparse.csr_matrix((values, ([0, 1, 2, 3], [0, 0, 0, 1])), shape=(4, 3))
+    np.testing.assert_array_equal(item_sums(matrix), [2**24 + 2, 3, 0])
+    np.testing.assert_array_equal(item_sums(matrix, 2), [2.0**48 + 2, 9, 0])

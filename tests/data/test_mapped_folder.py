@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from recoder.data import IdMap, Interactions
+from recoder.data import IdMap, Interactions, mapped_folder
 from recoder.data.mapped_folder import MANIFEST, write_folder
 from recoder.errors import ConfigError, FileFormatError
 
@@ -86,6 +86,8 @@ def test_every_array_is_checked(folder: Path, name: str) -> None:
         (lambda manifest: manifest.update(shape=[2, -3]), "was damaged"),
         (lambda manifest: manifest.update(shape=[2, 4]), "was damaged"),
         (lambda manifest: manifest.update(shape=[3, 3]), "was damaged"),
+        (lambda manifest: manifest.update(shape=[2**45, 3]), "was damaged: it tells of a matrix of .35184372088832, 3"),
+        (lambda manifest: manifest.update(shape=[2, 2**80]), "was damaged"),
         (lambda manifest: manifest.update(arrays=[]), "was damaged"),
         (lambda manifest: manifest["arrays"].pop("indices"), "names no 'indices'"),
         (lambda manifest: manifest["arrays"].pop("user_ids.bytes"), "bytes and offsets, not as"),
@@ -140,8 +142,32 @@ def test_other_folders_are_refused(folder: Path, tmp_path: Path) -> None:
     for there in (folder, folder / "data"):
         with pytest.raises(FileFormatError, match="holds no interactions"):
             Interactions.open_mapped(there)
+    (folder / MANIFEST).write_text("[" * 100_000)
+    with pytest.raises(FileFormatError, match="holds no interactions"):
+        Interactions.open_mapped(folder)
     with pytest.raises(ConfigError, match="folder is 5"):
         Interactions.open_mapped(5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("num_read", range(9))
+def test_a_folder_that_is_replaced_while_it_is_read_is_read_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, num_read: int
+) -> None:
+    array, read = mapped_folder._array, []
+
+    def replaced_in_between(path: Path, described: Any) -> Any:
+        if len(read) == num_read:
+            with write_folder(folder) as writer:
+                for name, values in (("indptr", [0, 1]), ("indices", [1]), ("data", [4.0])):
+                    writer.append(name, np.array(values, np.float32 if name == "data" else np.int32))
+                writer.add_ids("user_ids", IdMap(["cyd"]))
+                writer.add_ids("item_ids", IdMap([7, 8]))
+                writer.finish(1, 2)
+        read.append(path)
+        return array(path, described)
+
+    monkeypatch.setattr(mapped_folder, "_array", replaced_in_between)
+    assert Interactions.open_mapped(folder).matrix.toarray().tolist() == [[0, 4]]
 
 
 def test_a_folder_can_be_moved(folder: Path, tmp_path: Path) -> None:

@@ -231,6 +231,44 @@ def test_nodes_that_point_in_a_circle_are_an_error(legacy: Path) -> None:
         read_annoy_vectors(second, 200, 16)
 
 
+def nodes_of(path: Path) -> Any:
+    return np.frombuffer(path.read_bytes(), dtype="<i4").reshape(-1, 19).copy()
+
+
+@pytest.mark.parametrize("descendants", [19, 199, 200])
+@pytest.mark.parametrize("children", [(1, 1), (1, 2)])
+def test_nodes_that_share_their_children_are_an_error(
+    legacy: Path, descendants: int, children: tuple[int, int]
+) -> None:
+    # a search would come to the first of them 2^40 times, or as often as Fibonacci's numbers grow
+    second = Path(f"{legacy}.embeddings")
+    nodes = nodes_of(second)
+    first = 200 + 2
+    chain = nodes[np.r_[:first, np.full(41, -1)]]
+    chain[200:first, 0] = 18  # leaves
+    chain[200:first, 1:] = 0
+    for row in range(first, len(chain)):
+        chain[row, :3] = descendants, row - children[0], row - children[1]
+    chain[-1, 0] = 200
+    second.write_bytes(chain.tobytes())
+    with pytest.raises(FileFormatError, match="its trees share nodes, so that a search might not end"):
+        read_annoy_vectors(second, 200, 16)
+
+
+def test_a_node_of_two_trees_is_an_error(legacy: Path) -> None:
+    second = Path(f"{legacy}.embeddings")
+    nodes = nodes_of(second)
+    splits = np.flatnonzero((nodes[:, 0] > 18) & (nodes[:, 0] < 200) & (nodes[:, 1] >= 200))
+    for row in splits[1:]:
+        changed = nodes.copy()
+        changed[row, 2] = nodes[splits[0], 1]
+        second.write_bytes(changed.tobytes())
+        with pytest.raises(FileFormatError, match="share nodes"):
+            read_annoy_vectors(second, 200, 16)
+    second.write_bytes(nodes.tobytes())
+    read_annoy_vectors(second, 200, 16)
+
+
 def test_nan_in_the_vectors_is_an_error(legacy: Path) -> None:
     second = Path(f"{legacy}.embeddings")
     data = np.frombuffer(second.read_bytes(), dtype="<f4").reshape(-1, 19).copy()

@@ -173,10 +173,32 @@ def test_a_foreign_file_is_named_as_such(kind: type, content: bytes, tmp_path: P
         loaded(kind, tmp_path / "foreign")
 
 
-def test_a_safetensors_file_of_something_else_is_named_as_such(tmp_path: Path) -> None:
-    save_file({"weight": np.zeros((2, 2))}, tmp_path / "weights")
+@pytest.mark.parametrize("metadata", [None, {"recoder": "{"}, {"recoder": "[" * 100_000}])
+def test_a_safetensors_file_of_something_else_is_named_as_such(metadata: Any, tmp_path: Path) -> None:
+    save_file({"weight": np.zeros((2, 2))}, tmp_path / "weights", metadata)
     with pytest.raises(FileFormatError, match="not an index file of recoder"):
         loaded(ExactEmbeddingsIndex, tmp_path / "weights")
+    saved(ExactEmbeddingsIndex, tmp_path / "weights")  # in its place
+
+
+@pytest.mark.parametrize("kind", STORED)
+@pytest.mark.parametrize("step", ["recoder.embedding.files._checked_sibling", "recoder.embedding.index.read_index"])
+def test_an_index_that_is_replaced_while_it_is_read_is_read_again(
+    kind: type, step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "my.index"
+    saved(kind, path)
+    newer: list[Any] = []
+    call = {"files": index_files._checked_sibling, "index": index_files.read_index}[step.split(".")[2]]
+
+    def replaced_around(*arguments: Any) -> Any:
+        before = call(*arguments) if step.endswith("read_index") else None
+        if not newer:
+            newer.append(saved(kind, path, seed=1))
+        return before or call(*arguments)
+
+    monkeypatch.setattr(step, replaced_around)
+    assert same(loaded(kind, path), newer[0])
 
 
 def test_an_index_of_another_class_is_named_as_such(tmp_path: Path) -> None:

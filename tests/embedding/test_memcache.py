@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import copy
+import pickle
+import time
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -122,3 +127,37 @@ def test_numbers_of_another_type_are_refused_even_where_an_answer_is_kept(value:
     for call in (lambda: cache.get_nns_by_id(3, value), lambda: cache.nearest_rows([3], value)):
         with pytest.raises(ConfigError, match=f"n is {value!r}; it must be a whole number of at least 1"):
             call()
+
+
+class Leisurely(OrderedDict[Any, Any]):
+    """Lets other threads go on whenever it was asked what it holds."""
+
+    def __contains__(self, key: object) -> bool:
+        found = super().__contains__(key)
+        time.sleep(1e-4)
+        return found
+
+
+def test_threads_that_ask_at_once_each_get_their_answer() -> None:
+    inner = counting()
+    expected = [ExactEmbeddingsIndex.get_nns_by_id(inner, row, 3) for row in range(2)]
+    cache = MemCacheEmbeddingsIndex(inner, max_entries=1)  # what one thread keeps drops what another one found
+    cache._entries = Leisurely()
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda number: cache.get_nns_by_id(number % 2, 3), range(200)))
+        rows = list(threads.map(lambda number: cache.nearest_rows([number % 2], 3)[0][0].tolist(), range(200)))
+    assert found == rows == [expected[number % 2] for number in range(200)]
+
+
+def test_a_copy_keeps_the_answers_and_goes_on_by_itself() -> None:
+    index = ExactEmbeddingsIndex(np.random.default_rng(0).standard_normal((20, 4)))
+    index.build()
+    cache = MemCacheEmbeddingsIndex(index, max_entries=2)
+    kept = cache.get_nns_by_id(2, 5)
+    for other in (copy.copy(cache), copy.deepcopy(cache), pickle.loads(pickle.dumps(cache))):
+        other.embedding_index = inner = counting()
+        assert other.get_nns_by_id(2, 5) == kept
+        assert inner.asked == []
+        for row in (3, 4):
+            other.get_nns_by_id(row, 5)
+        assert list(cache._entries) == [("id", 2, 5)]

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import threading
+import time
+import warnings
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 from recoder.errors import ConfigError
+from recoder.nn import activations
 from recoder.nn.activations import activation
 
 X = torch.tensor([[-2.0, -0.5, 0.0], [0.25, 1.0, 7.0]])
@@ -66,3 +71,21 @@ def test_no_name_in_torch_warns_draws_or_does_anything_but_answer():
     assert torch.get_default_dtype() == dtype
     for function in accepted:
         assert function(X).shape == X.shape
+
+
+def test_functions_that_two_threads_try_leave_warnings_and_the_generator_as_they_were():
+    def slow(x):
+        if x.dim():
+            torch.rand(1)
+            time.sleep(0.1)
+        return x
+
+    filters, state = list(warnings.filters), torch.get_rng_state()
+    threads = [threading.Thread(target=activations._is_element_wise, args=(slow,)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.05)  # the first one ends while the second one tries
+    for thread in threads:
+        thread.join()
+    assert list(warnings.filters) == filters
+    assert torch.equal(torch.get_rng_state(), state)

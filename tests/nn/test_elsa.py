@@ -121,6 +121,12 @@ def test_input_and_target_over_different_samples_are_refused():
         model.batch_loss(rows, None, torch.tensor([0, 1]), rows, torch.tensor([0, 2]))
 
 
+def test_negative_sampling_is_refused_before_training():
+    data = RecommendationDataset(sparse.csr_matrix(random_dense(30, 12, 0).float().numpy()))
+    with pytest.raises(ConfigError, match="leave negative_sampling out"):
+        Recoder(ELSA(4), optimizer_type="adam", seed=0).train(data, negative_sampling=True)
+
+
 def test_bad_arguments_and_missing_parameters_are_said():
     with pytest.raises(ConfigError, match="embedding_size is 0"):
         ELSA(0)

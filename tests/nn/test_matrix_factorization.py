@@ -5,9 +5,11 @@ import math
 import pytest
 import torch
 
-from recoder.errors import ConfigError, NotInitializedError
+from recoder.errors import ConfigError, DataError, NotInitializedError
 from recoder.nn import MatrixFactorization
+from recoder.nn.folding import Objective
 from recoder.nn.noise import seed_step
+from recoder.ops.rows import SparseRows
 
 NUM_USERS, NUM_ITEMS, SIZE = 12, 9, 4
 USERS = torch.tensor([11, 0, 5, 5])
@@ -117,6 +119,14 @@ def test_model_params_build_the_same_model_and_sparse_stays():
     assert other.sparse is True
     assert other.model_params() == model.model_params()
     assert torch.equal(other.eval()(None, USERS), model.eval()(None, USERS))
+
+
+def test_values_that_are_no_probabilities_are_not_folded_in_with_the_logistic_loss():
+    rows = SparseRows.from_dense(torch.tensor([[1.0, 3.0, 0.0]]))
+    table_ND = torch.randn(3, 2)
+    with pytest.raises(DataError, match=r"has the value 3, .* 0 to 1"):
+        Objective("logistic").minimised(table_ND, None, rows)
+    assert Objective("mse").minimised(table_ND, None, rows).shape == (1, 2)
 
 
 def test_users_are_looked_up_and_not_folded_in():

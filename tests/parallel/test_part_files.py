@@ -15,7 +15,7 @@ from parallel.equality_worker import data
 from parallel.launching import together
 from recoder.errors import FileFormatError
 from recoder.model import Recoder
-from recoder.training import join_parts
+from recoder.training import join_parts, part_files
 
 WORKER = "checkpoint_worker.py"
 
@@ -102,6 +102,10 @@ class TestSavedParts:
             (lambda folder: _cut_short(next(folder.glob("part-3*"))), "missing or damaged"),
             (lambda folder: _flip(next(folder.glob("part-1*"))), "not those that were written"),
             (lambda folder: _rename(folder, "../elsewhere"), "not beside it"),
+            (lambda folder: _rename(folder, "part-1-of-3.safetensors"), "or twice"),
+            (lambda folder: _change(folder, save=1), "is of another save than the rest"),
+            (lambda folder: _change(folder, cut={"items.weight": "foo"}), "was damaged"),
+            (lambda folder: _change(folder, files=["part-1-of-3.safetensors"]), "do not have each of"),
         ],
     )
     def test_damage_is_said(self, saved, model, tmp_path, damage, reason):
@@ -110,6 +114,33 @@ class TestSavedParts:
         damage(folder)
         with pytest.raises(FileFormatError, match=reason):
             loaded(folder, model)
+
+
+def test_a_checkpoint_that_takes_the_place_while_it_is_opened_is_read_whole(saved, model, tmp_path, monkeypatch):
+    folder = tmp_path / "copy.model"
+    shutil.copytree(saved, folder)
+    read, calls = part_files._manifest, []
+
+    def replaced_after_the_first(path):
+        calls.append(path)
+        if len(calls) > 1:
+            return read(path)
+        manifest = folder / "manifest.json"
+        _change(folder)  # written anew: another file
+        return {**json.loads(manifest.read_text()), "save": 1}  # what the one before it had
+
+    monkeypatch.setattr(part_files, "_manifest", replaced_after_the_first)
+    loaded(folder, model)
+    assert len(calls) == 2
+
+
+def test_a_folder_of_another_kind_with_a_manifest_stays(tmp_path):
+    folder = tmp_path / "run_epoch_1.model"
+    folder.mkdir()
+    (folder / "manifest.json").write_text('{"format": "recoder interactions", "files": []}')
+    printed = together(WORKER, 2, tmp_path, "deep", "items", "1", expect=1)
+    assert all("not one of a checkpoint" in of_rank for of_rank in printed)
+    assert [path.name for path in folder.iterdir()] == ["manifest.json"]
 
 
 class TestTogether:
@@ -149,6 +180,11 @@ def _flip(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[-3] ^= 64
     path.write_bytes(bytes(content))
+
+
+def _change(folder: Path, **changes: object) -> None:
+    path = folder / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
 def _rename(folder: Path, name: str) -> None:

@@ -86,15 +86,26 @@ def test_validation_loss_is_over_the_whole_catalogue_and_against_the_target_if_t
 ):
     monkeypatch.setattr(callbacks, "BLOCK_SCORES", block_scores)
     loss = make_loss(name, None)
-    validation = Validation(dataset, model, loss, scorer, config(negative_sampling=True), CPU)
+    validation = Validation(dataset, True, model, loss, scorer, config(negative_sampling=True), CPU)
     told = report()
     validation.on_epoch_end(told)
     assert told.val_loss == pytest.approx(dense_loss(model, loss, dataset), rel=1e-5)
     assert told.metrics == {}
 
 
+@pytest.mark.parametrize("name", ["mse", "logistic", "logloss"])
+def test_where_training_is_against_the_input_what_is_given_of_validation_users_counts_as_wanted(model, scorer, name):
+    loss = make_loss(name, None)
+    told = report()
+    Validation(DATASET, False, model, loss, scorer, config(), CPU).on_epoch_end(told)
+    both = matrix(0).maximum(matrix(1)).tocsr()
+    assert both.nnz > matrix(1).nnz
+    wanted = RecommendationDataset(matrix(0), both)
+    assert told.val_loss == pytest.approx(dense_loss(model, loss, wanted), rel=1e-5)
+
+
 def test_validation_takes_no_gradient_draws_no_noise_and_leaves_the_model_in_training(model, scorer):
-    validation = Validation(DATASET, model, make_loss("mse", None), scorer, config(), CPU)
+    validation = Validation(DATASET, True, model, make_loss("mse", None), scorer, config(), CPU)
     values = []
     for _ in range(2):
         told = report()
@@ -110,7 +121,7 @@ METRICS = (Recall(2), NDCG(4))
 
 def test_metrics_are_evaluated_in_their_epochs_and_after_the_last(model, scorer):
     arguments = config(metrics=METRICS, eval_freq=2, num_epochs=5)
-    validation = Validation(DATASET, model, make_loss("mse", None), scorer, arguments, CPU)
+    validation = Validation(DATASET, True, model, make_loss("mse", None), scorer, arguments, CPU)
     evaluated = []
     for epoch in range(1, 6):
         told = report(epoch, is_last=epoch == 5)
@@ -125,7 +136,7 @@ def test_metrics_are_evaluated_in_their_epochs_and_after_the_last(model, scorer)
 def test_metrics_are_those_of_the_evaluator_over_the_largest_cut_off(model, scorer, num_users):
     arguments = config(metrics=METRICS, eval_freq=1, eval_num_users=num_users)
     told = report()
-    Validation(DATASET, model, make_loss("mse", None), scorer, arguments, CPU).on_epoch_end(told)
+    Validation(DATASET, True, model, make_loss("mse", None), scorer, arguments, CPU).on_epoch_end(told)
     recommender = InferenceRecommender(scorer, 4)
     expected = RecommenderEvaluator(recommender, METRICS).evaluate(DATASET, num_users=num_users)
     assert told.metrics == {str(metric): expected.mean[metric] for metric in METRICS}
@@ -136,7 +147,7 @@ def test_metrics_of_lists_and_of_the_catalogue_are_evaluated_too(model, scorer):
     metrics = (Coverage(4), AveragePopularity(3, np.arange(DATASET.num_items)), *METRICS)
     told = report()
     arguments = config(metrics=metrics, eval_freq=1)
-    Validation(DATASET, model, make_loss("mse", None), scorer, arguments, CPU).on_epoch_end(told)
+    Validation(DATASET, True, model, make_loss("mse", None), scorer, arguments, CPU).on_epoch_end(told)
     expected = RecommenderEvaluator(InferenceRecommender(scorer, 4), metrics).evaluate(DATASET)
     assert told.metrics == {str(metric): expected.mean[metric] for metric in metrics}
     assert np.isfinite(list(told.metrics.values())).all()
@@ -146,7 +157,7 @@ def test_metrics_of_lists_and_of_the_catalogue_are_evaluated_too(model, scorer):
 def test_a_metric_without_a_cut_off_needs_the_number_of_recommendations(model, scorer):
     def validation(**changes):
         arguments = config(metrics=[FirstHit()], eval_freq=1, **changes)
-        return Validation(DATASET, model, make_loss("mse", None), scorer, arguments, CPU)
+        return Validation(DATASET, True, model, make_loss("mse", None), scorer, arguments, CPU)
 
     with pytest.raises(ConfigError, match=r"first hit does not say .*eval_num_recommendations"):
         validation()
@@ -158,7 +169,7 @@ def test_a_metric_without_a_cut_off_needs_the_number_of_recommendations(model, s
 def test_a_metric_beyond_the_number_of_recommendations_is_an_error_before_training(model, scorer):
     arguments = config(metrics=METRICS, eval_freq=1, eval_num_recommendations=3)
     with pytest.raises(ConfigError, match="looks at 4 recommendations, but eval_num_recommendations is 3"):
-        Validation(DATASET, model, make_loss("mse", None), scorer, arguments, CPU)
+        Validation(DATASET, True, model, make_loss("mse", None), scorer, arguments, CPU)
 
 
 @pytest.mark.parametrize(("freq", "saved"), [(0, [7]), (1, [1, 2, 3, 4, 5, 6, 7]), (3, [3, 6, 7]), (7, [7]), (9, [7])])
@@ -249,7 +260,7 @@ def test_progress_bar_may_end_before_it_started():
 def make(model, scorer, validation=None, of_user=(), **changes):
     loss, arguments = make_loss("mse", None), config(**changes)
     return make_callbacks(
-        validation, model, loss, scorer, arguments, History(), lambda prefix: prefix, CPU, of_user=of_user
+        validation, False, model, loss, scorer, arguments, History(), lambda prefix: prefix, CPU, of_user=of_user
     )
 
 

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from recoder.data import RecommendationDataset
+from recoder.data import Interactions, RecommendationDataset, strong_generalization
 from recoder.errors import ConfigError, DataError, DataTypeError, EmptyDataError, UnknownIdError
 from recoder.losses import make_loss
 from recoder.metrics import NDCG
+from recoder.model import Recoder
 from recoder.nn import DynamicAutoencoder, FactorizationModel, MatrixFactorization, Popularity
 from recoder.training.checks import check_data, check_sizes, warn_of_large_values
 from support import train_config as config
@@ -118,3 +119,36 @@ def test_a_model_with_a_row_for_each_item_takes_no_more_items_whatever_it_is_tol
 
 def test_validation_users_of_an_autoencoder_are_others_than_those_of_training():
     sizes(dataset(), dataset(50, 4), AUTOENCODER)
+
+
+def held_out_users():
+    rng = np.random.default_rng(0)
+    return strong_generalization(
+        Interactions.from_matrix(sparse.csr_matrix((rng.random((60, 20)) < 0.4).astype(np.float32))),
+        num_valid_users=8,
+        num_test_users=8,
+        seed=0,
+    )
+
+
+def test_users_who_were_held_out_are_strangers_to_a_model_that_looks_users_up():
+    split = held_out_users()
+    train, valid = RecommendationDataset(split.train.matrix), split.valid.dataset
+    metrics = [NDCG(5)]
+    with pytest.raises(UnknownIdError, match=r"users of val_dataset were held out .* fold_in=True"):
+        Recoder(MatrixFactorization(4)).train(train, valid, metrics=metrics, eval_freq=1)
+    recoder = Recoder(MatrixFactorization(4))
+    recoder.train(train)
+    with pytest.raises(UnknownIdError, match="users of eval_dataset were held out"):
+        recoder.evaluate(split.test.dataset, 5, metrics)
+    with pytest.raises(UnknownIdError, match="users of eval_dataset were held out"):
+        recoder.evaluate(split.test.dataset.widened(20), 5, metrics)
+
+
+def test_those_who_are_folded_in_or_encoded_need_not_be_known():
+    split = held_out_users()
+    train = RecommendationDataset(split.train.matrix)
+    for model in (MatrixFactorization(4, fold_in=True), DynamicAutoencoder([4])):
+        recoder = Recoder(model)
+        recoder.train(train, split.valid.dataset, metrics=[NDCG(5)], eval_freq=1)
+        assert len(recoder.evaluate(split.test.dataset, 5, [NDCG(5)])[NDCG(5)]) == 8

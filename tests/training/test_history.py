@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from recoder.errors import EmptyDataError, MissingDependencyError
+from recoder.errors import ConfigError, EmptyDataError, FileWriteError, MissingDependencyError
 from recoder.training.history import EpochRecord, History
 
 RECORDS = [
@@ -113,6 +113,48 @@ def test_plot_without_validation_or_metrics_has_one_line_and_writes_nothing(tmp_
     monkeypatch.chdir(tmp_path)
     (axis,) = History([EpochRecord(1, loss=2.0, lr=0.1, seconds=0.0)]).plot().axes
     assert [line.get_label() for line in axis.get_lines()] == ["training"]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "head"),
+    [
+        ("new/a.svg", "new/a.svg", b"<?xml"),
+        ("a.PDF", "a.PDF", b"%PDF"),
+        ("a", "a.png", b"\x89PNG"),
+    ],
+)
+def test_plot_writes_what_the_ending_says(tmp_path, name, written, head):
+    pytest.importorskip("matplotlib")
+    History(RECORDS).plot(str(tmp_path / name))
+    assert (tmp_path / written).read_bytes().startswith(head)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / written]
+
+
+def test_plot_that_cannot_be_written_leaves_the_one_before(tmp_path, monkeypatch):
+    figure = pytest.importorskip("matplotlib.figure").Figure
+    path = tmp_path / "history.png"
+    History(RECORDS[-1:]).plot(path)
+    before = path.read_bytes()
+    save = figure.savefig
+
+    def full(self, path, **more):
+        save(self, path, **more)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(figure, "savefig", full)
+    with pytest.raises(FileWriteError, match=r"cannot write .*history\.png: No space left on device"):
+        History(RECORDS).plot(path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("path", "said"), [("a.txt", "a.txt ends in .txt, .* choose one of .*.png"), (5, "path is 5")])
+def test_plot_is_not_written_as_something_else_than_a_picture(tmp_path, monkeypatch, path, said):
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=said):
+        History(RECORDS).plot(path)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -44,9 +46,15 @@ def test_it_is_how_often_items_are_candidates(num_uniform):
 
 
 def test_it_is_the_formula_and_finite():
-    expected = [0, *np.log(1 - (1 - np.array([100, 20, 4, 1, 0]) / 400) ** 20 * (1 - 1 / 6) ** 3)]
+    left_out = np.array([math.comb(400 - count, 20) / math.comb(400, 20) for count in COUNTS])
+    expected = np.log(1 - left_out * (1 - 1 / 6) ** 3)
     np.testing.assert_allclose(log_inclusion(matrix(), 20, 3).numpy(), expected, rtol=1e-5)
     assert torch.isfinite(log_inclusion(matrix(), 1, 0)).all()
+
+
+@pytest.mark.parametrize("num_users", [400, 1000])
+def test_where_all_users_are_sampled_every_item_that_somebody_has_is_a_candidate(num_users):
+    torch.testing.assert_close(log_inclusion(matrix(), num_users, 0), torch.zeros(len(COUNTS)), atol=1e-6, rtol=0)
 
 
 class Computed(MatrixFactorization):

@@ -8,8 +8,10 @@ import logging
 import os
 import pickle
 import subprocess
+import time
 import zipfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +113,24 @@ def test_saved_again_it_is_a_file_of_this_version(
     again.init_from_model_file(path)
     np.testing.assert_allclose(again.predict(first_users).numpy(), expected[f"{name}_scores"], atol=1e-5, rtol=0)
     assert (again.loss, again.optimizer_type) == (loaded(name).loss, "adam")
+
+
+def test_threads_that_load_at_once_do_not_take_from_each_other_what_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    load = torch.load
+
+    def slow(*arguments: Any, **more: Any) -> Any:
+        time.sleep(0.1)
+        return load(*arguments, **more)
+
+    monkeypatch.setattr(torch, "load", slow)
+    with ThreadPoolExecutor(2) as threads:
+        loading = []
+        for _ in range(2):
+            loading.append(threads.submit(read_legacy, path_of("ae")))
+            time.sleep(0.05)  # the first one ends while the second one loads
+        first, second = (each.result() for each in loading)
+    assert first.weights.keys() == second.weights.keys()
+    assert torch.serialization.get_safe_globals() == []
 
 
 # the first step after loading, against torch's Adam and the model written out
@@ -349,6 +369,28 @@ def test_a_file_whose_parts_are_of_the_wrong_kind_is_refused(changes: dict[str, 
     with pytest.raises(FileFormatError) as caught:
         Recoder(OwnLinear()).init_from_model_file(path)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("stored", ["weights", "moments"])
+def test_a_few_bytes_that_say_they_are_a_large_tensor_are_refused(stored: str, tmp_path: Path) -> None:
+    model = OwnLinear(3)
+    model.init_model(6, 4)
+    large = torch.zeros(1).expand(2_000_000, 1_000_000)
+    weights = {**model.state_dict(), "encoder.weight": large}
+    moments = {"state": {0: {"exp_avg": large}}, "param_groups": [{"params": [0]}]}
+    changes = {"model": weights} if stored == "weights" else {"optimizer": moments}
+    path = own_file(tmp_path / "own.model", model, **changes)
+    assert path.stat().st_size < 100_000
+    with pytest.raises(FileFormatError, match=r"shape \(2000000, 1000000\) in 4 bytes"):
+        Recoder(OwnLinear()).init_from_model_file(path)
+
+
+def test_numbers_beyond_all_bounds_are_refused(tmp_path: Path) -> None:
+    model = OwnLinear(3)
+    model.init_model(6, 4)
+    path = own_file(tmp_path / "own.model", model, num_items=float("inf"))
+    with pytest.raises(FileFormatError, match="is not a whole model file"):
+        Recoder(OwnLinear()).init_from_model_file(path)
 
 
 # what is not such a file

@@ -21,10 +21,12 @@ from safetensors.torch import load_file, save_file
 from scipy import sparse
 from torch import Tensor
 
+from recoder import _memory
 from recoder.data import RecommendationDataset, UsersInteractions
-from recoder.errors import ConfigError, FileFormatError, FileWriteError
+from recoder.errors import ConfigError, FileFormatError, FileWriteError, NotEnoughMemoryError
 from recoder.model import Recoder
 from recoder.nn import DynamicAutoencoder, MatrixFactorization
+from recoder.ops import large
 from recoder.training import model_file
 from recoder.training.model_file import (
     FORMAT_VERSION,
@@ -537,3 +539,34 @@ def test_another_model_than_the_one_in_the_file_is_refused(tmp_path: Path) -> No
     path = trained().save_state(tmp_path / "x")
     with pytest.raises(FileFormatError, match=r"holds a DynamicAutoencoder.*made with a MatrixFactorization"):
         Recoder(MatrixFactorization(4)).init_from_model_file(path)
+
+
+def test_a_file_that_takes_the_place_while_it_is_read_is_read_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "a.model", seed=1)
+    other = write(tmp_path / "b.model", seed=2, optimizer={}, weights={"a.weight": torch.zeros(7, 5)})
+    read, replaced = model_file._read, []
+
+    def replaced_before(name: Any, mapped: Any) -> Any:
+        if not replaced:  # the description is read, the tensors are not
+            replaced.append(other.replace(path))
+        return read(name, mapped)
+
+    monkeypatch.setattr(model_file, "_read", replaced_before)
+    held = read_safetensors(path)
+    assert replaced
+    assert held.seed == 2
+    assert held.weights["a.weight"].shape == (7, 5)
+
+
+def test_a_table_beyond_the_memory_is_refused_before_it_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Recoder(MatrixFactorization(4))
+    made.train(RecommendationDataset(sparse.csr_matrix(np.eye(USERS, ITEMS))), num_epochs=1)
+    path = made.save_state(tmp_path / "m")
+    monkeypatch.setattr(_memory, "available_bytes", lambda: 100)
+    monkeypatch.setattr(large, "_LARGE", 0)
+    with pytest.raises(NotEnoughMemoryError, match="a table of 12 by 4 numbers needs about"):
+        Recoder(MatrixFactorization()).init_from_model_file(path)

@@ -215,6 +215,32 @@ def test_a_stop_between_the_file_and_the_study_leaves_no_file_behind(tmp_path, m
     assert_same(result, tuned(3))
 
 
+def test_the_file_of_the_best_trial_is_not_one_that_a_killed_process_was_writing(tmp_path):
+    files = model_files.ModelFiles(tmp_path / "s[1].sqlite")
+    assert model_files.ModelFiles(tmp_path / "nowhere" / "s.sqlite").present() is None
+    others = ("_trial_3_epoch_5.model", "_trial_2.model.tmp", "_trial_x.model", "_trial_1_trial_0.model")
+    for ending in others:
+        (tmp_path / f"s[1].sqlite{ending}").touch()
+    assert files.present() is None
+    for number in (10, 9):
+        files.of(number).touch()
+    assert files.present() == files.of(9)
+
+
+def test_what_a_killed_process_left_of_its_trials_is_removed(tmp_path):
+    study = tmp_path / "s.sqlite"
+    first = tuned(2, study=study)
+    left = [tmp_path / f"s.sqlite_trial_{number}_epoch_1.model" for number in (0, 1, 99)]
+    of_others = [tmp_path / "s.sqlite_trial_0_epoch_1.png", tmp_path / "s.sqlite2_trial_0_epoch_1.model", left[2]]
+    for path in {*left, *of_others}:
+        path.touch()
+    again = tuned(2, study=study)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "s.sqlite", first.model_file.name, *(path.name for path in of_others),
+    }  # fmt: skip
+    assert_same(again, first)
+
+
 def test_a_trial_of_a_killed_process_is_run_again(tmp_path):
     import optuna
 

@@ -11,6 +11,7 @@ from recoder._files import check_writable, move, replace_folder
 from recoder.errors import ConfigError
 from recoder.metrics import Metric
 from recoder.training.events import Callback, EpochReport, TrainingRun
+from recoder.training.part_files import check_replaceable, saved_epoch
 from recoder.training.stopping import epoch_value
 
 __all__ = ["BestCheckpoint"]
@@ -19,7 +20,7 @@ __all__ = ["BestCheckpoint"]
 class BestCheckpoint(Callback):
     """Keeps the file of the best epoch so far, without ending the run.
 
-    Of a run that goes on, the epochs in its history count, as long as the file is there. A new run replaces it. Where
+    Of a run that goes on, the epoch in the file counts, as long as it is there. A new run replaces it. Where
     processes train together, each must have one, and where they share the items the file is a folder.
 
     Args:
@@ -52,10 +53,14 @@ class BestCheckpoint(Callback):
                 f"BestCheckpoint looks at {self._metric}, but metrics are {', '.join(evaluated) or 'not given'}; "
                 "add it to metrics, with eval_freq=1"
             )
-        if not self.path.is_dir():
+        if self.path.is_dir():
+            check_replaceable(self.path)
+        else:
             check_writable(self.path)
         self._run = run
-        values = [epoch_value(self._metric, record) for record in run.history] if self.path.exists() else []
+        # not the best epoch of the history: that may be one whose file could not be written
+        epoch = saved_epoch(self.path)
+        values = [epoch_value(self._metric, record) for record in run.history if record.epoch == epoch]
         self._best = max((value for value in values if value is not None and math.isfinite(value)), default=-math.inf)
 
     def on_checkpoint(self, report: EpochReport) -> None:

@@ -12,7 +12,7 @@ from recoder.recipes import recipe
 from recoder.training.events import Callback, EpochReport
 from recoder.training.restore import read_model_file
 
-__all__ = ["Checkpoints", "check_resumable", "checkpoint_path", "resume"]
+__all__ = ["Checkpoints", "check_overwritable", "check_resumable", "checkpoint_path", "resume"]
 
 _MAY_DIFFER = ("parallel", "precision", "use_cuda")
 """Arguments of ``Recoder`` with which a training may go on otherwise than it began."""
@@ -39,6 +39,23 @@ class Checkpoints(Callback):
         """Saves it, if it is the epoch's turn and others follow."""
         if self._every and report.epoch % self._every == 0 and not report.is_last:
             self._fitted.save(self._path, training_state=True)
+
+
+def check_overwritable(checkpoint: Path, resume_from: Path | None) -> None:
+    """Checks that no checkpoint of a run that was stopped would be lost.
+
+    Args:
+        checkpoint: where those of this run go.
+        resume_from: what this run goes on from.
+
+    Raises:
+        ConfigError: if one is there that this run does not go on from.
+    """
+    if checkpoint.exists() and not (resume_from is not None and resume_from.resolve() == checkpoint.resolve()):
+        raise ConfigError(
+            f"{checkpoint} is there, of a training that was stopped: go on from it with "
+            f"recoder train --resume {checkpoint}, or remove it to train anew"
+        )
 
 
 def check_resumable(path: Path, kept: Config, asked: Config) -> None:

@@ -16,7 +16,7 @@ from rich.table import Table
 from recoder.cli.columns import ROLES
 from recoder.cli.config import DataConfig
 from recoder.cli.output import say
-from recoder.cli.reading import is_dataset_name, read_interactions, read_table
+from recoder.cli.reading import check_times, is_dataset_name, read_interactions, read_table
 from recoder.cli.sparklines import log_histogram, sparkline, time_histogram
 from recoder.data import Interactions
 from recoder.errors import DataTypeError, EmptyDataError
@@ -102,6 +102,7 @@ def summary_of(data: DataConfig) -> Summary:
     whole = table.filter(pa.array(~is_absent))
     if not len(whole):
         raise EmptyDataError(f"{data.path} has no row in which {', '.join(needed.values())} are all there")
+    check_times(whole, data)
     missing = {role: int(pc.sum(column).as_py()) for role, column in absent.items()}
     if data.title:
         missing["title"] = table.column(data.title).null_count

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,26 +11,24 @@ from pyarrow import parquet
 from rich.console import Console
 from rich.table import Table
 
-from recoder._files import atomic_write
 from recoder.cli.config import Config, DataConfig, SplitConfig
 from recoder.cli.out_files import check_folder, check_outs
 from recoder.cli.output import say, tell
 from recoder.cli.reading import read_interactions, resolved
+from recoder.cli.split_files import PROTOCOL, SplitFiles
 from recoder.cli.split_tables import part_names, tables_of
 from recoder.cli.splitting import NEEDS_TIMES, make_split
 from recoder.data import Interactions
 from recoder.errors import ConfigError, DataError, DataTypeError
 
-__all__ = ["PROTOCOL", "print_parts", "write_split"]
-
-PROTOCOL = "protocol.json"
-"""The file that says how the parts beside it were made; it is there when all of them are."""
+__all__ = ["print_parts", "write_split"]
 
 
 def write_split(config: Config, out: Path) -> dict[str, Any]:
     """Writes a Parquet file for each part of a split and how it was made, ``protocol.json``, and returns what it wrote.
 
-    All files take their place at the end, ``protocol.json`` last: while it is not there the parts are not complete.
+    All files take their place at the end, when all are written, ``protocol.json`` last: while it is not there the parts
+    are not complete.
 
     Args:
         config: the data and the split.
@@ -48,14 +45,15 @@ def write_split(config: Config, out: Path) -> dict[str, Any]:
     parts = make_split(interactions, config.split)
     rows: dict[str, int] = {}
     protocol = {**parts.protocol, "source": data.path, "min_weight": data.min_weight}
-    with ExitStack() as files:  # the first that is opened takes its place last
-        text = files.enter_context(atomic_write(out / PROTOCOL))
-        text.write_text(json.dumps(protocol, indent=2, ensure_ascii=False) + "\n", encoding="utf8")
+    with SplitFiles(out) as files:
         for name, table in tables_of(parts, interactions, data):
-            temporary = files.enter_context(atomic_write(out / f"{name}.parquet"))
-            parquet.write_table(table, temporary, compression="zstd")
+            with files.writing(f"{name}.parquet") as temporary:
+                parquet.write_table(table, temporary, compression="zstd")
             rows[name] = len(table)
-        (out / PROTOCOL).unlink(missing_ok=True)
+        with files.writing(PROTOCOL) as temporary:
+            text = json.dumps(protocol, indent=2, ensure_ascii=False) + "\n"
+            temporary.write_text(text, encoding="utf8")
+        files.take_places()
     return {"folder": str(out), "rows": rows, "protocol": protocol}
 
 

@@ -16,7 +16,15 @@ from typer.core import TyperGroup
 from recoder.cli.output import Stdout, ToStderr, tell
 from recoder.errors import RecoderError
 
-__all__ = ["BAD_INPUT", "INTERRUPTED", "NEGATIVE", "TERMINATED", "PlainErrors", "exit_code_of_interrupt"]
+__all__ = [
+    "BAD_INPUT",
+    "INTERRUPTED",
+    "NEGATIVE",
+    "TERMINATED",
+    "PlainErrors",
+    "exit_code_of_interrupt",
+    "interrupts_held_back",
+]
 
 NEGATIVE = 1
 """Exit code of a command that did what was asked, with a result that is not what one hoped for."""
@@ -56,6 +64,34 @@ def _sigterm_as_sigint() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def interrupts_held_back(until: str) -> Iterator[None]:
+    """Lets Ctrl-C and SIGTERM take effect at the end of the block: hours of training are lost with a file half written.
+
+    Args:
+        until: what is waited for, to say so.
+    """
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if not in_main_thread or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    asked = False
+
+    def note(signum: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if not asked:
+            tell(f"stops as soon as {until}")
+        asked = True
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if asked:
+        signal.raise_signal(signal.SIGINT)
 
 
 class PlainErrors(TyperGroup):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
-from recoder._files import check_writable
+from recoder._files import write_errors
 from recoder.errors import ConfigError
 
 __all__ = ["check_folder", "check_outs"]
@@ -54,7 +55,11 @@ def _check_place(option: str, out: Path) -> None:
     there = next(parent for parent in out.absolute().parents if parent.exists())
     if not there.is_dir():
         raise ConfigError(f"cannot write --{option} {out}: {there} is a file, no folder; choose another place")
-    check_writable(there / out.name)  # which makes no folder
+    with write_errors(out):
+        # as a file is called until it is whole: its own name may be another's where the folder is still missing
+        trial = there / f".{out.name}.{secrets.token_hex(4)}.tmp"
+        trial.touch(exist_ok=False)
+        trial.unlink()
 
 
 def _is_same(one: Path, other: Path) -> bool:

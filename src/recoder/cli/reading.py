@@ -16,9 +16,11 @@ from recoder.cli.output import is_watched, tell
 from recoder.data import Interactions, dataset_names, load_dataset
 from recoder.data.parquet_files import parquet_column_names, read_parquet_file, stream_parquet_file
 from recoder.data.text_files import UNREADABLE, csv_column_names, read_csv_file, stream_csv_file
+from recoder.data.times import read_times
 from recoder.errors import ConfigError, DataTypeError, FileFormatError, UnknownIdError
 
 __all__ = [
+    "check_times",
     "data_that_counts",
     "is_dataset_name",
     "read_interactions",
@@ -155,7 +157,29 @@ def read_interactions(
     """
     if is_dataset_name(str(data.path)):
         return load_dataset(str(data.path), folder, progress=is_watched())
-    return Interactions.from_frame(read_table(data, id_types=id_types), **_named(data))
+    table = read_table(data, id_types=id_types)
+    check_times(table, data)
+    return Interactions.from_frame(table, **_named(data))
+
+
+def check_times(table: pa.Table, data: DataConfig) -> None:
+    """Checks that the column of times, if there is one, is of a type that times have.
+
+    Raises:
+        DataTypeError: if not; says what to do on the command line.
+    """
+    if not data.time:
+        return
+    kind = table.schema.field(data.time).type
+    if pa.types.is_null(kind):  # nothing but missing values, of which others tell
+        return
+    try:
+        read_times(pa.chunked_array([], kind), data.time)
+    except DataTypeError as error:
+        raise DataTypeError(
+            f"column {data.time!r} holds {kind}; times are Unix seconds, dates or date-times such as "
+            "2024-05-31T12:30:00: write them so, choose another --time, or '' for none"
+        ) from error
 
 
 def to_train_on(data: DataConfig, *, id_types: Mapping[str, pa.DataType] | None = None) -> Interactions:

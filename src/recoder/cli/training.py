@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -11,16 +11,17 @@ from typing import Any
 from recoder.api.fitted import FittedModel
 from recoder.api.fitting import learn, untrained
 from recoder.callbacks import CSVLog, JSONLinesLog
-from recoder.cli.checkpoints import Checkpoints, checkpoint_path, resume
+from recoder.cli.checkpoints import Checkpoints, check_overwritable, checkpoint_path, resume
 from recoder.cli.config import Config
 from recoder.cli.conversion import make
+from recoder.cli.groups import interrupts_held_back
 from recoder.cli.limits import LOG_ENDINGS
 from recoder.cli.metric_names import named_metrics
 from recoder.cli.out_files import check_outs
 from recoder.cli.output import tell
 from recoder.cli.reading import resolved, to_train_on
 from recoder.cli.splitting import NEEDS_TIMES, Parts, make_split
-from recoder.errors import ConfigError
+from recoder.errors import ConfigError, NotInitializedError
 from recoder.metrics import EvaluationResult
 from recoder.training.events import Callback
 from recoder.training.restore import read_model_file
@@ -95,6 +96,8 @@ def train_model(config: Config, *, resume_from: Path | None = None) -> dict[str,
     if out is None:
         raise ConfigError("say where the model is to go: --out movies.model")
     check_outs(inputs=[config.data.path], out=out, log=config.output.log)
+    checkpoint = checkpoint_path(out)
+    check_overwritable(checkpoint, resume_from)
     config = effective(config)
     metrics = named_metrics(config.training.metrics)
     if config.data.weight and config.data.binary and not config.data.min_weight:
@@ -110,7 +113,6 @@ def train_model(config: Config, *, resume_from: Path | None = None) -> dict[str,
     fitted.about.more[CONFIG_KEY] = asdict(config)
     if resume_from is not None:
         resume(fitted, resume_from)
-    checkpoint = checkpoint_path(out)
     more: dict[str, Any] = {}
     if not fitted.recoder.model.is_solved:
         more = {
@@ -120,28 +122,46 @@ def train_model(config: Config, *, resume_from: Path | None = None) -> dict[str,
     try:
         learn(chosen, fitted, parts.valid, None if parts.valid is None else metrics, **more)
     except KeyboardInterrupt:
-        if fitted.recoder.model.is_solved:
-            raise  # nothing is there yet
-        fitted.save(checkpoint, training_state=True)
+        if not _left(fitted, checkpoint):
+            raise
         raise Interrupted(checkpoint, len(fitted.recoder.history), config.model.settings["num_epochs"]) from None
-    fitted.save(out, interactions=config.output.histories)
-    checkpoint.unlink(missing_ok=True)
+    except OSError:  # such as a log on a full disk; where the model goes there may be room
+        with contextlib.suppress(OSError):
+            if _left(fitted, checkpoint):
+                tell(f"what was reached is in {checkpoint}; go on with: recoder train --resume {checkpoint}")
+        raise
     result = None
-    if parts.test is not None:
-        with _told_if_not_tested(out):
+    is_saved = False
+    try:
+        with interrupts_held_back(f"{out} is written"):
+            fitted.save(out, interactions=config.output.histories)
+            is_saved = True
+            checkpoint.unlink(missing_ok=True)
+        if parts.test is not None:
             result = fitted.evaluate(parts.test, metrics)
-        fitted.save(out, interactions=config.output.histories)
+            fitted.save(out, interactions=config.output.histories)
+    except BaseException:
+        if is_saved:
+            untested = "" if parts.test is None else f", but was not tested; recoder evaluate {out} does that"
+            tell(f"the model is in {out}{untested}")
+        raise
     return _summary(config, parts, fitted, result)
 
 
-@contextlib.contextmanager
-def _told_if_not_tested(out: str) -> Iterator[None]:
-    """Says, where the block fails or is interrupted, that the model is there all the same."""
+def _left(fitted: FittedModel, checkpoint: Path) -> bool:
+    """Saves what was reached, and returns whether there is any: parameters, which are learnt in steps.
+
+    Raises:
+        FileWriteError: if it cannot be written.
+    """
+    if fitted.recoder.model.is_solved:
+        return False
     try:
-        yield
-    except BaseException:
-        tell(f"the model is in {out}, but was not tested; recoder evaluate {out} does that")
-        raise
+        with interrupts_held_back(f"{checkpoint} is written"):
+            fitted.save(checkpoint, training_state=True)
+    except NotInitializedError:
+        return False
+    return True
 
 
 def _logs(path: str | None) -> list[Callback]:

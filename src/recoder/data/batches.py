@@ -6,6 +6,7 @@ Sizes: B users in a batch, I candidate items, N items of the catalogue, Z stored
 from __future__ import annotations
 
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -116,13 +117,18 @@ class BatchCollator:
         self.negative_sampling = negative_sampling
 
     def collate(
-        self, users_interactions: UsersInteractions, *, more_items: npt.NDArray[np.int64] | None = None
+        self,
+        users_interactions: UsersInteractions,
+        *,
+        more_items: npt.NDArray[np.int64] | None = None,
+        num_batches: int | None = None,
     ) -> list[Batch]:
         """Returns the batches, in the order of the users.
 
         Args:
             users_interactions: of the super-batch.
             more_items: int64, repeats allowed: candidates beside the users' items; only with negative sampling.
+            num_batches: cut into so many of nearly equal sizes, instead of full ones and a rest.
 
         Raises:
             ConfigError: if there are ``more_items`` without negative sampling.
@@ -131,8 +137,12 @@ class BatchCollator:
         if more_items is not None:
             self._check_more(more_items, users_interactions.interactions_matrix.shape[1])
         users, items, rows = _tensors(users_interactions, self.negative_sampling, more_items)
-        starts = range(0, rows.num_rows, self.batch_size)
-        return [self._cut(users, items, rows, start) for start in starts]
+        num_users = rows.num_rows
+        starts = [*range(0, num_users, self.batch_size), num_users]
+        if num_batches is not None:
+            starts = [number * num_users // num_batches for number in range(num_batches + 1)]
+        cuts = pairwise(starts)
+        return [_batch_of_rows(users[start:stop], items, rows.cut(start, stop)) for start, stop in cuts]
 
     def _check_more(self, more_items: npt.NDArray[np.int64], num_items: int) -> None:
         if not self.negative_sampling:
@@ -143,10 +153,6 @@ class BatchCollator:
             raise UnknownIdError(
                 f"more_items go from {more_items.min()} to {more_items.max()}; the items are 0 to {num_items - 1}"
             )
-
-    def _cut(self, users: Tensor, items: Tensor | None, whole: SparseRows, start: int) -> Batch:
-        stop = min(start + self.batch_size, whole.num_rows)
-        return _batch_of_rows(users[start:stop], items, whole.cut(start, stop))
 
 
 def full_batch(users_interactions: UsersInteractions) -> Batch:

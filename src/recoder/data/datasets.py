@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -95,6 +96,7 @@ class RecommendationDataset(Dataset[tuple[UsersInteractions, UsersInteractions |
         items: int64, ascending: the item of each column, of a part that ``of_items`` made; None: column ``c`` is item
             ``c``.
         num_catalogue_items: of the whole.
+        are_training_users: whether row ``u`` is user ``u`` of the training; False where they were held out of it.
 
     ``dataset[i]``, for an int, a slice or a sequence of ints, is ``(input, target)``: each a ``UsersInteractions``,
     the target None where the data set has none.
@@ -108,6 +110,7 @@ class RecommendationDataset(Dataset[tuple[UsersInteractions, UsersInteractions |
     target_interactions_matrix: sparse.csr_matrix | None
     items: npt.NDArray[np.int64] | None
     num_catalogue_items: int
+    are_training_users: bool = True
 
     def __init__(self, interactions_matrix: Any, target_interactions_matrix: Any = None) -> None:
         self.interactions_matrix = canonical_csr(interactions_matrix)
@@ -150,7 +153,7 @@ class RecommendationDataset(Dataset[tuple[UsersInteractions, UsersInteractions |
         """
         if self.num_items >= num_items:
             return self
-        made = RecommendationDataset.__new__(RecommendationDataset)
+        made = copy(self)
         made.items, made.num_catalogue_items = None, num_items
         made.interactions_matrix = _widened(self.interactions_matrix, num_items)
         target = self.target_interactions_matrix
@@ -163,11 +166,22 @@ class RecommendationDataset(Dataset[tuple[UsersInteractions, UsersInteractions |
         Args:
             items: ascending.
         """
-        made = RecommendationDataset.__new__(RecommendationDataset)
+        made = copy(self)
         made.interactions_matrix = columns_of(self.interactions_matrix, items)
         target = self.target_interactions_matrix
         made.target_interactions_matrix = None if target is None else columns_of(target, items)
         made.items, made.num_catalogue_items = items, self.num_catalogue_items
+        return made
+
+    def with_all_as_target(self) -> RecommendationDataset:
+        """Returns the same users with their interactions and their targets together as the target; itself without any.
+
+        Of an interaction that is among both the larger value counts.
+        """
+        if self.target_interactions_matrix is None:
+            return self
+        made = copy(self)
+        made.target_interactions_matrix = self.interactions_matrix.maximum(self.target_interactions_matrix).tocsr()
         return made
 
     def _rows(self, index: Rows) -> npt.NDArray[np.int64]:

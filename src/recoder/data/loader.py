@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,9 @@ class RecommendationDataLoader:
         seed: of the order. None: drawn from torch's global generator, and kept as ``seed``.
         num_uniform_negatives: items drawn uniformly from the catalogue, as candidates beside those that the users of
             a super-batch interacted with. Only with ``negative_sampling``, and without a ``collate_fn``.
+        even: cut the users into as many batches of nearly equal sizes, instead of full ones and a rest, and the batches
+            likewise into super-batches: a step with a handful of users would count as much as one with a full batch,
+            and with ``negative_sampling`` have hardly an item that is none of theirs. Without a ``collate_fn``.
 
     Every pass over the loader is an epoch: its order, and the items drawn, are a function of the seed and of the number
     of the pass.
@@ -60,6 +64,7 @@ class RecommendationDataLoader:
         shuffle: bool = True,
         seed: int | None = None,
         num_uniform_negatives: int = 0,
+        even: bool = False,
     ) -> None:
         if not isinstance(dataset, RecommendationDataset):
             raise DataTypeError(
@@ -70,8 +75,9 @@ class RecommendationDataLoader:
         num_sampling_users = whole_number("num_sampling_users", num_sampling_users, 0)
         num_uniform_negatives = whole_number("num_uniform_negatives", num_uniform_negatives, 0)
         check_sampling(collator.batch_size, negative_sampling, num_sampling_users, num_uniform_negatives)
-        if num_uniform_negatives and collate_fn is not None:
-            raise ConfigError("num_uniform_negatives needs the loader's own collate_fn; pass no other")
+        if (num_uniform_negatives or even) and collate_fn is not None:
+            name = "num_uniform_negatives" if num_uniform_negatives else "even"
+            raise ConfigError(f"{name} needs the loader's own collate_fn; pass no other")
         self.dataset = dataset
         self.batch_size = collator.batch_size
         self.negative_sampling = negative_sampling
@@ -79,6 +85,7 @@ class RecommendationDataLoader:
         self.num_workers = whole_number("num_workers", num_workers, 0)
         self.num_uniform_negatives = num_uniform_negatives
         self.collate_fn = collate_fn or collator.collate
+        self.even = even
         self.shuffle = shuffle
         self.seed = fresh_seed() if seed is None else seed
         self._passes = 0
@@ -99,13 +106,13 @@ class RecommendationDataLoader:
             skip: how many batches to leave out at the start; whole super-batches of them are not even loaded.
         """
         order = epoch_order(self.seed, number, len(self.dataset)) if self.shuffle else np.arange(len(self.dataset))
-        per_super_batch = self.num_sampling_users // self.batch_size
-        whole, rest = divmod(skip, per_super_batch)
+        first_batches = self._first_batches()
+        whole = bisect_right(first_batches, skip) - 1
         super_batches = _SuperBatches(
             self.dataset,
             self.collate_fn,
-            order,
-            self.num_sampling_users,
+            [order[start:stop] for start, stop in pairwise(map(self._first_user, first_batches))][whole:],
+            [{"num_batches": stop - start} if self.even else {} for start, stop in pairwise(first_batches)][whole:],
             skip=whole,
             num_uniform=self.num_uniform_negatives,
             seed=derive_seed(self.seed, "uniform negatives", number),
@@ -119,21 +126,43 @@ class RecommendationDataLoader:
             collate_fn=_as_it_is,
             generator=torch.Generator().manual_seed(derive_seed(self.seed, "workers", number)),
         )
-        return islice((pair for pairs in loader for pair in pairs), rest, None)
+        return islice((pair for pairs in loader for pair in pairs), skip - first_batches[whole], None)
+
+    @property
+    def mean_sampling_users(self) -> float:
+        """Users of a super-batch, on average."""
+        return len(self.dataset) / max(1, len(self._first_batches()) - 1)
+
+    def _first_batches(self) -> list[int]:
+        """Returns the number of the first batch of each super-batch, and last how many batches there are."""
+        per_super_batch = self.num_sampling_users // self.batch_size
+        num_super_batches = -(-len(self) // per_super_batch)
+        if not self.even:
+            return [min(number * per_super_batch, len(self)) for number in range(num_super_batches + 1)]
+        return [number * len(self) // max(1, num_super_batches) for number in range(num_super_batches + 1)]
+
+    def _first_user(self, batch: int) -> int:
+        """Returns the place in the epoch's order where a batch begins."""
+        users = len(self.dataset)
+        return batch * users // max(1, len(self)) if self.even else min(batch * self.batch_size, users)
 
 
 class _SuperBatches(Dataset[list[Pair]]):
     """Item ``i`` is the list of batches of the ``i``-th super-batch, after the first ``skip`` of them.
 
     Each has ``num_uniform`` more candidates, drawn with a seed of its own, where it is scored.
+
+    Args:
+        users: rows of the data set, of each super-batch.
+        how: what to tell ``collate_fn`` besides, of each.
     """
 
     def __init__(
         self,
         dataset: RecommendationDataset,
         collate_fn: Callable[..., Any],
-        order: npt.NDArray[np.int64],
-        num_users: int,
+        users: list[npt.NDArray[np.int64]],
+        how: list[dict[str, int]],
         *,
         skip: int,
         num_uniform: int,
@@ -141,23 +170,21 @@ class _SuperBatches(Dataset[list[Pair]]):
     ) -> None:
         self.dataset = dataset
         self.collate_fn = collate_fn
-        self.order = order
-        self.num_users = num_users
+        self.users = users
+        self.how = how
         self.skip = skip
         self.num_uniform = num_uniform
         self.seed = seed
 
     def __len__(self) -> int:
-        return max(0, -(-len(self.order) // self.num_users) - self.skip)
+        return len(self.users)
 
     def __getitem__(self, index: int) -> list[Pair]:
         # torch's sampler never asks beyond the length
-        number = self.skip + index
-        rows = self.order[number * self.num_users : (number + 1) * self.num_users]
-        interactions, target = self.dataset[rows]
-        more = self._more_candidates(number)
-        inputs = _as_list(self.collate_fn(interactions, **(more if target is None else {})))
-        targets = [None] * len(inputs) if target is None else _as_list(self.collate_fn(target, **more))
+        interactions, target = self.dataset[self.users[index]]
+        how, more = self.how[index], self._more_candidates(self.skip + index)
+        inputs = _as_list(self.collate_fn(interactions, **how, **(more if target is None else {})))
+        targets = [None] * len(inputs) if target is None else _as_list(self.collate_fn(target, **how, **more))
         if len(inputs) != len(targets):
             raise ConfigError(
                 f"collate_fn made {len(inputs)} batches for the input and {len(targets)} for the target of the same "

@@ -28,6 +28,7 @@ __all__ = [
     "in_files",
     "is_mapped",
     "item_counts",
+    "item_sums",
     "map_file",
     "marks",
     "room",
@@ -135,6 +136,15 @@ def item_counts(matrix: sparse.csr_matrix, rows: npt.NDArray[np.int64] | None = 
     for part in parts:
         counts_N += np.bincount(part.indices, minlength=num_items)
     return counts_N
+
+
+def item_sums(matrix: sparse.csr_matrix, power: int = 1) -> npt.NDArray[np.float64]:
+    """Returns the sum over users of each item's values to a power, added up in float64: ``[N]``."""
+    num_items = int(matrix.shape[1])
+    sums_N = np.zeros(num_items)
+    for _, part in row_blocks(matrix):
+        sums_N += np.bincount(part.indices, part.data.astype(np.float64) ** power, minlength=num_items)
+    return sums_N
 
 
 def marks(

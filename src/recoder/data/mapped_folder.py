@@ -20,6 +20,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from recoder._files import BEFORE, atomic_folder
+from recoder._replaced import read_again_if_replaced
 from recoder.data.id_map import IdMap
 from recoder.data.mapped import Column, csr_of, entry_blocks, map_file
 from recoder.data.texts import pack_texts, unpack_texts
@@ -113,7 +114,7 @@ def write_folder(path: Path) -> Iterator[FolderWriter]:
     Raises:
         FileWriteError: if it cannot be written, or something else is there.
     """
-    with atomic_folder(path, MANIFEST) as temporary:
+    with atomic_folder(path, _is_one_of_ours) as temporary:
         writer = FolderWriter(temporary)
         try:
             yield writer
@@ -128,16 +129,35 @@ def read_folder(path: Path) -> MappedFolder:
         FileFormatError: if they are not, or it is another folder or of a newer format.
         FileNotFoundError: if there is none.
     """
+    return read_again_if_replaced(path / MANIFEST, lambda: _read(path))
+
+
+def _read(path: Path) -> MappedFolder:
     manifest = _manifest(path)
     arrays = {name: _array(path / name, described) for name, described in manifest["arrays"].items()}
     try:
-        shape = manifest["shape"]
-        matrix = csr_of(arrays["data"], arrays["indices"], np.array(arrays["indptr"]), (shape[0], shape[1]))
+        parts = arrays["data"], arrays["indices"], np.array(arrays["indptr"])
         ids = [IdMap.from_arrays(_section(arrays, kind)) for kind in ("user_ids", "item_ids")]
     except KeyError as error:
         raise FileFormatError(f"{path / MANIFEST} names no {error}; it was damaged: write it again") from error
+    shape = len(ids[0]), len(ids[1])
+    # scipy makes room for as many rows as it is told of
+    if list(shape) != manifest["shape"] or len(parts[2]) != shape[0] + 1:
+        raise FileFormatError(
+            f"{path / MANIFEST} was damaged: it tells of a matrix of {manifest['shape']}, the arrays beside it of "
+            f"{len(parts[2]) - 1} rows, {shape[0]} users and {shape[1]} items; write the folder again"
+        )
+    matrix = csr_of(*parts, shape)
     titles = _section(arrays, "titles")
     return MappedFolder(matrix, ids[0], ids[1], unpack_texts(titles) if titles else None, arrays.get("times"))
+
+
+def _is_one_of_ours(folder: Path) -> bool:
+    """Returns whether a folder's manifest, a name that others use too, is that of interactions."""
+    try:
+        return bool(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["format"] == _FORMAT)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
@@ -151,7 +171,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         is_ours = manifest["format"] == _FORMAT and isinstance(manifest["format_version"], int)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise FileFormatError(
             f"{folder} holds no interactions that were written with mapped_to= ({error}); pass another"
         ) from error

@@ -60,11 +60,12 @@ def read_legacy_state(path: Path) -> tuple[int, EmbeddingIds, int, Path]:
 
 
 def read_annoy_vectors(path: Path, size: int, dims: int) -> Floats:
-    """Returns the vectors of an Annoy file (angular), after checking that no node points out of bounds.
+    """Returns the vectors of an Annoy file (angular), after checking that its nodes form trees, within its bounds.
 
     A node is ``n_descendants``, then two children (or, of an item, its norm and padding), then the vector or
     the normal of a split; in a leaf the children go on through the space of the vector. Nodes 0 to N - 1 are
-    the items, and every child of a node was written before it.
+    the items, and every child of a node was written before it. Roots say that they have N descendants, and stand
+    there twice: where they were made, and all together at the end.
 
     Returns:
         float32 ``[N, D]``, mapped from the file.
@@ -82,6 +83,8 @@ def read_annoy_vectors(path: Path, size: int, dims: int) -> Floats:
     for start in range(size, num_nodes, _BLOCK_NODES):
         if not _children_in_bounds(nodes[start : start + _BLOCK_NODES], start, size):
             raise _not_annoy(path, size, dims, "its trees point outside it")
+    if not _are_trees(np.array(nodes[size:, :3]), size, num_children=width - 1):
+        raise _not_annoy(path, size, dims, "its trees share nodes, so that a search might not end")
     vectors_ND = np.asarray(nodes[:size, 3:]).view("<f4")
     if not np.isfinite(vectors_ND).all():
         raise _not_annoy(path, size, dims, "its vectors hold NaN or infinite values")
@@ -96,6 +99,26 @@ def _children_in_bounds(nodes: npt.NDArray[np.int32], start: int, size: int) -> 
     limit = np.where(is_leaf, size, start + np.arange(len(nodes))[:, None])
     in_bounds = (children >= 0) & (children < limit)
     return bool(((descendants >= 1) & (descendants <= size)).all() and (in_bounds | ~used).all())
+
+
+def _are_trees(heads: npt.NDArray[np.int32], size: int, num_children: int) -> bool:
+    """Returns whether no search can come to a node more than twice.
+
+    Annoy follows whatever leads to a node: of forty that each have the one before as both children, it would look at
+    the first 2^40 times.
+
+    Args:
+        heads: int32 ``[M - N, 3]``: descendants and children of all nodes but the items, which end a search.
+        size: N.
+        num_children: how many a leaf has room for.
+    """
+    is_split, is_root = heads[:, 0] > num_children, heads[:, 0] == size
+    of_roots, of_others = (
+        np.bincount(heads[is_split & of_these, 1:].ravel(), minlength=size + len(heads))[size:]
+        for of_these in (is_root, ~is_root)
+    )
+    # a root has no parent; what is below it has two, the root and its copy; every other node has one
+    return bool((2 * of_others + of_roots <= np.where(is_root, 0, 2)).all())
 
 
 def _not_annoy(path: Path, size: int, dims: int, problem: str) -> FileFormatError:

@@ -35,6 +35,9 @@ _METADATA_KEY = "recoder"
 _VECTORS = "vectors"
 _IDS_PREFIX = "ids."
 
+# what reading the description of another file raises: JSON that is too deep exceeds the stack
+_NO_DESCRIPTION = (safetensors.SafetensorError, ValueError, KeyError, TypeError, RecursionError)
+
 
 @dataclass(frozen=True)
 class IndexFile:
@@ -110,7 +113,7 @@ def _write_state(path: Path, tensors: dict[str, npt.NDArray[Any]], description: 
 
 
 def _description(file: Any) -> dict[str, Any]:
-    """Returns the JSON of an open safetensors file; raises what JSON and look-ups raise if there is none."""
+    """Returns the JSON of an open safetensors file; raises one of ``_NO_DESCRIPTION`` if there is none."""
     description = json.loads((file.metadata() or {})[_METADATA_KEY])
     if not isinstance(description, dict):
         raise TypeError(f"its description is a {type(description).__name__}")
@@ -127,7 +130,7 @@ def _read_state(path: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]
             # the tensors of another version may be anything
             names = file.keys() if version == _FORMAT_VERSION else []
             tensors = {name: file.get_tensor(name) for name in names}
-    except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
+    except _NO_DESCRIPTION as error:
         raise FileFormatError(
             f"{path} is not an index file of recoder, or is damaged ({error}); build the index again"
         ) from error
@@ -177,7 +180,7 @@ def _recorded_sibling(path: Path) -> Path | None:
     try:
         with safetensors.safe_open(path, framework="np") as file:
             recorded = _description(file).get("sibling")
-    except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError):
+    except (OSError, *_NO_DESCRIPTION):
         return None
     name = _base_name(recorded)
     # a state that was copied to another name still shares the original's sibling, which must stay

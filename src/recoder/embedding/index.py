@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recoder._checks import whole_number
+from recoder._replaced import read_again_if_replaced
 from recoder.embedding.backend import Backend, StoredBackend
 from recoder.embedding.base import EmbeddingId, EmbeddingsIndex, Floats, Neighbors, Rows, row_numbers
 from recoder.embedding.files import read_index, write_index
@@ -101,6 +102,9 @@ class BackendIndex(EmbeddingsIndex):
             FileNotFoundError: if there is no such file.
         """
         path = Path(index_file)
+        self._built = read_again_if_replaced(path, lambda: self._loaded(path))
+
+    def _loaded(self, path: Path) -> Built:
         file = read_index(path, self.kind)
         table = EmbeddingTable(file.vectors_ND)
         backend = self._new_backend()
@@ -110,7 +114,7 @@ class BackendIndex(EmbeddingsIndex):
             raise FileFormatError(f"{path} names no file of its search structure; build the index again")
         else:
             backend.load(file.sibling, (len(table), table.dims))
-        self._built = Built(table, file.ids, backend)
+        return Built(table, file.ids, backend)
 
     def __getstate__(self) -> dict[str, Any]:
         built = self._built

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Any
@@ -19,7 +20,8 @@ class MemCacheEmbeddingsIndex(EmbeddingsIndex):
     """Keeps the neighbours of items that were asked for, and hands everything else on to another index.
 
     What it keeps for an item and an ``n`` serves only the same item with the same ``n``. Wrap an index after
-    it is built or loaded: a later ``build`` or ``load`` of it is not noticed.
+    it is built or loaded: a later ``build`` or ``load`` of it is not noticed. Several threads may ask it at once, if
+    they may ask that index.
 
     Args:
         embedding_index: the index to ask.
@@ -33,6 +35,15 @@ class MemCacheEmbeddingsIndex(EmbeddingsIndex):
         self.embedding_index = embedding_index
         self.max_entries = whole_number("max_entries", max_entries, 1)
         self._entries: OrderedDict[Hashable, Any] = OrderedDict()
+        self._lock = threading.Lock()  # of the entries, and not of the search
+
+    def __getstate__(self) -> dict[str, Any]:
+        with self._lock:
+            # a lock cannot be copied, and the entries not while another thread changes them
+            return vars(self) | {"_lock": None, "_entries": self._entries.copy()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _lock=threading.Lock())
 
     def get_embedding(self, embedding_id: EmbeddingId) -> Floats:
         """Returns the embedding of an item: ``[D]``."""
@@ -75,15 +86,17 @@ class MemCacheEmbeddingsIndex(EmbeddingsIndex):
         return _padded([answers[row] for row in rows])
 
     def _recall(self, key: Hashable) -> Any:
-        if key in self._entries:
+        with self._lock:
+            if key not in self._entries:
+                return None
             self._entries.move_to_end(key)
             return self._entries[key]
-        return None
 
     def _keep(self, key: Hashable, answer: Any) -> None:
-        self._entries[key] = answer
-        if len(self._entries) > self.max_entries:
-            self._entries.popitem(last=False)
+        with self._lock:
+            self._entries[key] = answer
+            if len(self._entries) > self.max_entries:
+                self._entries.popitem(last=False)
 
 
 def _copied(neighbors: Neighbors) -> Neighbors:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
@@ -12,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import get_overridable_functions
 
+from recoder._quiet import quiet
 from recoder.errors import ConfigError
 
 __all__ = ["activation"]
@@ -62,8 +62,7 @@ def _is_element_wise(function: Callable[..., Any]) -> bool:
     So neither a cumulative sum nor a dropout is.
     """
     probe = torch.linspace(1.5, -1.5, 64).reshape(8, 8)  # descending, so that sorting changes it
-    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
-        warnings.simplefilter("ignore")  # of functions that will be refused
+    with quiet(), torch.random.fork_rng(devices=[]):  # of functions that will be refused
         try:
             together = function(probe.clone())
             one_by_one = torch.stack([function(number.clone()) for number in probe.flatten()])

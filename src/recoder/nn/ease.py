@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from recoder._checks import non_negative
 from recoder._memory import check_memory
+from recoder.data.mapped import item_sums
 from recoder.errors import ConfigError, FileFormatError, UnknownIdError
 from recoder.nn.base import FactorizationModel, not_initialized
 from recoder.ops.closed_form import item_weights, user_gram_inverse
@@ -126,10 +127,10 @@ class EASE(FactorizationModel):
         )
         parts = interactions.data, interactions.indices, interactions.indptr
         matrix = sparse.csr_matrix(parts, shape=(len(has_pairs), num_items))
-        squares_N = np.asarray(matrix.multiply(matrix).sum(axis=0, dtype=np.float64)).ravel()
+        squares_N = item_sums(matrix, power=2)
         pairs = matrix[has_pairs]
         # the interaction of a user who has no other enters the penalty alone
-        lonely_N = squares_N - np.asarray(pairs.multiply(pairs).sum(axis=0, dtype=np.float64)).ravel()
+        lonely_N = item_sums(matrix[~has_pairs], power=2)
         penalties_N = self.l2 + lonely_N + self.dropout_prob / (1 - self.dropout_prob) * squares_N
         popularity = torch.from_numpy(matrix.getnnz(axis=0))
         discounts_N = popularity.clamp_min(1).float() ** -self.popularity_discount

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from recoder._checks import non_negative
-from recoder.errors import ConfigError
+from recoder.errors import ConfigError, DataError
 from recoder.ops.least_squares import blocks, improve, newton
 from recoder.ops.rows import SparseRows
 from recoder.ops.score_losses import Logistic, Multinomial, ScoreLoss, SquaredError
@@ -77,6 +77,9 @@ class Objective:
             bias_N: the items' biases; None: zero.
             rows: the interactions ``[B, N]``, or narrower.
             shares_N: what the confidence is multiplied by for each item; None: 1.
+
+        Raises:
+            DataError: for a value above 1 with the logistic loss.
         """
         if self.loss == "mse":
             found_BD = table_ND.new_zeros(rows.num_rows, table_ND.shape[1])
@@ -93,6 +96,11 @@ class Objective:
                 bias_N=bias_N,
             )
             return found_BD
+        if self.loss == "logistic" and rows.values.numel() and float(rows.values.max()) > 1:
+            raise DataError(
+                f"an interaction has the value {float(rows.values.max()):g}, and users are folded in with the logistic "
+                "loss, to which values are probabilities, 0 to 1; pass 1 for each (Interactions.binarize)"
+            )
         loss = Logistic() if self.loss == "logistic" else Multinomial()
         found = [table_ND.new_zeros(0, table_ND.shape[1])]
         for _, part in blocks(rows, max(1, _SCORES_AT_ONCE // len(table_ND))):

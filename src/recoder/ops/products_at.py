@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from functools import cache
 
 import torch
 from torch import Tensor
+
+from recoder._quiet import quiet
 
 __all__ = ["products_at"]
 
@@ -31,6 +32,5 @@ def products_at(factors_BD: Tensor, table_ND: Tensor, offsets: Tensor, items_Z: 
 @cache
 def _hear_the_warning() -> None:
     """Makes torch's first CSR tensor, at which it warns, once, that such tensors are in beta."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
+    with quiet(UserWarning):
         torch.sparse_csr_tensor([0, 0], [], torch.zeros(0), (1, 1), check_invariants=False)

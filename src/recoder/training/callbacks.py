@@ -64,6 +64,9 @@ class Validation(Callback):
 
     Args:
         dataset: the validation users.
+        learns_targets: whether training is against targets of their own. If not, it is to give back what it is given,
+            and the loss on these users is that of what is given of them and what is held out together: what is given
+            does not count as something to be scored low.
         model: the model.
         loss: the loss module.
         scorer: ranks with the model.
@@ -77,6 +80,7 @@ class Validation(Callback):
     def __init__(
         self,
         dataset: RecommendationDataset,
+        learns_targets: bool,
         model: FactorizationModel,
         loss: nn.Module,
         scorer: ModelScorer,
@@ -86,7 +90,8 @@ class Validation(Callback):
         self._dataset = dataset
         parts = model.parts
         self._ranks = parts.ranks
-        self._dataset_here = dataset if parts.items is None else dataset.of_items(parts.items.cpu().numpy())
+        judged = dataset if learns_targets else dataset.with_all_as_target()
+        self._judged_here = judged if parts.items is None else judged.of_items(parts.items.cpu().numpy())
         self._model = model
         self._loss = BatchLoss(model, loss)
         self._device = device
@@ -115,7 +120,7 @@ class Validation(Callback):
         """Returns the loss over the whole catalogue, mean per user, so that it compares across settings."""
         users = len(self._dataset)
         block = max(1, min(users, BLOCK_SCORES // self._dataset.num_items))
-        loader = RecommendationDataLoader(self._dataset_here, block, shuffle=False, seed=0)
+        loader = RecommendationDataLoader(self._judged_here, block, shuffle=False, seed=0)
         total = torch.zeros((), dtype=torch.float64, device=self._device)
         with evaluation_mode(self._model):
             for interactions, target in loader:
@@ -157,6 +162,7 @@ class Recorder(Callback):
 
 def make_callbacks(
     validation: RecommendationDataset | None,
+    learns_targets: bool,
     model: FactorizationModel,
     loss: nn.Module,
     scorer: ModelScorer,
@@ -176,7 +182,7 @@ def make_callbacks(
     rule, best = config.early_stopping, best or Best()
     callbacks: list[Callback] = []
     if validation is not None:
-        callbacks.append(Validation(validation, model, loss, scorer, config, device))
+        callbacks.append(Validation(validation, learns_targets, model, loss, scorer, config, device))
     if rule is not None:
         callbacks.append(StopsEarly(rule, best, model))
     callbacks += [*of_user, *([ProgressBar()] if shows_progress else []), Recorder(history)]

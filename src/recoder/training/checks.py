@@ -11,6 +11,7 @@ from recoder.data.interactions import Interactions
 from recoder.errors import ConfigError, DataTypeError, EmptyDataError, ShapeError, UnknownIdError
 from recoder.losses import LogisticLoss, MultinomialNLLLoss, check_targets
 from recoder.nn.base import FactorizationModel
+from recoder.nn.elsa import ELSA
 from recoder.nn.matrix_factorization import MatrixFactorization
 from recoder.nn.popularity import Popularity
 from recoder.training.alternating import check_alternating
@@ -19,6 +20,7 @@ from recoder.training.config import TrainConfig
 __all__ = [
     "check_data",
     "check_interactions",
+    "check_known_users",
     "check_model",
     "check_sizes",
     "warn_of_large_values",
@@ -99,6 +101,11 @@ def check_model(model: FactorizationModel, config: TrainConfig, loss: nn.Module,
         raise ConfigError(
             f"logq_correction is of scores, and {type(model).__name__} brings a loss of its own; leave it out"
         )
+    if config.negative_sampling and isinstance(model, ELSA):
+        raise ConfigError(
+            "ELSA's loss is over all items, and costs no more so; leave negative_sampling out, which would leave the "
+            "scores of all others free"
+        )
     if optimizer_type == "als":
         check_alternating(model, loss)
         if config.popularity_bias:
@@ -137,9 +144,24 @@ def check_sizes(
     if user_based or has_user_rows:
         _compare("train_dataset", "user", train.num_users, num_users, is_bound=has_user_rows)
     if validation is not None:
+        check_known_users("val_dataset", validation, model)
         _compare("val_dataset", "item", validation.num_items, num_items, is_bound=True)
         if looks_up:
             _compare("val_dataset", "user", validation.num_users, num_users, is_bound=True)
+
+
+def check_known_users(name: str, dataset: RecommendationDataset, model: FactorizationModel) -> None:
+    """Checks that a model that looks users up by their row is not asked for others than it was trained on.
+
+    Raises:
+        UnknownIdError: if it is.
+    """
+    if not model.folds_in_users and not dataset.are_training_users:
+        raise UnknownIdError(
+            f"the users of {name} were held out of the training, and {type(model).__name__} has factors for the users "
+            "of the training alone: fold others in, MatrixFactorization(fold_in=True), or hold out interactions "
+            "instead of users, recoder.data.random_holdout"
+        )
 
 
 def check_interactions(

@@ -6,9 +6,12 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recoder.errors import EmptyDataError, MissingDependencyError
+from recoder._checks import path_text
+from recoder._files import atomic_write
+from recoder.errors import ConfigError, EmptyDataError, MissingDependencyError
 from recoder.metrics.per_metric import margin_text
 from recoder.training.history_html import history_html
 
@@ -27,7 +30,8 @@ class EpochRecord:
         loss: training loss, mean per user.
         lr: learning rate of its last step; 0 for a model that is not learnt by steps.
         seconds: duration of the training steps.
-        val_loss: loss on the validation data over the whole catalogue, mean per user; None without such data.
+        val_loss: loss on the validation data over the whole catalogue, mean per user: against what is given of a user
+            and what is held out together, or the targets alone where training has such. None without such data.
         metrics: name of a metric to its mean over the validation users; empty where it was not evaluated.
         metric_errors: name of a metric to the standard error of that mean, where it has one.
     """
@@ -109,10 +113,13 @@ class History(Sequence[EpochRecord]):
     def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
         """Returns a figure of losses and metrics per epoch, and writes it to ``path`` (PNG, SVG, PDF) if given.
 
-        The shaded bands are one standard error on both sides.
+        The shaded bands are one standard error on both sides. A previous file at ``path`` stays whole until the new one
+        is; a path without an ending gets that of a PNG.
 
         Raises:
+            ConfigError: if ``path`` is none, or ends in something else than a kind of picture.
             EmptyDataError: if there is no epoch yet.
+            FileWriteError: if the file cannot be written.
             MissingDependencyError: if matplotlib is not installed (extra ``plots``).
         """
         if not self:
@@ -133,7 +140,7 @@ class History(Sequence[EpochRecord]):
             axis.spines[["top", "right"]].set_visible(False)
             axis.xaxis.get_major_locator().set_params(integer=True)
         if path is not None:
-            figure.savefig(path, dpi=150)
+            _write(figure, path)
         return figure
 
     def _draw_losses(self, axis: Any) -> None:
@@ -163,6 +170,18 @@ class History(Sequence[EpochRecord]):
         axis.set_ylabel("mean over validation users")
         axis.set_title("Validation")
         axis.legend(frameon=False)
+
+
+def _write(figure: Figure, path: str | os.PathLike[str]) -> None:
+    target = Path(path_text("path", path))
+    target = target if target.suffix else Path(f"{target}.png")
+    kind, kinds = target.suffix[1:].lower(), figure.canvas.get_supported_filetypes()
+    if kind not in kinds:
+        raise ConfigError(
+            f"{target} ends in {target.suffix}, which is no kind of picture; choose one of .{', .'.join(sorted(kinds))}"
+        )
+    with atomic_write(target) as temporary:
+        figure.savefig(temporary, dpi=150, format=kind)
 
 
 def _finite(value: Any) -> Any:

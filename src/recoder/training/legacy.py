@@ -6,7 +6,8 @@ import logging
 import os
 import pickle
 import re
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -37,6 +38,8 @@ _ALLOWED: list[Any] = [
     (_Ignored, "numpy.ndarray"),
     (_Ignored, "numpy.dtype"),
 ]
+# torch keeps them for the process: the first of two threads to leave would take them from the other
+_ALLOWING = threading.Lock()
 # what torch's reader says of a pickle that asks for more than data
 _REFUSED = re.compile(r"GLOBAL (\S+)|Trying to call reduce|Can only create new object|Can only build")
 
@@ -76,14 +79,14 @@ def read_legacy(path: str | os.PathLike[str]) -> ModelFile:
         return _model_file(path, content)
     except FileFormatError:
         raise
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, IndexError, KeyError, OverflowError, RuntimeError, TypeError, ValueError) as error:
         # right names, but values of other kinds under them
         raise _not_a_model(path) from error
 
 
 def _load(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
-        with torch.serialization.safe_globals(_ALLOWED):
+        with _ALLOWING, torch.serialization.safe_globals(_ALLOWED):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch's reader raises whatever it trips over, struct.error and OSError among it
         refused = _REFUSED.search(str(error)) if isinstance(error, pickle.UnpicklingError) else None
@@ -99,7 +102,26 @@ def _load(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise _not_a_model(path)
     if any(not isinstance(content[name], kind) for name, kind in expected.items()):
         raise _not_a_model(path)
+    for tensor in _tensors_in(content):
+        # strides of 0 would let a few bytes fill the memory
+        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise FileFormatError(
+                f"{path} holds a tensor of shape {tuple(tensor.shape)} in {tensor.untyped_storage().nbytes()} bytes, "
+                "which 0.4.0 never wrote; do not trust where it came from"
+            )
     return content
+
+
+def _tensors_in(value: Any) -> Iterator[Tensor]:
+    """Yields the tensors in dicts and lists, however deep."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _tensors_in(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _tensors_in(inner)
 
 
 def _model_file(path: str | os.PathLike[str], content: Mapping[str, Any]) -> ModelFile:

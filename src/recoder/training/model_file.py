@@ -23,6 +23,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from recoder._files import as_os_error, atomic_write, in_own_folder
+from recoder._replaced import read_again_if_replaced
 from recoder.data.interactions import Interactions
 from recoder.errors import ConfigError, FileFormatError
 from recoder.training.file_sections import pack_interactions, unpack_interactions
@@ -34,6 +35,7 @@ __all__ = [
     "check_json",
     "crc32_of",
     "described_content",
+    "epoch_of_file",
     "is_json",
     "metadata_text",
     "read_safetensors",
@@ -156,6 +158,24 @@ def read_safetensors(path: str | os.PathLike[str]) -> ModelFile:
     Raises:
         FileFormatError: if it is not a whole safetensors file, not one of a model, or of a newer format.
     """
+    return read_again_if_replaced(Path(path), lambda: _read_whole(path))
+
+
+def epoch_of_file(path: str | os.PathLike[str]) -> int:
+    """Returns the epoch that the model in a file has come to; its tensors are not read.
+
+    Raises:
+        FileFormatError: if it is no model file.
+    """
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            content, _ = described_content(path, file)
+        return int(content.progress["epoch"])
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise FileFormatError(f"{path} is not a whole model file: {error}") from error
+
+
+def _read_whole(path: str | os.PathLike[str]) -> ModelFile:
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             content, metadata = described_content(path, file)
@@ -188,11 +208,15 @@ def _read(path: str | os.PathLike[str], mapped: Mapping[str, Tensor]) -> dict[st
     """
     with Path(path).open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(length))
+        try:
+            header = json.loads(file.read(length))
+            starts = {name: 8 + length + header[name]["data_offsets"][0] for name in mapped}
+        except (ValueError, KeyError) as error:  # of another file than what is mapped
+            raise FileFormatError(f"{path} was replaced while it was read ({error}); read it again") from error
         tensors = {}
         for name, like in mapped.items():
             tensors[name] = torch.empty_like(like)
-            file.seek(8 + length + header[name]["data_offsets"][0])
+            file.seek(starts[name])
             if like.numel():
                 file.readinto(tensors[name].view(-1).view(torch.uint8).numpy().data)
     return tensors

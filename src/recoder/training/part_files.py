@@ -1,8 +1,9 @@
 """Checkpoints of a model that several processes have in parts: a folder with a model file for each, and a manifest.
 
 ``part-R-of-P.safetensors`` is a model file of what process R had, and of its rows: the tensors ``part/items``,
-``part/counts`` (interactions of these items) and ``part/users``. ``manifest.json`` names the files and what is cut into
-rows; it is written last. Any number of processes can read it, one included.
+``part/counts`` (interactions of these items) and ``part/users``; every row of the whole is in one of them.
+``manifest.json`` names the files and what is cut into rows; it is written last, and the number of the save that is in
+it is in every part too. Any number of processes can read it, one included.
 
 Sizes: N items, n of them in a part, U users.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -26,20 +28,38 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from recoder._files import atomic_write, move, replace_folder, set_aside, write_errors
+from recoder._files import atomic_write, replace_folder
+from recoder._replaced import read_again_if_replaced
 from recoder.errors import FileFormatError, FileWriteError
 from recoder.nn.base import FactorizationModel
 from recoder.nn.parts import Parts
 from recoder.nn.tables import factor_tables
 from recoder.ops.collectives import Ranks
 from recoder.training.file_sections import unpack_interactions
-from recoder.training.model_file import ModelFile, crc32_of, described_content, metadata_text, write_model_file
+from recoder.training.model_file import (
+    ModelFile,
+    crc32_of,
+    described_content,
+    epoch_of_file,
+    metadata_text,
+    write_model_file,
+)
 from recoder.training.processes import Processes
 
-__all__ = ["MANIFEST", "SavedParts", "join_parts", "rows_here", "write_parts", "write_together"]
+__all__ = [
+    "MANIFEST",
+    "SavedParts",
+    "check_replaceable",
+    "join_parts",
+    "rows_here",
+    "saved_epoch",
+    "write_parts",
+    "write_together",
+]
 
 MANIFEST = "manifest.json"
 FORMAT_VERSION = 1
+_FORMAT = "recoder checkpoint"
 _LARGEST_CRC = 2**32 - 1
 
 
@@ -93,15 +113,19 @@ def write_parts(
     rows = {"part/items": parts.items, "part/counts": counts_n}
     if parts.users is not None:
         rows["part/users"] = parts.users
+    folder = Path(os.path.realpath(folder))
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     error: FileWriteError | None = None
-    if folder.is_dir() and not (folder / MANIFEST).is_file():
-        error = FileWriteError(
-            f"cannot write {folder}: it is a folder, and not one of a checkpoint; choose another prefix"
-        )
+    try:
+        check_replaceable(folder)
+    except FileWriteError as raised:
+        error = raised
     if ranks.is_first:
         shutil.rmtree(unfinished, ignore_errors=True)
     _raise_together(error, folder, ranks)
+    # of the first process, by which parts of another save are told apart
+    save = ranks.largest(secrets.randbits(62) if ranks.is_first else 0)
+    rows["part/save"] = torch.tensor(save)
     try:
         # ids and histories are of the whole model: one file has them
         mine = content if ranks.is_first else replace(content, interactions=None, with_histories=False)
@@ -111,8 +135,10 @@ def write_parts(
     _raise_together(error, folder, ranks)
     if ranks.is_first:
         manifest = {
+            "format": _FORMAT,
             "format_version": FORMAT_VERSION,
             "recoder_version": version,
+            "save": save,
             "files": [_name(rank, ranks.size) for rank in range(ranks.size)],
             "cut": _cut(model),
         }
@@ -139,11 +165,16 @@ class SavedParts:
     folder: Path
 
     def __post_init__(self) -> None:
+        self._stack = ExitStack()
+        read_again_if_replaced(self.folder / MANIFEST, self._open)
+
+    def _open(self) -> None:
+        self._stack.close()  # what was opened before another took its place
         manifest = _manifest(self.folder)
         self._cut: dict[str, str] = manifest["cut"]
-        self._stack = ExitStack()
         self._files: list[Any] = []
-        for name in manifest["files"]:
+        names = manifest["files"]
+        for name in names:
             path = self.folder / name
             try:
                 self._files.append(self._stack.enter_context(safe_open(path, framework="pt", device="cpu")))
@@ -151,8 +182,29 @@ class SavedParts:
                 raise FileFormatError(f"{path} is missing or damaged ({error}); load an earlier checkpoint") from error
         self._is_own = False
         self._keys = list(self._files[0].keys())
-        names = manifest["files"]
         self._described = [described_content(self.folder / name, f) for name, f in zip(names, self._files, strict=True)]
+        for name, file in zip(names, self._files, strict=True):
+            if _tensor(file, "part/save").tolist() != manifest["save"]:
+                raise FileFormatError(
+                    f"{self.folder / name} is of another save than the rest of {self.folder}, which was copied or "
+                    "changed in parts; copy it anew, or load an earlier checkpoint"
+                )
+        for kind in ("items", "users"):
+            if f"part/{kind}" in self._keys:
+                self._check_rows(kind)
+
+    def _check_rows(self, kind: str) -> None:
+        """Checks that each row of the whole is in one part, and those of a part ascend."""
+        ids = [_tensor(file, f"part/{kind}") for file in self._files]
+        is_there = torch.zeros(sum(map(len, ids)), dtype=torch.bool)
+        for rows in ids:
+            ascend = bool((rows[1:] > rows[:-1]).all())
+            if not ascend or (len(rows) and (rows[0] < 0 or rows[-1] >= len(is_there))) or is_there[rows].any():
+                raise FileFormatError(
+                    f"the parts in {self.folder} do not have each of {len(is_there)} {kind} once: it was damaged; "
+                    "load an earlier checkpoint"
+                )
+            is_there[rows] = True
 
     def __enter__(self) -> SavedParts:
         return self
@@ -212,7 +264,10 @@ class SavedParts:
             elif section != "part":
                 others[key] = _tensor(self._files[0], key)
         weights = sections["model"]
-        weights.update({alias: weights[name] for alias, name in metadata["aliases"].items()})
+        try:
+            weights.update({alias: weights[name] for alias, name in metadata["aliases"].items()})
+        except (KeyError, TypeError) as error:
+            raise FileFormatError(f"{self.folder} lacks the tensor {error}; it was damaged") from error
         optimizer: dict[str, dict[str, Tensor]] = {}
         for name, tensor in sections["optimizer"].items():
             parameter, _, entry = name.rpartition("/")
@@ -368,15 +423,14 @@ def _write_single(path: Path, content: ModelFile, *, version: str) -> None:
     Raises:
         FileWriteError: if it cannot be written.
     """
-    if not (path / MANIFEST).is_file():
+    path = Path(os.path.realpath(path))
+    if not path.is_dir():
         write_model_file(path, content, version=version)
         return
+    check_replaceable(path)
     whole = path.with_name(f".{path.name}.whole")
     write_model_file(whole, content, version=version)
-    with write_errors(path):
-        before = set_aside(path)
-        move(whole, path)
-        shutil.rmtree(before)
+    replace_folder(whole, path)
 
 
 def _name(rank: int, size: int) -> str:
@@ -403,8 +457,40 @@ def _mapped(file: IO[bytes], start: int, shape: list[int], dtype: torch.dtype) -
 
 
 def _tensor(file: Any, key: str) -> Tensor:
-    tensor: Tensor = file.get_tensor(key)
+    try:
+        tensor: Tensor = file.get_tensor(key)
+    except SafetensorError as error:
+        raise FileFormatError(f"a part lacks {key} ({error}): it was damaged; load an earlier checkpoint") from error
     return tensor
+
+
+def check_replaceable(path: Path) -> None:
+    """Checks that what is at ``path`` is no folder of anything else than a checkpoint.
+
+    Raises:
+        FileWriteError: if it is.
+    """
+    if path.is_dir() and not _is_checkpoint(path):
+        raise FileWriteError(
+            f"cannot write {path}: it is a folder, and not one of a checkpoint; choose another name, or prefix"
+        )
+
+
+def saved_epoch(path: Path) -> int | None:
+    """Returns the epoch that the model in a file, or in parts in a folder, has come to; None: there is none."""
+    try:
+        file = path / _manifest(path)["files"][0] if path.is_dir() else path
+        return epoch_of_file(file) if file.exists() else None
+    except FileFormatError:
+        return None
+
+
+def _is_checkpoint(folder: Path) -> bool:
+    """Returns whether a folder's manifest, a name that others use too, is that of a checkpoint."""
+    try:
+        return bool(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["format"] == _FORMAT)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
 
 
 def _manifest(folder: Path) -> Mapping[str, Any]:
@@ -412,14 +498,22 @@ def _manifest(folder: Path) -> Mapping[str, Any]:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         version, files, cut = (manifest[name] for name in ("format_version", "files", "cut"))
-        is_whole = isinstance(version, int) and isinstance(files, list) and isinstance(cut, dict) and bool(files)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        is_whole = (
+            manifest["format"] == _FORMAT
+            and isinstance(version, int)
+            and isinstance(manifest["save"], int)
+            and isinstance(files, list)
+            and isinstance(cut, dict)
+            and bool(files)
+            and all(kind in ("items", "users") for kind in cut.values())
+        )
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise FileFormatError(f"{folder} holds no whole checkpoint ({error}); pass another") from error
     if not is_whole:
         raise FileFormatError(f"{path} was damaged; load an earlier checkpoint")
     if version > FORMAT_VERSION:
         raise FileFormatError(f"{folder} has format version {version}, this library reads {FORMAT_VERSION}; upgrade it")
     for name in files:
-        if not isinstance(name, str) or Path(name).name != name:
-            raise FileFormatError(f"{path} names the file {name!r}, which is not beside it; it was damaged")
+        if not isinstance(name, str) or Path(name).name != name or files.count(name) > 1:
+            raise FileFormatError(f"{path} names the file {name!r}, which is not beside it, or twice; it was damaged")
     return dict(manifest)

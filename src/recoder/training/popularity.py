@@ -12,7 +12,7 @@ from scipy import sparse
 from torch import nn
 
 from recoder.data.datasets import RecommendationDataset
-from recoder.data.mapped import row_blocks
+from recoder.data.mapped import item_sums
 from recoder.errors import ConfigError
 from recoder.losses import LogisticLoss, MSELoss, MultinomialNLLLoss, check_targets
 from recoder.nn.base import FactorizationModel
@@ -33,7 +33,7 @@ def popularity_biases(loss: nn.Module, target: sparse.csr_matrix) -> npt.NDArray
     Raises:
         ConfigError: for another loss.
     """
-    sums_N = np.asarray(target.sum(axis=0), dtype=np.float64).ravel()
+    sums_N = item_sums(target)
     num_users = target.shape[0]
     if isinstance(loss, MultinomialNLLLoss):
         shares_N = sums_N + 0.5
@@ -41,21 +41,13 @@ def popularity_biases(loss: nn.Module, target: sparse.csr_matrix) -> npt.NDArray
     elif isinstance(loss, LogisticLoss):
         biases_N = np.log((sums_N + 0.5) / (num_users - sums_N + 0.5))
     elif isinstance(loss, MSELoss):
-        squares_N = _sums_of_squares(target)
-        biases_N = (sums_N + loss.confidence * squares_N) / (num_users + loss.confidence * sums_N)
+        biases_N = (sums_N + loss.confidence * item_sums(target, power=2)) / (num_users + loss.confidence * sums_N)
     else:
         raise ConfigError(
             f"popularity_bias does not know what biases suit {type(loss).__name__}; "
             "use loss 'mse', 'logistic' or 'logloss', or popularity_bias=False"
         )
     return biases_N
-
-
-def _sums_of_squares(target: sparse.csr_matrix) -> npt.NDArray[np.float64]:
-    squares_N = np.zeros(target.shape[1])
-    for _, part in row_blocks(target):
-        squares_N += np.asarray(part.power(2).sum(axis=0), dtype=np.float64).ravel()
-    return squares_N
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from recoder._checks import whole_number
-from recoder.errors import ConfigError, FileFormatError
+from recoder.errors import ConfigError, FileFormatError, NotEnoughMemoryError
 from recoder.losses import make_loss
 from recoder.nn.base import FactorizationModel
 from recoder.nn.tables import rows_of_tables
@@ -117,13 +117,14 @@ def rebuild(
 
     Raises:
         FileFormatError: if hyper-parameters, names or shapes do not fit the model.
+        NotEnoughMemoryError: if its tables do not fit the memory.
     """
     with _as_before_on_error(model):
         try:
             model.load_model_params(content.model_params)
             init_model()
-        except NotImplementedError:
-            raise  # the model's class lacks a method; the file is not to blame
+        except (NotImplementedError, NotEnoughMemoryError):
+            raise  # the model's class lacks a method, or the machine memory; the file is not to blame
         except (AttributeError, KeyError, TypeError, ValueError, RuntimeError, MemoryError) as error:
             raise FileFormatError(
                 f"{type(model).__name__} cannot be made as {path} describes it ({error}); "

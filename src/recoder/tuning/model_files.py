@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterable
+import re
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +32,7 @@ class ModelFiles:
 
     def present(self) -> Path | None:
         """Returns the file of the best trial so far; None where none was completed."""
-        return next(iter(sorted(self.study.parent.glob(f"{glob.escape(self.study.name)}_trial_*.model"))), None)
+        return next((path for _, path in self._found("")), None)
 
     def save(self, number: int, recoder: Recoder, train: Interactions) -> None:
         """Writes a trial's file, with the raw ids and the titles of the training interactions."""
@@ -41,6 +42,18 @@ class ModelFiles:
         """Removes the files of trials, as far as they have any."""
         for number in numbers:
             self.of(number).unlink(missing_ok=True)
+
+    def remove_unfinished(self, numbers: Container[int]) -> None:
+        """Removes what is left of trials whose process was killed before their file had its name."""
+        for number, path in self._found("_epoch_[0-9]+"):
+            if number in numbers:
+                path.unlink(missing_ok=True)
+
+    def _found(self, ending: str) -> list[tuple[int, Path]]:
+        """Returns the trials' files whose names end so, with the trials' numbers and in their order."""
+        pattern = re.compile(rf"{re.escape(self.study.name)}_trial_([0-9]+){ending}\.model")
+        paths = self.study.parent.glob(f"{glob.escape(self.study.name)}_trial_*.model")
+        return sorted((int(match[1]), path) for path in paths if (match := pattern.fullmatch(path.name)))
 
     def _prefix(self, number: int) -> Path:
         return self.study.with_name(f"{self.study.name}_trial_{number}")

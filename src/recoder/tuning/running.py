@@ -146,3 +146,4 @@ class Tuning:
         if self.files is not None:
             numbers = {stored.number for stored in self.study.get_trials(deepcopy=False)}
             self.files.remove(numbers - {-1 if self.best is None else self.best.number})
+            self.files.remove_unfinished(numbers)

@@ -105,6 +105,16 @@ def test_what_cannot_be_read_is_not_kept_where_nobody_vouches_for_it(wrong, serv
     assert (tmp_path / NAME / f"{FILE}.sha256").exists()
 
 
+def test_a_download_may_not_be_much_larger_than_the_file_is_known_to_be(serve, server, body, tmp_path):
+    serve(NAME, {FILE: body}, checksum(body))
+    server.files[f"/{FILE}"] = body + bytes(2 << 20)
+    with pytest.raises(FileFormatError, match=rf"should have at most {len(body) + (1 << 20):,}; nothing of it is kept"):
+        load(tmp_path)
+    assert list((tmp_path / NAME).iterdir()) == []
+    server.files[f"/{FILE}"] = body
+    load(tmp_path)
+
+
 @pytest.mark.parametrize("vouched", [True, False])
 def test_file_that_changed_in_the_cache_is_downloaded_anew(vouched, serve, server, body, tmp_path, caplog):
     serve(NAME, {FILE: body}, checksum(body) if vouched else None)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from recoder.data.readers.download import Downloader
-from recoder.errors import DownloadError, FileWriteError
+from recoder.errors import DownloadError, FileFormatError, FileWriteError
 
 BODY = b"0123456789" * 10_000
 
@@ -18,7 +18,8 @@ def fetch(server, tmp_path):
     server.files["/file"] = BODY
 
     def call() -> bytes:
-        Downloader(tmp_path / "file.part", progress=False)(f"{server.url}/file", tmp_path / "file", None)
+        downloader = Downloader(tmp_path / "file.part", max_bytes=1 << 20, progress=False)
+        downloader(f"{server.url}/file", tmp_path / "file", None)
         return (tmp_path / "file").read_bytes()
 
     return call
@@ -84,3 +85,22 @@ def test_full_disk_is_named(fetch, tmp_path):
     (tmp_path / "file.part").symlink_to("/dev/full")
     with pytest.raises(FileWriteError, match=r"cannot write .*file\.part: .*free some space"):
         fetch()
+
+
+@pytest.mark.parametrize("says_so", [True, False])
+def test_what_is_larger_than_it_should_be_is_not_downloaded(says_so, fetch, server, tmp_path, monkeypatch):
+    server.files["/file"] = bytes(3 << 20)
+    answer = server.answer
+
+    def silent(request):
+        send = request.send_header
+        request.send_header = lambda name, value: None if name == "Content-Length" else send(name, value)
+        answer(request)
+
+    if not says_so:
+        monkeypatch.setattr(server, "answer", silent)
+    with pytest.raises(FileFormatError, match=r"should have at most 1,048,576; nothing of it is kept"):
+        fetch()
+    assert list(tmp_path.iterdir()) == []
+    server.files["/file"] = BODY
+    assert fetch() == BODY

@@ -1,11 +1,19 @@
 from __future__ import annotations
 
+import dataclasses
+import io
+import tarfile
+import tracemalloc
+import zipfile
+import zlib
+
 import numpy as np
 import polars as pl
 import pytest
 
 from dataset_files import ORIGINALS, TEST_LINES, TRAIN_LINES, tarred, zipped
 from recoder.data import Interactions, dataset_info, dataset_names, load_dataset, load_official_split
+from recoder.data.readers import catalogue
 from recoder.errors import ConfigError, FileFormatError
 
 FILMS = {"ml-100k", "ml-1m", "ml-10m", "ml-20m", "ml-25m", "ml-32m"}
@@ -225,6 +233,93 @@ def test_flipped_bits_in_an_archive_are_refused(tmp_path):
     whole[200] ^= 0xFF
     (tmp_path / "a.zip").write_bytes(whole)
     with pytest.raises(FileFormatError, match="damaged"):
+        load_dataset("ml-20m", tmp_path / "a.zip")
+
+
+def gzip_that_ends_in_a_block_of_no_type(text):
+    packer = zlib.compressobj(wbits=31)
+    return packer.compress(text) + packer.flush(zlib.Z_FULL_FLUSH) + b"\xff"
+
+
+def xz_with_zeros_in_it(text):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:xz") as archive:
+        member = tarfile.TarInfo("other")
+        member.size = len(text)
+        archive.addfile(member, io.BytesIO(text))
+    whole = buffer.getvalue()
+    middle = len(whole) // 2
+    return whole[:middle] + bytes(100) + whole[middle + 100 :]
+
+
+@pytest.mark.parametrize("kind", ["gzip", "xz"])
+def test_tar_archive_that_is_damaged_before_its_file_is_refused(kind, tmp_path):
+    noise = np.random.default_rng(0).integers(0, 10, 200_000).astype(np.uint8).tobytes()
+    if kind == "gzip":
+        text = gzip_that_ends_in_a_block_of_no_type(zlib.decompress(tarred({"other": noise}), 31)[:100_000])
+    else:
+        text = xz_with_zeros_in_it(noise)
+    (tmp_path / "archive").write_bytes(text)
+    with pytest.raises(FileFormatError, match=r"cannot read .*archive.*get it again"):
+        load_dataset("lastfm-360k", tmp_path / "archive")
+
+
+def test_zip_archive_of_a_later_version_is_said(tmp_path):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("ratings.csv", b"")
+        archive.infolist()[0].extract_version = 99
+    (tmp_path / "a.zip").write_bytes(buffer.getvalue())
+    with pytest.raises(FileFormatError, match=r"zip file version 9\.9; unpack it and pass the folder"):
+        load_dataset("ml-20m", tmp_path / "a.zip")
+
+
+@pytest.mark.parametrize("name", ["msd", "lastfm-360k"])
+def test_archive_that_holds_more_than_a_data_set_has_is_refused_before_it_is_read(
+    name, archives, serve, tmp_path, monkeypatch
+):
+    (size,) = (len(body) for path, body in ORIGINALS[name].items() if path.endswith(dataset_info(name).files[0]))
+    for max_bytes in (size, size - 1):
+        limited = dataclasses.replace(catalogue.DATASETS[name], max_bytes=max_bytes)
+        monkeypatch.setitem(catalogue.DATASETS, name, limited)
+        serve(name, archives[name])
+        if max_bytes == size:
+            load_dataset(name, cache=tmp_path / "whole", progress=False)
+            continue
+        with pytest.raises(
+            FileFormatError, match=rf"has {size} bytes, and a file of this data set at most {size - 1};"
+        ):
+            load_dataset(name, cache=tmp_path / "cache", progress=False)
+        assert not list((tmp_path / "cache").rglob("*.*"))  # what nobody vouches for is not kept
+
+
+def test_largest_files_of_the_data_sets_are_taken():
+    millions = {"ml-25m": 679, "ml-32m": 878, "msd": 3_002, "lastfm-360k": 1_640}
+    assert all(num_mb * 10**6 < dataset_info(name).max_bytes for name, num_mb in millions.items())
+
+
+def test_archive_that_says_less_than_it_holds_does_not_fill_the_memory(tmp_path):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("train.txt", b"0 1\n" * (16 << 20))
+        archive.writestr("test.txt", TEST_LINES)
+        archive.infolist()[0].file_size = 100
+    (tmp_path / "gowalla.zip").write_bytes(buffer.getvalue())
+    tracemalloc.start()
+    try:
+        with pytest.raises(FileFormatError, match="get it again"):
+            load_dataset("gowalla", tmp_path / "gowalla.zip")
+        assert tracemalloc.get_traced_memory()[1] < 32 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_methods_whose_archives_cannot_be_read_in_bounded_memory_are_refused(method, tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", method) as archive:
+        for name, body in ORIGINALS["ml-20m"].items():
+            archive.writestr(name, body)
+    with pytest.raises(FileFormatError, match=r"otherwise than by deflate; unpack it and pass the folder"):
         load_dataset("ml-20m", tmp_path / "a.zip")
 
 

@@ -21,6 +21,8 @@ __all__ = ["cache_folder", "cached_files", "vouched"]
 _log = logging.getLogger("recoder.data")
 
 _BLOCK_BYTES = 1 << 20
+_MAX_BYTES = 1 << 30  # of a download whose size is not known
+_SPARE_BYTES = 1 << 20  # of one whose size is: another version, of which the checksum will tell
 
 
 def cached_files(
@@ -103,10 +105,13 @@ def _retrieve(file: Download, path: Path, *, progress: bool) -> None:
     pooch = _pooch()
     check_writable(path)
     expected = file.checksum or _recorded(path)
-    downloader = Downloader(path.with_name(f"{path.name}.part"), progress=progress)
+    max_bytes = _MAX_BYTES if file.num_bytes is None else file.num_bytes + _SPARE_BYTES
+    downloader = Downloader(path.with_name(f"{path.name}.part"), max_bytes=max_bytes, progress=progress)
     try:
         with _quiet(pooch):
             pooch.retrieve(file.url, known_hash=expected, fname=path.name, path=path.parent, downloader=downloader)
+    except FileFormatError:
+        raise
     except ValueError as error:  # pooch's, for another checksum; it has removed the file
         recorded = "" if file.checksum else f", recorded in {_record_of(path)} at the first download"
         raise FileFormatError(

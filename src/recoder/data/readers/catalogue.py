@@ -146,6 +146,7 @@ _ALL = (
         folder="",
         files=("train_triplets.txt",),
         read=read_million_songs,
+        max_bytes=4 << 30,
     ),
     DatasetInfo(
         name="lastfm-360k",
@@ -165,6 +166,7 @@ _ALL = (
         folder="lastfm-dataset-360K",
         files=("usersha1-artmbid-artname-plays.tsv",),
         read=read_lastfm_360k,
+        max_bytes=2 << 30,
     ),
     DatasetInfo(
         name="lastfm-2k",

@@ -11,7 +11,7 @@ from typing import IO, Any
 
 from tqdm.auto import tqdm
 
-from recoder.errors import DownloadError, FileWriteError
+from recoder.errors import DownloadError, FileFormatError, FileWriteError
 
 __all__ = ["Downloader"]
 
@@ -27,11 +27,12 @@ class Downloader:
 
     Args:
         part: where to keep what has arrived.
+        max_bytes: the most that is taken.
         progress: whether to show how far it is.
     """
 
-    def __init__(self, part: Path, *, progress: bool) -> None:
-        self._part, self._progress = part, progress
+    def __init__(self, part: Path, *, max_bytes: int, progress: bool) -> None:
+        self._part, self._max_bytes, self._progress = part, max_bytes, progress
         self._mark = part.with_name(f"{part.name}.mark")
 
     def __call__(self, url: str, output_file: str | os.PathLike[str], pooch: Any) -> None:
@@ -39,6 +40,7 @@ class Downloader:
 
         Raises:
             DownloadError: if it fails; what has arrived is kept.
+            FileFormatError: if it is larger than it should be; nothing of it is kept.
             FileWriteError: if what arrives cannot be written, for example because the disk is full.
         """
         import requests
@@ -49,6 +51,10 @@ class Downloader:
                     self._fetch(requests, url, file)
                 except requests.RequestException as error:  # an OSError too
                     raise DownloadError(f"cannot download {url}: {error}; {self._advice(file)}") from error
+                except FileFormatError:
+                    self._mark.unlink(missing_ok=True)
+                    self._part.unlink(missing_ok=True)
+                    raise
                 file.flush()
                 # before the lock is released: another process would start to write to this very file
                 self._mark.unlink(missing_ok=True)
@@ -86,13 +92,22 @@ class Downloader:
                 file.truncate(there)
                 self._mark.write_text(_version(response.headers), "utf8")
             total = _total(response.headers, there, goes_on=goes_on)
+            self._check_size(url, max(there, total or 0))
             file.seek(there)
             with self._bar(there, total) as bar:
                 for block in response.iter_content(_BLOCK_BYTES):
+                    self._check_size(url, file.tell() + len(block))  # the server need not have said so
                     file.write(block)
                     bar.update(len(block))
         if total is not None and file.tell() != total:
             raise requests.ConnectionError(f"the connection ended after {file.tell():,} of {total:,} bytes")
+
+    def _check_size(self, url: str, num_bytes: int) -> None:
+        if num_bytes > self._max_bytes:
+            raise FileFormatError(
+                f"what comes from {url} has {num_bytes:,} bytes or more, and should have at most {self._max_bytes:,}; "
+                "nothing of it is kept: try once more, or get the file elsewhere and pass its path as folder"
+            )
 
     @contextmanager
     def _alone(self) -> Iterator[IO[bytes]]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from recoder.data.interactions import Interactions
-from recoder.data.readers.sources import Source
+from recoder.data.readers.sources import MAX_BYTES, Source
 from recoder.data.splits import HoldoutSplit
 
 __all__ = ["DatasetInfo", "Download"]
@@ -47,6 +47,7 @@ class DatasetInfo:
         files: the files in it that are read.
         read: makes the interactions of these files.
         read_split: makes the split that its owner published; None where there is none.
+        max_bytes: more than any of its files has, unpacked.
     """
 
     name: str
@@ -58,3 +59,4 @@ class DatasetInfo:
     files: tuple[str, ...]
     read: Callable[[Source], Interactions]
     read_split: Callable[[Source], HoldoutSplit] | None = None
+    max_bytes: int = MAX_BYTES

@@ -99,9 +99,9 @@ def _read(
     if folder is None:
         paths = cached_files(info, cache, download=download, progress=progress)
         with vouched(info, paths):
-            return read(Source(paths, files=info.files))
+            return read(Source(paths, files=info.files, max_bytes=info.max_bytes))
     path = Path(path_text("folder", folder))
     if not path.exists():
         raise FileNotFoundError(f"there is no {path}; pass a folder or an archive with {' and '.join(info.files)}")
     archives = [file.file_name for file in info.downloads]
-    return read(Source([path], files=info.files, folder=info.folder, archives=archives))
+    return read(Source([path], files=info.files, folder=info.folder, archives=archives, max_bytes=info.max_bytes))

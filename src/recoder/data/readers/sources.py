@@ -1,6 +1,7 @@
 """Files by name, wherever they are: in a folder, in a zip or tar archive, or by themselves.
 
-Archives are read as they are: nothing is unpacked, so no name in one can lead to a path outside.
+Archives are read as they are: nothing is unpacked, so no name in one can lead to a path outside. What is read from one
+has a largest size, since a small archive may hold what would fill any memory.
 """
 
 from __future__ import annotations
@@ -14,10 +15,16 @@ from typing import IO, Any
 
 import pyarrow as pa
 
-from recoder.data.text_files import read_delimited
+from recoder.data.text_files import UNREADABLE, read_delimited
 from recoder.errors import ConfigError, EmptyDataError, FileFormatError
 
-__all__ = ["Source"]
+__all__ = ["MAX_BYTES", "Source"]
+
+MAX_BYTES = 1 << 30
+"""The most that a file in an archive may have, unpacked, where a data set is not known to have larger ones."""
+
+# of others zipfile unpacks all that is in a block of the archive: with bzip2 that may be a million times as much
+_ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 class Source:
@@ -28,12 +35,20 @@ class Source:
         files: what they are called; a path of such a name is taken for that file, another one for an archive.
         folder: a folder in that folder in which they may stand.
         archives: names of archives in that folder that may hold them.
+        max_bytes: the most that a file in an archive may have, unpacked.
     """
 
     def __init__(
-        self, paths: Sequence[Path], *, files: Sequence[str], folder: str = "", archives: Sequence[str] = ()
+        self,
+        paths: Sequence[Path],
+        *,
+        files: Sequence[str],
+        folder: str = "",
+        archives: Sequence[str] = (),
+        max_bytes: int = MAX_BYTES,
     ) -> None:
         self._files = files
+        self._max_bytes = max_bytes
         self._paths = [*paths]
         for path in paths:
             if path.is_dir():
@@ -59,20 +74,26 @@ class Source:
     def open(self, name: str) -> Iterator[IO[bytes]]:
         """Opens a file for reading.
 
+        Read it in blocks: of what is asked for at once a zip archive may unpack all, however little it says to hold.
+
         Raises:
             FileNotFoundError: if there is none of this name.
-            FileFormatError: if its archive is damaged.
+            FileFormatError: if its archive is damaged, or holds more than it should.
         """
         path, member = self._find(name)
         if member is None:
             with path.open("rb") as file:
                 yield file
         elif zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive, _opened(archive, member, path) as file:
-                yield file
+            with zipfile.ZipFile(path) as archive:
+                self._check_size(archive.getinfo(member).file_size, name)
+                with _opened(archive, member, path) as file:
+                    yield file
         else:
             with tarfile.open(path) as tar:
-                extracted = tar.extractfile(_first_member(tar, name))
+                found = _first_member(tar, name)
+                self._check_size(found.size, name)
+                extracted = tar.extractfile(found)
                 assert extracted is not None  # it is a regular file
                 with extracted:
                     yield extracted
@@ -90,6 +111,14 @@ class Source:
         except (ConfigError, EmptyDataError) as error:
             raise FileFormatError(f"{error}; it is not the owner's file, or was cut off: get it again") from error
 
+    def _check_size(self, num_bytes: int, name: str) -> None:
+        # no more than it says is read of a member, whatever there is
+        if num_bytes > self._max_bytes:
+            raise FileFormatError(
+                f"{self.where(name)} has {num_bytes:,} bytes, and a file of this data set at most {self._max_bytes:,}; "
+                "it is not the owner's file: get it again, or where it is, unpack it and pass the folder"
+            )
+
     def _find(self, name: str) -> tuple[Path, str | None]:
         for path in self._paths:
             if path.is_dir():
@@ -106,9 +135,15 @@ class Source:
 
 def _opened(archive: zipfile.ZipFile, member: str, path: Path) -> IO[bytes]:
     try:
+        if archive.getinfo(member).compress_type not in _ZIP_METHODS:
+            raise NotImplementedError(f"{member} is compressed otherwise than by deflate")
         return archive.open(member)
     except (RuntimeError, NotImplementedError) as error:  # encrypted, or compressed by a method that Python lacks
-        raise FileFormatError(f"cannot read {path}: {error}; unpack it and pass the folder") from error
+        raise _not_opened(path, error) from error
+
+
+def _not_opened(path: Path, error: Exception) -> FileFormatError:
+    return FileFormatError(f"cannot read {path}: {error}; unpack it and pass the folder")
 
 
 def _member(path: Path, name: str) -> str | None:
@@ -123,7 +158,9 @@ def _member(path: Path, name: str) -> str | None:
                 return _first_member(tar, name).name
     except KeyError:
         return None
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
+    except NotImplementedError as error:  # a zip archive of a later version than Python's
+        raise _not_opened(path, error) from error
+    except UNREADABLE as error:
         raise FileFormatError(f"cannot read {path}: {error}; it is damaged or cut off: get it again") from error
     raise FileFormatError(
         f"{path} is neither {name} nor a zip or tar archive, or it is damaged or cut off: get it again"

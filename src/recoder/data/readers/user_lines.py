@@ -5,6 +5,8 @@ The form of He et al. 2020 (arXiv:2002.02126), in which ``train.txt`` and ``test
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -19,6 +21,7 @@ from recoder.errors import FileFormatError
 
 __all__ = ["read_user_lines", "read_user_lines_split"]
 
+_BLOCK_BYTES = 1 << 22
 _NEWLINE, _RETURN, _SPACE = ord("\n"), ord("\r"), ord(" ")
 
 
@@ -52,7 +55,7 @@ def _parse(source: Source, name: str) -> tuple[npt.NDArray[np.int64], npt.NDArra
     where = source.where(name)
     try:
         with source.open(name) as file:
-            text = file.read()
+            text = b"".join(iter(partial(file.read, _BLOCK_BYTES), b""))
     except UNREADABLE as error:
         raise FileFormatError(f"cannot read {where}: {error}; it is damaged or cut off: get it again") from error
     codes = np.frombuffer(text, np.uint8)

@@ -160,4 +160,6 @@ def _hold_out(
     history, _ = keep_entries(matrix, is_history_Z)
     target, _ = keep_entries(matrix, marks(matrix, lambda _, place: ~is_history_Z[place]))
     user_ids = IdMap(interactions.user_ids.ids.take(pa.array(rows)))
-    return HeldOut(RecommendationDataset(history, target), user_ids, item_ids)
+    dataset = RecommendationDataset(history, target)
+    dataset.are_training_users = False
+    return HeldOut(dataset, user_ids, item_ids)

@@ -304,8 +304,8 @@ WIDE static void softmax_block(const struct problem *p, struct block block, cons
         for (int64_t u = 0; u < block.users; u += LANES) {
             __mmask16 lanes = lanes_of(block.users - u);
             __m512 x = _mm512_add_ps(_mm512_loadu_ps(from_row + u), biases);
-            __m512 share = exponentials(_mm512_sub_ps(x, _mm512_maskz_loadu_ps(lanes, log_sums + u)));
-            /* zero for users that there are not */
+            /* zero for users that there are not: a large bias alone would be infinite as a share */
+            __m512 share = exponentials(_mm512_maskz_sub_ps(lanes, x, _mm512_maskz_loadu_ps(lanes, log_sums + u)));
             __m512 slope = _mm512_mul_ps(_mm512_maskz_loadu_ps(lanes, weights + u), share);
             sum = _mm512_add_ps(sum, slope);
             _mm512_storeu_ps(row + u, slope);

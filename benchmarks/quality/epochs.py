@@ -1,0 +1,115 @@
+"""How good the recipe that succeeds 0.4.0's model is after each epoch, and how long that takes."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.quality.cells import OUR_CODE
+from benchmarks.quality.judging import MAIN_METRIC, judged
+from benchmarks.quality.running import Runner
+from benchmarks.quality.sets import SplitFiles
+from benchmarks.quality.summary import SUCCESSOR, TUNING_SEED
+from benchmarks.speed.store import source_hash
+from benchmarks.speed.works import OURS
+from recoder._files import atomic_write
+
+__all__ = ["EpochStore", "Epochs", "measure_epochs", "settings_for"]
+
+WORKER = "epochs.py"
+
+
+@dataclass(frozen=True)
+class Epochs:
+    """A training, epoch by epoch.
+
+    Attributes:
+        seconds: of training until each epoch's end, from the matrix in memory on.
+        qualities: the main metric of the test users there.
+        about: versions, machine and commit.
+        is_of_earlier_code: whether code made it that is no longer the same.
+    """
+
+    seconds: tuple[float, ...]
+    qualities: tuple[float, ...]
+    about: Mapping[str, Any]
+    is_of_earlier_code: bool = False
+
+    def first_with(self, quality: float) -> int | None:
+        """Returns the first epoch, from 1, that has no less of the main metric; None: none has."""
+        return next((epoch for epoch, reached in enumerate(self.qualities, 1) if reached >= quality), None)
+
+
+class EpochStore:
+    """A JSON file for each data set, which says what it was measured with.
+
+    Args:
+        folder: of the files.
+        settings_of: returns all that decides the result for a data set, as JSON values.
+    """
+
+    def __init__(self, folder: Path, settings_of: Callable[[str], dict[str, Any]]) -> None:
+        self._folder = folder
+        self._settings_of = settings_of
+
+    def find(self, name: str) -> Epochs | None:
+        """Returns what was measured on a data set, if anything was."""
+        path = self._path(name)
+        if not path.exists():
+            return None
+        held = json.loads(path.read_text(encoding="utf-8"))
+        seconds, qualities = (tuple(held[part]) for part in ("seconds", "qualities"))
+        return Epochs(seconds, qualities, held["about"], held["settings"] != self._settings_of(name))
+
+    def keep(self, name: str, epochs: Epochs) -> None:
+        """Writes what was measured on a data set."""
+        content = {"settings": self._settings_of(name)}
+        content |= {part: getattr(epochs, part) for part in ("about", "seconds", "qualities")}
+        with atomic_write(self._path(name)) as temporary:
+            temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{name}-epochs.json"
+
+
+def settings_for(fingerprint: str, threads: int) -> dict[str, Any]:
+    """Returns all that decides the result, as JSON values."""
+    worker = (f"benchmarks/quality/workers/{WORKER}", "benchmarks/speed/workers/protocol.py")
+    return {"split": fingerprint, "threads": threads, "code": source_hash((*OUR_CODE, *worker))}
+
+
+def measure_epochs(split: SplitFiles, runner: Runner, name: str) -> Epochs:
+    """Trains the recipe with its defaults in a process of its own.
+
+    Args:
+        split: of the tuning seed.
+        runner: starts the process.
+        name: of the data set, for the log.
+
+    Raises:
+        TimeoutError: if it took longer than the runner allows.
+        Unavailable: if it failed.
+    """
+    with tempfile.TemporaryDirectory(prefix="recoder-epochs-") as lists:
+        task = {
+            "task": "epochs",
+            "model": SUCCESSOR,
+            "settings": {},
+            "seed": TUNING_SEED,
+            "count": runner.protocol.count,
+            "lists": lists,
+            **{part: str(split.path(part).resolve()) for part in ("train", "test")},
+        }
+        versions, numbers = runner.asked(OURS, WORKER, task, f"{name}-epochs")
+        held_out = split.held_out("test")
+        qualities = []
+        for epoch in range(1, len(numbers["seconds"]) + 1):
+            ranked = np.load(Path(lists, f"{epoch}.npy")).astype(np.int64)
+            qualities.append(float(judged(ranked, held_out).mean[MAIN_METRIC]))
+    return Epochs(tuple(numbers["seconds"]), tuple(qualities), {**runner.about, **versions})

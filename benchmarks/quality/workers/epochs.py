@@ -1,0 +1,63 @@
+"""This version of Recoder after each epoch of a training: the seconds so far, and what it would recommend."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+from protocol import Measure, serve
+from scipy import sparse
+
+from recoder.data import RecommendationDataset, UsersInteractions
+from recoder.ops.kernels import library
+from recoder.recipes import recipe
+from recoder.training import Callback, EpochReport
+
+
+class Watch(Callback):
+    """Ranks the test users after each epoch, and stops the clock meanwhile.
+
+    Args:
+        task: what is trained, and where the lists go.
+    """
+
+    def __init__(self, task: dict[str, Any], test: sparse.csr_matrix, first_test: int) -> None:
+        self._task = task
+        self._test = UsersInteractions(np.arange(first_test, first_test + test.shape[0]), test)
+        self._paused = 0.0
+        self.recoder: Any = None
+        self.seconds: list[float] = []
+        self._started = time.perf_counter()
+
+    def on_epoch_end(self, report: EpochReport) -> None:
+        """Notes the time, and what would be recommended."""
+        now = time.perf_counter()
+        self.seconds.append(now - self._started - self._paused)
+        lists = self.recoder.ranked(self._test, self._task["count"])
+        np.save(f"{self._task['lists']}/{report.epoch}.npy", lists.astype(np.int32))
+        self._paused += time.perf_counter() - now
+
+
+def prepare(task: dict[str, Any]) -> Measure:
+    """Trains on a few users that are made up, so that what is imported late is there."""
+    chosen = recipe(task["model"]).but(**task["settings"])
+    tiny = sparse.csr_matrix((np.random.default_rng(0).random((300, 250)) < 0.05).astype(np.float32))
+    chosen.but(num_epochs=1).fit(RecommendationDataset(tiny), None, seed=task["seed"])
+
+    def measure() -> dict[str, Any]:
+        train, test = (sparse.csr_matrix(sparse.load_npz(task[name])) for name in ("train", "test"))
+        watch = Watch(task, test, train.shape[0])
+        watch.recoder = chosen.new_recoder(seed=task["seed"])
+        chosen.train_with(watch.recoder, RecommendationDataset(train), None, callbacks=[watch])
+        return {"seconds": watch.seconds}
+
+    return measure
+
+
+if __name__ == "__main__":
+    serve(
+        {"epochs": prepare},
+        packages=("recsys-recoder", "torch", "numpy", "scipy"),
+        more=lambda: {"kernels": "none" if library() is None else "compiled"},
+    )

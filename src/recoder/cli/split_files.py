@@ -1,0 +1,97 @@
+"""The files of a split, which take the places of those of the one before together."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+from recoder._files import write_errors
+from recoder.cli.output import tell
+
+__all__ = ["PROTOCOL", "SplitFiles"]
+
+PROTOCOL = "protocol.json"
+"""The file that says how the parts beside it were made; it is there when all of them are."""
+
+
+class SplitFiles:
+    """Files that are all on the disk, under other names, before the first of them takes its place.
+
+    What has not taken its place when the block ends is removed.
+
+    Args:
+        folder: where they go; made if it is missing.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._written: dict[str, Path] = {}
+
+    def __enter__(self) -> SplitFiles:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for temporary in self._written.values():
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def writing(self, name: str) -> Iterator[Path]:
+        """Yields the path to write a file to; on a clean exit it is synced.
+
+        Raises:
+            FileWriteError: if the file cannot be written; those of the split before stay as they are.
+        """
+        target = self._folder / name
+        with write_errors(target):
+            if target.is_dir():
+                raise IsADirectoryError(errno.EISDIR, "it is a folder")
+            self._folder.mkdir(parents=True, exist_ok=True)
+            temporary = self._written[name] = target.with_name(f".{name}.{secrets.token_hex(4)}.tmp")
+            yield temporary
+            _sync(temporary)
+
+    def take_places(self) -> None:
+        """Gives the files their names in the order in which they were written, ``protocol.json`` last.
+
+        Raises:
+            FileWriteError: if that fails; says which files are new.
+        """
+        with write_errors(self._folder / PROTOCOL):
+            (self._folder / PROTOCOL).unlink(missing_ok=True)
+        placed: list[str] = []
+        try:
+            for name, temporary in self._written.items():
+                with write_errors(self._folder / name, kept=_mixed(placed)):
+                    if name == PROTOCOL:  # which is not to be on the disk before the others are
+                        _sync(self._folder)
+                    temporary.replace(self._folder / name)
+                placed.append(name)
+        except KeyboardInterrupt:
+            tell(f"stopped while the files took their places in {self._folder}: {_mixed(placed)}")
+            raise
+        with write_errors(self._folder, kept="the new split is there, but might be lost if the machine stopped now"):
+            _sync(self._folder)
+
+
+def _mixed(placed: list[str]) -> str:
+    """Returns what a folder holds in which these files are new, and others are not."""
+    return (
+        f"of the new split there is {', '.join(placed) or 'nothing'}, other parts are of the one before, "
+        f"and there is no {PROTOCOL}: make the split again"
+    )
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
