@@ -82,6 +82,8 @@ class TestRecVAE(FactorizationModelSuite):
 
 
 class TestELSA(FactorizationModelSuite):
+    takes_samples = False
+
     def make_model(self):
         return ELSA(6, noise_prob=0.2)
 

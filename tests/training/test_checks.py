@@ -135,7 +135,7 @@ def test_users_who_were_held_out_are_strangers_to_a_model_that_looks_users_up():
     split = held_out_users()
     train, valid = RecommendationDataset(split.train.matrix), split.valid.dataset
     metrics = [NDCG(5)]
-    with pytest.raises(UnknownIdError, match=r"users of val_dataset were held out .* fold_in=True"):
+    with pytest.raises(UnknownIdError, match=r"users of val_dataset were held out .*fold_in=True"):
         Recoder(MatrixFactorization(4)).train(train, valid, metrics=metrics, eval_freq=1)
     recoder = Recoder(MatrixFactorization(4))
     recoder.train(train)

@@ -569,4 +569,4 @@ def test_a_table_beyond_the_memory_is_refused_before_it_is_made(
     monkeypatch.setattr(_memory, "available_bytes", lambda: 100)
     monkeypatch.setattr(large, "_LARGE", 0)
     with pytest.raises(NotEnoughMemoryError, match="a table of 12 by 4 numbers needs about"):
-        Recoder(MatrixFactorization()).init_from_model_file(path)
+        Recoder(MatrixFactorization(4)).init_from_model_file(path)

@@ -123,8 +123,15 @@ def rebuild(
         try:
             model.load_model_params(content.model_params)
             init_model()
-        except (NotImplementedError, NotEnoughMemoryError):
-            raise  # the model's class lacks a method, or the machine memory; the file is not to blame
+        except NotImplementedError:
+            raise  # the model's class lacks a method; the file is not to blame
+        except NotEnoughMemoryError as error:
+            if not any(content.num_items in weight.shape for weight in content.weights.values()):
+                raise FileFormatError(
+                    f"{path} says that there are {content.num_items} items, but no tensor in it has as many rows; "
+                    "the file was damaged"
+                ) from error
+            raise
         except (AttributeError, KeyError, TypeError, ValueError, RuntimeError, MemoryError) as error:
             raise FileFormatError(
                 f"{type(model).__name__} cannot be made as {path} describes it ({error}); "
