@@ -178,9 +178,12 @@ class TestCommandLine:
         self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         printed_before: list[str] = []
+        said: list[str] = []
 
         def fit(self: Recipe, *_: object, **__: object) -> Recoder:
-            printed_before.append(capsys.readouterr().out)
+            printed = capsys.readouterr()
+            printed_before.append(printed.out)
+            said.append(printed.err)
             if "l2" in self.model:
                 raise NotEnoughMemoryError("a matrix of all pairs of items needs 9 TiB")
             raise KeyboardInterrupt
@@ -192,7 +195,7 @@ class TestCommandLine:
         assert "| model |" in printed_before[0]
         assert "| ease (EASE) | - | 0.391 | - |" in printed_before[1]
         assert "not trained: NotEnoughMemoryError" in printed_before[1]
-        assert "needs 9 TiB" in after.err
+        assert "needs 9 TiB" in "".join(said)
         assert "stopped" in after.err
         assert after.out.count("A STAND-IN") == 1
 

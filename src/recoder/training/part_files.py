@@ -13,8 +13,8 @@ from __future__ import annotations
 import json
 import math
 import os
-import secrets
 import shutil
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -123,8 +123,8 @@ def write_parts(
     if ranks.is_first:
         shutil.rmtree(unfinished, ignore_errors=True)
     _raise_together(error, folder, ranks)
-    # of the first process, by which parts of another save are told apart
-    save = ranks.largest(secrets.randbits(62) if ranks.is_first else 0)
+    # by which parts of another save are told apart
+    save = ranks.largest(_number_of_save(content) if ranks.is_first else 0)
     rows["part/save"] = torch.tensor(save)
     try:
         # ids and histories are of the whole model: one file has them
@@ -431,6 +431,12 @@ def _write_single(path: Path, content: ModelFile, *, version: str) -> None:
     whole = path.with_name(f".{path.name}.whole")
     write_model_file(whole, content, version=version)
     replace_folder(whole, path)
+
+
+def _number_of_save(content: ModelFile) -> int:
+    """Returns a number that another epoch, or another run, has only by chance; the same run has it again."""
+    losses = [record.get("loss") for record in content.history]
+    return zlib.crc32(json.dumps([content.seed, content.progress, losses]).encode())
 
 
 def _name(rank: int, size: int) -> str:
