@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recoder.data import raw_ids
 from recoder.data.raw_ids import number_ids, numbers_of
 
 # no lone surrogates: they are no Unicode text and have no UTF-8 form
@@ -43,6 +44,35 @@ def by_first_appearance(values):
 @given(st.lists(texts, min_size=1, max_size=30), st.sampled_from(sorted(KINDS)))
 @settings(max_examples=300, deadline=None)
 def test_texts_of_every_kind_are_numbered_by_first_appearance(values, kind):
+    assert numbered(KINDS[kind](values)) == by_first_appearance(values)
+
+
+@given(
+    st.lists(st.text(characters, max_size=3), min_size=1, max_size=30), st.sampled_from(["string_view", "view slice"])
+)
+@settings(max_examples=200, deadline=None)
+def test_short_texts_that_lie_in_their_views_are_numbered_alike(values, kind):
+    assert all(len(value.encode()) <= 12 for value in values)
+    assert numbered(KINDS[kind](values)) == by_first_appearance(values)
+
+
+def test_views_that_are_not_filled_up_with_zeros_count_as_their_texts():
+    views = (
+        np.frombuffer(pa.array(["a", "b", "a", "a"], pa.string_view()).buffers()[1], np.uint8).reshape(-1, 16).copy()
+    )
+    views[2, 7] = 1  # behind the text
+    column = pa.Array.from_buffers(pa.string_view(), 4, [None, pa.py_buffer(views.tobytes())])
+    assert column.to_pylist() == ["a", "b", "a", "a"]
+    assert numbered(column) == ([0, 1, 0, 0], ["a", "b"])
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "dictionary"])
+@pytest.mark.parametrize("form", ["u{}", "customer-{:012d}"])
+@pytest.mark.parametrize("cores", [1, 2, 7])
+def test_parts_of_many_rows_are_numbered_by_threads_to_the_same(kind, form, cores, monkeypatch):
+    monkeypatch.setattr(raw_ids, "_ROWS_OF_A_PART", 100)
+    monkeypatch.setattr(raw_ids.os, "cpu_count", lambda: cores)
+    values = [form.format(number) for number in np.random.default_rng(cores).integers(0, 400, 1000).tolist()]
     assert numbered(KINDS[kind](values)) == by_first_appearance(values)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,6 +14,12 @@ import pyarrow as pa
 from recoder.errors import DataError, DataTypeError
 
 __all__ = ["Codes", "RawId", "number_ids", "numbers_of", "plain_ids"]
+
+_ROWS_OF_A_PART = 1_000_000
+"""That a thread numbers at least: what it finds is to be put together with what the others find."""
+
+_TEXT_IN_VIEW = 12
+"""Bytes of a text that lies in its view; of longer ones the view says where they lie."""
 
 RawId = int | str
 Codes = npt.NDArray[np.int32]
@@ -62,8 +71,56 @@ def number_ids(column: pa.ChunkedArray, name: str) -> tuple[Codes, pa.Array]:
         return _number_categories(column, name)
     # Arrow numbers strings of any layout as they are: a copy of all rows is spared
     comparable = column if _is_text(column.type) else plain_ids(column, name)
-    encoded = comparable.dictionary_encode().unify_dictionaries().combine_chunks()
-    return encoded.indices.to_numpy(), plain_ids(encoded.dictionary, name)
+    parts = min(os.cpu_count() or 1, len(comparable) // _ROWS_OF_A_PART)
+    if parts < 2:
+        encoded = _encoded(comparable, name)
+    else:
+        bounds = [len(comparable) * number // parts for number in range(parts + 1)]
+        slices = (comparable.slice(start, stop - start) for start, stop in pairwise(bounds))
+        with ThreadPoolExecutor(parts) as threads:
+            of_parts = list(threads.map(lambda part: _encoded(part, name), slices))
+        # the ids of the first part, then those that are new in the second: in order of first appearance
+        encoded = pa.chunked_array(of_parts).unify_dictionaries().combine_chunks()
+    return encoded.indices.to_numpy(), encoded.dictionary
+
+
+def _encoded(column: pa.ChunkedArray, name: str) -> pa.DictionaryArray:
+    """Returns the rows' numbers in order of first appearance, and as a dictionary the ids by number."""
+    if pa.types.is_string_view(column.type):
+        encoded = _encoded_short(column)
+        if encoded is not None:
+            return encoded
+    encoded = column.dictionary_encode().unify_dictionaries().combine_chunks()
+    return pa.DictionaryArray.from_arrays(encoded.indices, plain_ids(encoded.dictionary, name))
+
+
+def _encoded_short(column: pa.ChunkedArray) -> pa.DictionaryArray | None:
+    """Returns the same of string views, if all are of 12 bytes or fewer.
+
+    A view is 16 bytes, and then holds the length and the text itself, filled up with zeros: two numbers of 64 bits,
+    which Arrow numbers several times as fast as texts.
+    """
+    views = [
+        np.frombuffer(chunk.buffers()[1], np.uint64).reshape(-1, 2)[chunk.offset : chunk.offset + len(chunk)]
+        for chunk in column.chunks
+        if len(chunk)
+    ]
+    if not views:
+        return None
+    views_Z2 = views[0] if len(views) == 1 else np.concatenate(views)
+    if views_Z2.view(np.int32)[:, 0].max() > _TEXT_IN_VIEW:
+        return None
+    first, second = (pa.array(np.ascontiguousarray(half_Z)).dictionary_encode() for half_Z in views_Z2.T)
+    encoded = second
+    if len(first.dictionary) > 1:
+        pairs_Z = first.indices.to_numpy().astype(np.int64) * len(second.dictionary) + second.indices.to_numpy()
+        encoded = pa.array(pairs_Z).dictionary_encode()
+    # numbers are in order of first appearance: where the largest so far grows, a new one appears
+    places = np.flatnonzero(np.diff(np.maximum.accumulate(encoded.indices.to_numpy()), prepend=-1))
+    buffers = [None, pa.py_buffer(views_Z2[places].tobytes())]
+    ids = pa.Array.from_buffers(pa.string_view(), len(places), buffers).cast(pa.large_string())
+    # who fills up with something else than zeros has several views of a text
+    return pa.DictionaryArray.from_arrays(encoded.indices, ids) if len(ids.unique()) == len(ids) else None
 
 
 def _number_categories(column: pa.ChunkedArray, name: str) -> tuple[Codes, pa.Array]:
