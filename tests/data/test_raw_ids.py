@@ -71,6 +71,7 @@ def test_views_that_are_not_filled_up_with_zeros_count_as_their_texts():
 @pytest.mark.parametrize("cores", [1, 2, 7])
 def test_parts_of_many_rows_are_numbered_by_threads_to_the_same(kind, form, cores, monkeypatch):
     monkeypatch.setattr(raw_ids, "_ROWS_OF_A_PART", 100)
+    monkeypatch.setattr(raw_ids, "_BLOCK", 30)
     monkeypatch.setattr(raw_ids.os, "cpu_count", lambda: cores)
     values = [form.format(number) for number in np.random.default_rng(cores).integers(0, 400, 1000).tolist()]
     assert numbered(KINDS[kind](values)) == by_first_appearance(values)

@@ -206,10 +206,11 @@ def read_weights(column: pa.ChunkedArray, name: str) -> npt.NDArray[np.float32]:
     if pa.types.is_decimal(kind):
         column = column.cast(pa.float64())
     with np.errstate(over="ignore"):  # a large float64 becomes infinite, and is refused below
-        values: npt.NDArray[np.float32] = column.to_numpy().astype(np.float32)
-    for bad, what in ((np.isinf(values), "infinite as float32"), (values < 0, "negative")):
-        if bad.any():
-            refuse_weights(int(bad.sum()), values[bad][0], name, what)
+        values: npt.NDArray[np.float32] = column.to_numpy().astype(np.float32, copy=False)
+    if len(values) and not 0 <= values.min() <= values.max() < np.inf:
+        for bad, what in ((np.isinf(values), "infinite as float32"), (values < 0, "negative")):
+            if bad.any():
+                refuse_weights(int(bad.sum()), values[bad][0], name, what)
     return values
 
 

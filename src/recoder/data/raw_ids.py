@@ -18,6 +18,8 @@ __all__ = ["Codes", "RawId", "number_ids", "numbers_of", "plain_ids"]
 _ROWS_OF_A_PART = 1_000_000
 """That a thread numbers at least: what it finds is to be put together with what the others find."""
 
+_BLOCK = 1 << 16
+
 _TEXT_IN_VIEW = 12
 """Bytes of a text that lies in its view; of longer ones the view says where they lie."""
 
@@ -115,12 +117,24 @@ def _encoded_short(column: pa.ChunkedArray) -> pa.DictionaryArray | None:
     if len(first.dictionary) > 1:
         pairs_Z = first.indices.to_numpy().astype(np.int64) * len(second.dictionary) + second.indices.to_numpy()
         encoded = pa.array(pairs_Z).dictionary_encode()
-    # numbers are in order of first appearance: where the largest so far grows, a new one appears
-    places = np.flatnonzero(np.diff(np.maximum.accumulate(encoded.indices.to_numpy()), prepend=-1))
+    places = _first_places(encoded.indices.to_numpy(), len(encoded.dictionary))
     buffers = [None, pa.py_buffer(views_Z2[places].tobytes())]
     ids = pa.Array.from_buffers(pa.string_view(), len(places), buffers).cast(pa.large_string())
     # who fills up with something else than zeros has several views of a text
     return pa.DictionaryArray.from_arrays(encoded.indices, ids) if len(ids.unique()) == len(ids) else None
+
+
+def _first_places(codes: Codes, num_ids: int) -> npt.NDArray[np.int64]:
+    """Returns where each number, of those in order of first appearance, stands first; mostly they do so early."""
+    places: list[npt.NDArray[np.int64]] = []
+    start = found = 0
+    while found < num_ids:
+        # where the largest so far grows, a new one appears
+        largest = np.maximum.accumulate(codes[start : start + _BLOCK])
+        new = np.flatnonzero(np.diff(np.maximum(largest, found - 1), prepend=found - 1))
+        places.append(start + new)
+        start, found = start + _BLOCK, found + len(new)
+    return np.concatenate(places)
 
 
 def _number_categories(column: pa.ChunkedArray, name: str) -> tuple[Codes, pa.Array]:
