@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import json
 import logging
 import os
 import re
@@ -19,16 +20,19 @@ from recoder.errors import FileWriteError
 
 __all__ = [
     "BEFORE",
+    "MANIFEST",
     "append",
     "as_os_error",
     "atomic_folder",
     "atomic_place",
     "atomic_write",
     "check_writable",
+    "has_manifest_of",
     "in_own_folder",
     "move",
     "replace_folder",
     "set_aside",
+    "sync",
     "write_errors",
 ]
 
@@ -36,6 +40,9 @@ _log = logging.getLogger("recoder.files")
 
 BEFORE = ".before"
 """Ends the name of a folder while another takes its place."""
+
+MANIFEST = "manifest.json"
+"""The file that says what a folder of ours holds."""
 
 # of linux/fcntl.h and linux/fs.h: paths that begin at the working directory, and the names of both change
 _HERE, _EXCHANGE = -100, 2
@@ -81,10 +88,10 @@ def atomic_place(path: str | os.PathLike[str]) -> Iterator[Path]:
         with write_errors(target):
             if target.exists():
                 temporary.chmod(stat.S_IMODE(target.stat().st_mode))
-            _sync(temporary)
+            sync(temporary)
             temporary.replace(target)
         with write_errors(target, kept=_IN_PLACE):
-            _sync(target.parent)
+            sync(target.parent)
     finally:
         with write_errors(target):
             temporary.unlink(missing_ok=True)
@@ -117,8 +124,8 @@ def atomic_folder(path: str | os.PathLike[str], is_such: Callable[[Path], bool])
         with write_errors(target):
             yield temporary
             for file in temporary.iterdir():
-                _sync(file)
-            _sync(temporary)
+                sync(file)
+            sync(temporary)
         replace_folder(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -144,7 +151,7 @@ def replace_folder(whole: Path, target: Path) -> None:
                     old.rename(target)
                 raise
     with write_errors(target, kept=_IN_PLACE):
-        _sync(target.parent)
+        sync(target.parent)
     if old is not None:
         try:
             _remove(old)
@@ -217,7 +224,7 @@ def move(path: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
     with write_errors(target):
         Path(path).replace(target)
     with write_errors(target, kept=_IN_PLACE):
-        _sync(Path(target).parent)
+        sync(Path(target).parent)
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
@@ -277,7 +284,16 @@ def _made_beside(target: Path) -> Path:
     return made
 
 
-def _sync(path: Path) -> None:
+def has_manifest_of(folder: Path, kind: str) -> bool:
+    """Returns whether a folder's manifest, a name that others use too, says that it is of this kind."""
+    try:
+        return bool(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["format"] == kind)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
+
+
+def sync(path: Path) -> None:
+    """Waits until a file, or the names in a folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
-from recoder._files import write_errors
+from recoder._files import sync, write_errors
 from recoder.cli.output import tell
 
 __all__ = ["PROTOCOL", "SplitFiles"]
@@ -56,7 +55,7 @@ class SplitFiles:
             self._folder.mkdir(parents=True, exist_ok=True)
             temporary = self._written[name] = target.with_name(f".{name}.{secrets.token_hex(4)}.tmp")
             yield temporary
-            _sync(temporary)
+            sync(temporary)
 
     def take_places(self) -> None:
         """Gives the files their names in the order in which they were written, ``protocol.json`` last.
@@ -71,14 +70,14 @@ class SplitFiles:
             for name, temporary in self._written.items():
                 with write_errors(self._folder / name, kept=_mixed(placed)):
                     if name == PROTOCOL:  # which is not to be on the disk before the others are
-                        _sync(self._folder)
+                        sync(self._folder)
                     temporary.replace(self._folder / name)
                 placed.append(name)
         except KeyboardInterrupt:
             tell(f"stopped while the files took their places in {self._folder}: {_mixed(placed)}")
             raise
         with write_errors(self._folder, kept="the new split is there, but might be lost if the machine stopped now"):
-            _sync(self._folder)
+            sync(self._folder)
 
 
 def _mixed(placed: list[str]) -> str:
@@ -87,11 +86,3 @@ def _mixed(placed: list[str]) -> str:
         f"of the new split there is {', '.join(placed) or 'nothing'}, other parts are of the one before, "
         f"and there is no {PROTOCOL}: make the split again"
     )
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from recoder._files import BEFORE, atomic_folder
+from recoder._files import BEFORE, MANIFEST, atomic_folder, has_manifest_of
 from recoder._replaced import read_again_if_replaced
 from recoder.data.id_map import IdMap
 from recoder.data.mapped import Column, csr_of, entry_blocks, map_file
@@ -28,7 +29,6 @@ from recoder.errors import FileFormatError
 
 __all__ = ["MANIFEST", "FolderWriter", "MappedFolder", "read_folder", "write_folder"]
 
-MANIFEST = "manifest.json"
 FORMAT_VERSION = 1
 _FORMAT = "recoder interactions"
 _DTYPES: Mapping[str, tuple[str, ...]] = {
@@ -114,7 +114,7 @@ def write_folder(path: Path) -> Iterator[FolderWriter]:
     Raises:
         FileWriteError: if it cannot be written, or something else is there.
     """
-    with atomic_folder(path, _is_one_of_ours) as temporary:
+    with atomic_folder(path, partial(has_manifest_of, kind=_FORMAT)) as temporary:
         writer = FolderWriter(temporary)
         try:
             yield writer
@@ -150,14 +150,6 @@ def _read(path: Path) -> MappedFolder:
     matrix = csr_of(*parts, shape)
     titles = _section(arrays, "titles")
     return MappedFolder(matrix, ids[0], ids[1], unpack_texts(titles) if titles else None, arrays.get("times"))
-
-
-def _is_one_of_ours(folder: Path) -> bool:
-    """Returns whether a folder's manifest, a name that others use too, is that of interactions."""
-    try:
-        return bool(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["format"] == _FORMAT)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return False
 
 
 def _manifest(folder: Path) -> dict[str, Any]:

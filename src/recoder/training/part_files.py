@@ -28,7 +28,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from recoder._files import atomic_write, replace_folder
+from recoder._files import MANIFEST, atomic_write, has_manifest_of, replace_folder
 from recoder._replaced import read_again_if_replaced
 from recoder.errors import FileFormatError, FileWriteError
 from recoder.nn.base import FactorizationModel
@@ -57,7 +57,6 @@ __all__ = [
     "write_together",
 ]
 
-MANIFEST = "manifest.json"
 FORMAT_VERSION = 1
 _FORMAT = "recoder checkpoint"
 _LARGEST_CRC = 2**32 - 1
@@ -476,7 +475,7 @@ def check_replaceable(path: Path) -> None:
     Raises:
         FileWriteError: if it is.
     """
-    if path.is_dir() and not _is_checkpoint(path):
+    if path.is_dir() and not has_manifest_of(path, _FORMAT):
         raise FileWriteError(
             f"cannot write {path}: it is a folder, and not one of a checkpoint; choose another name, or prefix"
         )
@@ -489,14 +488,6 @@ def saved_epoch(path: Path) -> int | None:
         return epoch_of_file(file) if file.exists() else None
     except FileFormatError:
         return None
-
-
-def _is_checkpoint(folder: Path) -> bool:
-    """Returns whether a folder's manifest, a name that others use too, is that of a checkpoint."""
-    try:
-        return bool(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["format"] == _FORMAT)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return False
 
 
 def _manifest(folder: Path) -> Mapping[str, Any]:
