@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import doctest
+import io
 import os
 import re
 import shutil
@@ -14,7 +16,8 @@ from typing import Any
 
 import pytest
 from sybil import Example, Sybil
-from sybil.parsers.myst import CodeBlockParser, PythonCodeBlockParser, SkipParser
+from sybil.evaluators.python import PythonEvaluator
+from sybil.parsers.myst import CodeBlockParser, SkipParser
 
 PROJECT = Path(__file__).parent
 
@@ -24,6 +27,10 @@ RUN_ELSEWHERE = {
     "pip install": "scripts/wheel installs the built wheel into an empty environment",
     "git clone": "this is the clone",
 }
+
+# a number that another processor may compute a little otherwise, or that tells a time; whole numbers are exact
+DECIMAL = re.compile(r"[-+]?\d+\.\d+(?:e[-+]?\d+)?")
+SECONDS = re.compile(r"\b\d+\.\d+ s\b")
 
 ALIASES = ("py", "python3", "pycon", "sh", "shell", "shell-session")
 
@@ -71,6 +78,34 @@ def run_console(example: Example) -> None:
         )
 
 
+def run_python(example: Example) -> None:
+    """Runs a block of Python and keeps what it prints for a text block right below it."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        PythonEvaluator()(example)
+    example.namespace["_printed"] = (example.region.end, printed.getvalue())
+
+
+def compare_text(example: Example) -> None:
+    """Compares a text block right below a block of Python with what that printed.
+
+    Blanks do not count, times in seconds neither, and decimal numbers may be 0.01 or 5 % apart: another processor adds
+    in another order. Other text blocks are only shown.
+    """
+    end, printed = example.namespace.get("_printed", (0, ""))
+    if example.document.text[end : example.region.start].strip():
+        return
+    (shown_words, shown_numbers), (words, numbers) = map(apart, (example.parsed, printed))
+    is_alike = words == shown_words and numbers == pytest.approx(shown_numbers, rel=0.05, abs=0.01)
+    assert is_alike, f"the block above prints\n{printed}\nand not\n{example.parsed}"
+
+
+def apart(text: str) -> tuple[list[str], list[float]]:
+    """Returns the words of a text with a mark for each decimal number, and these numbers."""
+    text = SECONDS.sub("# s", text)
+    return DECIMAL.sub("#", text).split(), [float(number) for number in DECIMAL.findall(text)]
+
+
 def refuse(example: Example) -> None:
     """Fails, since a block in an alias of an executed language would look executed and not be."""
     raise AssertionError("write ```python, ```bash or ```console (all are executed), or ```text for what is only shown")
@@ -93,7 +128,8 @@ def leave_folder(namespace: dict[str, Any]) -> None:
 
 pytest_collect_file = Sybil(
     parsers=[
-        PythonCodeBlockParser(),
+        CodeBlockParser(language="python", evaluator=run_python),
+        CodeBlockParser(language="text", evaluator=compare_text),
         CodeBlockParser(language="bash", evaluator=run_shell),
         CodeBlockParser(language="console", evaluator=run_console),
         *(CodeBlockParser(language=alias, evaluator=refuse) for alias in ALIASES),

@@ -61,8 +61,11 @@ def compile_kernels(folder: Path, library: Path) -> str | None:
         command = [*compiler, *FLAGS, f'-DRECODER_SOURCES="{sources_digest(folder)}"']
         sources = sorted(folder.glob("*.c"))
         objects = [library.with_name(f"{source.stem}.o") for source in sources]
-        for source, compiled in zip(sources, objects, strict=True):
-            _compile_for_every_level(command, ["-c", str(source), "-o", str(compiled)])
+        pairs = list(zip(sources, objects, strict=True))
+        try:
+            _compile(command, pairs)
+        except subprocess.CalledProcessError:  # an old compiler, or a C library that cannot choose when it loads
+            _compile([*command, "-DRECODER_ONE_LEVEL"], pairs)  # all of them, since they count on one another
         # not linked with OpenMP: its symbols are found in the one that PyTorch has loaded, and computes with
         _output([*compiler, "-shared", *map(str, objects), "-o", str(library), "-lm"])
         if _machine(library) != _machine(Path(sys.executable).resolve()):
@@ -98,11 +101,9 @@ def sources_digest(folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def _compile_for_every_level(command: list[str], files: list[str]) -> None:
-    try:
-        _output([*command, *files])
-    except subprocess.CalledProcessError:  # an old compiler, or a C library that cannot choose when it loads
-        _output([*command, "-DRECODER_ONE_LEVEL", *files])
+def _compile(command: list[str], pairs: list[tuple[Path, Path]]) -> None:
+    for source, compiled in pairs:
+        _output([*command, "-c", str(source), "-o", str(compiled)])
 
 
 def _output(command: list[str]) -> str:

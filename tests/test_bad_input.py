@@ -358,7 +358,7 @@ ROWS = {
         lambda: train(eval_freq=2, metrics=[NDCG(2)]), ConfigError, "eval_freq is 2", "no val_dataset"
     ),
     "evaluation by nothing": row(
-        lambda: train(eval_freq=2, val_dataset=judged()), ConfigError, "eval_freq is 2", "no metrics", "NDCG(k=100)"
+        lambda: train(eval_freq=2, val_dataset=judged()), ConfigError, "eval_freq is 2", "no metrics", "['NDCG@100']"
     ),
     "metrics that are never evaluated": row(
         lambda: train(val_dataset=judged(), metrics=[NDCG(2)]), ConfigError, "eval_freq is 0", "eval_freq=1"
@@ -377,7 +377,7 @@ ROWS = {
     "metrics that are functions": row(
         lambda: train(**VALIDATED, metrics=[len], eval_num_recommendations=3), DataTypeError, "Metric objects", "len"
     ),
-    "metrics that are no list": row(lambda: train(**VALIDATED, metrics=Recall(2)), ConfigError, "Recall@2", "a list"),
+    "metrics that are no list": row(lambda: train(**VALIDATED, metrics=Recall(2)), DataTypeError, "Recall@2", "a list"),
     # data for train
     "matrix to train on": row(
         lambda: train(None, csr()), DataTypeError, "train_dataset is a csr_matrix", "RecommendationDataset"
@@ -542,7 +542,7 @@ ROWS = {
     ),
     "no metrics": row(lambda: autoencoder().evaluate(judged(), 3, []), ConfigError, "metrics is empty", "NDCG(k=100)"),
     "metric that is a name": row(
-        lambda: autoencoder().evaluate(judged(), 3, ["NDCG"]), DataTypeError, "'NDCG'", "Metric objects"
+        lambda: autoencoder().evaluate(judged(), 3, ["NDCG"]), ConfigError, "'NDCG'", "NDCG@100"
     ),
     "metric of nothing": row(lambda: Recall(0), ConfigError, "k is 0", "at least 1"),
     "metric of half a rank": row(lambda: Recall(2.5), DataTypeError, "k is 2.5", "integer"),
@@ -638,12 +638,12 @@ NUMBERS: list[tuple[str, list[Any], Callable[[Any], Any], str]] = [
     ("num_valid_users", ["a", None, 1.0], lambda x: split(interactions(), num_valid_users=x), "least 1"),
     ("num_test_users", ["a", None, 1.0], lambda x: split(interactions(), num_test_users=x), "least 1"),
     ("min_interactions", ["a", None, 2.0], lambda x: split(interactions(), min_interactions=x), "least 2"),
-    ("fold_in", ["0.5", None, np.nan], lambda x: split(interactions(), fold_in=x), "between 0 and 1"),
+    ("fold_in", ["0.5", None, np.nan], lambda x: split(interactions(), fold_in=x), "above 0 and below 1"),
     (
         "fraction",
         ["0.5", None, np.nan],
         lambda x: random_holdout(interactions(), fraction=x, seed=1),
-        "between 0 and 1",
+        "above 0 and below 1",
     ),
 ]
 
@@ -706,7 +706,7 @@ def test_the_table_is_long_enough() -> None:
 @NO_CUDA
 @pytest.mark.parametrize("arguments", [{"use_cuda": True}, {"device": "cuda"}, {"device": "cuda:1"}], ids=str)
 def test_cuda_where_there_is_none_is_refused(arguments: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=r"no CUDA device .*use_cuda=False"):
+    with pytest.raises(ConfigError, match=r"(True|'cuda.*'), but there is no CUDA device .*leave it out"):
         Recoder(DynamicAutoencoder([2]), **arguments)
 
 

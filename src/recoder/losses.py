@@ -107,6 +107,8 @@ def make_loss(loss: str | nn.Module, loss_params: Mapping[str, Any] | None) -> n
         ConfigError: for an unknown name or parameter, parameters that are no mapping, or a module whose reduction is
             not a sum.
     """
+    if loss_params is not None and not isinstance(loss_params, Mapping):
+        raise ConfigError(f"loss_params is {loss_params!r}; pass a dict of parameter names to values, or None")
     if isinstance(loss, nn.Module):
         reduction = getattr(loss, "reduction", "sum")  # a convention of torch's losses, not of every module
         if reduction != "sum":
@@ -122,8 +124,6 @@ def make_loss(loss: str | nn.Module, loss_params: Mapping[str, Any] | None) -> n
     }
     if not isinstance(loss, str) or loss not in makers:
         raise ConfigError(f"unknown loss {loss!r}; choose one of {', '.join(makers)}, or pass a torch.nn.Module")
-    if loss_params is not None and not isinstance(loss_params, Mapping):
-        raise ConfigError(f"loss_params is {loss_params!r}; pass a dict of parameter names to values, or None")
     allowed = _PARAMS.get(loss, set())
     unknown = set(loss_params or {}) - allowed
     if unknown:

@@ -27,6 +27,7 @@ from recoder.data.mapped import item_counts
 from recoder.errors import ConfigError, DataTypeError, DivergedError, NotInitializedError
 from recoder.losses import make_loss
 from recoder.metrics import EvaluationResult, Metric, RecommenderEvaluator
+from recoder.metrics.judging import distinct_metrics
 from recoder.nn.base import FactorizationModel, draw_parameters
 from recoder.nn.tables import tables_with_row_gradients
 from recoder.recommender.base import Histories, merge_histories
@@ -138,6 +139,7 @@ class Recoder:
         self.num_items = None if num_items is None else whole_number("num_items", num_items, 1)
         self.num_users = None if num_users is None else whole_number("num_users", num_users, 1)
         self._optimizer_type, self._state_precision = optimizer_type, optimizer_state
+        self._loss_module: nn.Module | None = make_loss(loss, loss_params)
         self._loss: str | nn.Module | None = loss
         self._loss_params = dict(loss_params or {})
         self.user_based = user_based
@@ -153,7 +155,6 @@ class Recoder:
         self.history = History()
         self.interactions: Interactions | None = None
         self._holds_histories = False
-        self._loss_module: nn.Module | None = make_loss(loss, loss_params)
         self._progress = Progress()
         self._best = Best()
         self._optimizer: ModelOptimizer | None = None
@@ -201,7 +202,7 @@ class Recoder:
         eval_freq: int = 0,
         eval_num_recommendations: int | None = None,
         eval_num_users: int | None = None,
-        metrics: Sequence[Metric] | None = None,
+        metrics: Sequence[Metric | str] | None = None,
         eval_batch_size: int | None = None,
         *,
         lr_schedule: str = "constant",
@@ -240,8 +241,9 @@ class Recoder:
             eval_freq: epochs between evaluations of ``metrics``; they are evaluated after the last epoch too.
             eval_num_recommendations: items to recommend in evaluation. None: the largest ``k`` of the metrics.
             eval_num_users: evaluate the first so many validation users who have a target. None: all.
-            metrics: what to evaluate on the validation users.
-            eval_batch_size: users handed to the recommender at once in evaluation. None: ``batch_size``.
+            metrics: what to evaluate on the validation users; or names, such as ``"NDCG@100"``.
+            eval_batch_size: users handed to the recommender at once in evaluation; more where that is quicker.
+                None: ``batch_size``.
             lr_schedule: ``'constant'``, or ``'cosine'``: the learning rate falls step by step along half a cosine,
                 from ``lr`` to nearly 0 in the last of ``num_epochs``. Milestones apply besides.
             max_grad_norm: scale the gradients of a step down if their global norm is larger.
@@ -258,7 +260,7 @@ class Recoder:
 
         Raises:
             ConfigError: if an argument is out of range or two do not go together.
-            DataTypeError: if a data set or a callback is none.
+            DataTypeError: if a data set, a callback or a metric is something else.
             EmptyDataError: if the training data holds no interaction.
             DataError: if the loss is not defined for these interactions.
             UnknownIdError: if the data has users or items beyond those of the model.
@@ -280,7 +282,7 @@ class Recoder:
             eval_freq=eval_freq,
             eval_num_recommendations=eval_num_recommendations,
             eval_num_users=eval_num_users,
-            metrics=metrics,
+            metrics=distinct_metrics(metrics) if metrics else None,
             eval_batch_size=eval_batch_size,
             lr_schedule=lr_schedule,
             max_grad_norm=max_grad_norm,
@@ -454,7 +456,7 @@ class Recoder:
         self,
         eval_dataset: RecommendationDataset,
         num_recommendations: int,
-        metrics: Sequence[Metric],
+        metrics: Sequence[Metric | str],
         batch_size: int = 1,
         num_users: int | None = None,
     ) -> EvaluationResult:
@@ -463,7 +465,7 @@ class Recoder:
         Args:
             eval_dataset: users with interactions, and targets to find; users without a target are left out.
             num_recommendations: items to recommend to each user; no metric may look at more.
-            metrics: the metrics.
+            metrics: the metrics, or their names, such as ``"NDCG@100"``.
             batch_size: users to score at once; more are taken where that is quicker. Results do not depend on it.
             num_users: evaluate the first so many users who have a target. None: all.
 

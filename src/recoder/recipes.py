@@ -58,8 +58,8 @@ class Recipe:
         """Returns one for a model that is there already, with the defaults of ``Recoder`` and ``Recoder.train``."""
         if not isinstance(model, FactorizationModel):
             raise DataTypeError(
-                f"model is a {type(model).__name__}; pass the name of a recipe ({', '.join(RECIPES)}) or a "
-                "recoder.nn.FactorizationModel"
+                f"model is {getattr(model, '__name__', f'a {type(model).__name__}')}; pass the name of a recipe "
+                f"({', '.join(RECIPES)}) or an object of a recoder.nn.FactorizationModel"
             )
         return Recipe(lambda: model, {}, {}, {})
 

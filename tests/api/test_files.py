@@ -8,12 +8,20 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scipy import sparse
 
 import recoder
 from recoder.callbacks import BestCheckpoint
 from recoder.data import RecommendationDataset, UsersInteractions
-from recoder.errors import ConfigError, FileFormatError, FileWriteError, NotInitializedError, UnsafeFileError
+from recoder.errors import (
+    ConfigError,
+    DataTypeError,
+    FileFormatError,
+    FileWriteError,
+    NotInitializedError,
+    UnsafeFileError,
+)
 from recoder.metrics import NDCG
 from recoder.model import Recoder
 from recoder.nn import DynamicAutoencoder, MatrixFactorization
@@ -240,3 +248,30 @@ def test_without_counts_nothing_is_called_popular(films, tmp_path):
     assert len(set(scores)) > 1
     expected = np.sort(trained.predict(UsersInteractions([0], sparse.csr_matrix((1, 24), dtype=np.float32))).numpy()[0])
     np.testing.assert_allclose(scores, expected[::-1], rtol=1e-5)
+
+
+def test_a_wrong_argument_of_load_is_no_damage_to_the_file(fitted, tmp_path):
+    path = fitted["autoencoder"].save(tmp_path / "a.model")
+    with pytest.raises(ConfigError, match="device is 'gpu0'; pass for example 'cpu'"):
+        recoder.load(path, device="gpu0")
+    with pytest.raises(DataTypeError, match="model is a int"):
+        recoder.load(path, model=3)
+    if not torch.cuda.is_available():
+        with pytest.raises(ConfigError, match="device is 'cuda', but there is no CUDA device"):
+            recoder.load(path, device="cuda")
+
+
+def test_a_model_without_histories_says_what_can_be_asked(films, fitted, tmp_path):
+    bare = recoder.load(fitted["als"].save(tmp_path / "a.model"))
+    with pytest.raises(NotInitializedError, match=r"holds no histories .*pass histories=\[\[item"):
+        bare.recommend(users=["u3"])
+    with pytest.raises(NotInitializedError, match=r"for them; save it with interactions=True"):
+        bare.score(["u3"], ["m1"])
+    with pytest.raises(NotInitializedError, match=r"pass history=\[item, \.\.\.\], or save it"):
+        bare.explain("u3", "m1")
+    with pytest.raises(NotInitializedError, match=r"pass histories=Interactions\(\.\.\.\), or"):
+        bare.recommend_to_file(tmp_path / "a.csv")
+    model = recoder.fit(films, MatrixFactorization(4), optimizer_type="adam", loss="logistic", seed=1)
+    looks_up = recoder.load(model.save(tmp_path / "b.model"))
+    with pytest.raises(NotInitializedError, match="pass exclude_seen=False, or save it with interactions=True"):
+        looks_up.recommend(users=["u3"])

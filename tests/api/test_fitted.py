@@ -24,7 +24,7 @@ from recoder.errors import (
 )
 from recoder.metrics import NDCG, Metric, Recall
 from recoder.model import Recoder
-from recoder.nn import DynamicAutoencoder, MatrixFactorization
+from recoder.nn import EASE, DynamicAutoencoder, MatrixFactorization
 
 PERSONAL = ["autoencoder", "als", "ease"]
 
@@ -163,7 +163,7 @@ def test_wrong_questions_are_said(fitted):
         ({"histories": [["m2"], {"m3": 1, "m1": -1.0}]}, DataError, "history of 1 gives 'm1' the weight -1.0"),
         ({"histories": {"new": {"m1": float("nan")}}}, DataError, "history of 'new' gives 'm1' the weight nan"),
         ({"histories": [{"m1": 1e300}]}, DataError, "the weight 1e.300; a weight is a finite number"),
-        ({"histories": [{"m1": [1.0]}]}, DataTypeError, "weights of a history are numbers"),
+        ({"histories": [{"m1": [1.0]}]}, DataTypeError, "a weight of a history is no number"),
         ({"users": [["u1", "u2"]]}, DataTypeError, r"among the users stands \['u1', 'u2'\].* flat list"),
         ({"users": np.array([["u1"]])}, DataTypeError, r"among the users stands \['u1'\]"),
         ({"users": [("u1", ["u2"])]}, DataTypeError, r"among the users stands \('u1', \['u2'\]\)"),
@@ -171,7 +171,7 @@ def test_wrong_questions_are_said(fitted):
         ({"histories": [[["m1"]]], "unknown": "drop"}, DataTypeError, r"among the items stands \['m1'\]"),
         ({"unknown": "ignore"}, ConfigError, "unknown is 'ignore'"),
         ({"exclude": ["y"]}, UnknownIdError, "1 of 1 items of exclude are not among the 24 known"),
-        ({"histories": [{"m1": "much"}]}, DataTypeError, "weights of a history are numbers"),
+        ({"histories": [{"m1": "much"}]}, DataTypeError, "a weight of a history is no number"),
         ({"users": ["u1"], "candidates": []}, EmptyDataError, "leave no item"),
         ({"users": ["u1"], "exclude": "m1"}, DataTypeError, "exclude is a list"),
     ):
@@ -688,3 +688,44 @@ def test_threads_that_ask_one_loaded_model_at_once_get_what_one_thread_gets(fitt
     for first, of_thread in zip(firsts * 5, found, strict=True):
         for one, other in zip(of_thread, expected[first], strict=True):
             pd.testing.assert_frame_equal(one, other)
+
+
+def test_metrics_are_named_and_the_history_is_at_hand(films):
+    train, valid, test = films.split("strong", seed=1, num_valid_users=8, num_test_users=9, min_interactions=4)
+    model = recoder.fit(train, valid=valid, metrics=["NDCG@5"], num_epochs=2, seed=4)
+    assert [list(epoch.metrics) for epoch in model.history] == [["NDCG@5"]] * 2
+    assert model.evaluate(test, ["NDCG@5"]) == model.evaluate(test, [NDCG(5)])
+
+
+def test_titles_that_are_not_there_are_missed_before_anything_is_ranked(films, monkeypatch, tmp_path):
+    untitled = recoder.Interactions(films.matrix, films.user_ids, films.item_ids)
+    model = recoder.fit(untitled, "ease")
+    monkeypatch.setattr(recoder.FittedModel, "answering", None)
+    monkeypatch.setattr("recoder.api.fitted.score_drops", None)
+    monkeypatch.setattr("recoder.api.fitted.similar_items", None)
+    for ask in (
+        lambda: model.recommend(titles=True),
+        lambda: model.recommend_to_file(tmp_path / "a.csv", titles=True),
+        lambda: model.similar_items(["m1"], titles=True),
+        lambda: model.explain("u1", "m1", titles=True),
+    ):
+        with pytest.raises(ConfigError, match="titles=True, but there are none"):
+            ask()
+
+
+def test_similar_items_may_leave_some_out(fitted):
+    model = fitted["ease"]
+    first, *others = model.similar_items(["m1"], 4)["similar_item_id"]
+    assert list(model.similar_items(["m1"], 3, exclude=[first])["similar_item_id"]) == others
+
+
+def test_several_processes_do_not_share_what_answers(films):
+    with pytest.raises(ConfigError, match=r"parallel is 'items', but what fit returns answers in one process"):
+        recoder.fit(films, "autoencoder", parallel="items")
+
+
+def test_what_is_no_interactions_is_told_how_to_become_them(films):
+    with pytest.raises(DataTypeError, match=r"not csr_matrix; .*Interactions\.from_matrix\(matrix\)"):
+        recoder.fit(films.matrix, "ease")
+    with pytest.raises(DataTypeError, match=r"model is EASE; pass .*an object of a"):
+        recoder.fit(films, EASE)

@@ -182,3 +182,22 @@ class TestOfProcesses:
         kept.on_checkpoint(self.report(3.0))
         assert self.saved == 1
         assert [path.name for path in tmp_path.iterdir()] == ["m_best_epoch_1.model"]
+
+
+def test_a_run_that_goes_on_from_before_the_best_epoch_does_not_lose_it(tmp_path):
+    made = run(
+        new(),
+        BestCheckpoint(tmp_path / "m", NDCG(5)),
+        num_epochs=12,
+        checkpoint_freq=1,
+        model_checkpoint_prefix=tmp_path / "x",
+    )
+    best = best_epoch(made)
+    assert best > 2
+    before = (tmp_path / "m_best.model").read_bytes()
+    resumed = loaded(tmp_path / "x_epoch_1.model")
+    run(resumed, BestCheckpoint(tmp_path / "m", NDCG(5)), num_epochs=2)
+    assert (tmp_path / "m_best.model").read_bytes() == before
+    another = recoder(SEED + 1)
+    run(another, BestCheckpoint(tmp_path / "m", NDCG(5)), num_epochs=2)
+    assert len(loaded(tmp_path / "m_best.model").history) <= 2

@@ -98,3 +98,25 @@ def test_a_foreign_model_file_is_refused_in_one_line(tmp_path, command):
     absent = run(command[0], tmp_path / "absent", *command[1:], code=2).stderr
     assert "there is no file" in absent
     assert "save_state" not in absent
+
+
+def test_a_model_that_looks_users_up_answers_without_histories(ratings, tmp_path):
+    path = tmp_path / "a.model"
+    run("train", ratings, "--model", "als", "--set", "fold_in=false", "--set", "embedding_size=8", "--out", path)
+    assert len(json.loads(run("similar", path, "u1", "--users", "--k", 3, "--json").stdout)) == 3
+    asked = ["recommend", path, "--for", "u1", "--json"]
+    assert len(json.loads(run(*asked, "--keep-seen").stdout)) == 10
+    assert "holds no histories" in run(*asked, code=2).stderr
+    run("recommend", path, "--keep-seen", "--out", tmp_path / "all.parquet")
+
+
+def test_no_answer_is_none_for_people_and_for_programs(models, tmp_path):
+    (tmp_path / "some.txt").write_text("film\n2\n")
+    asked = ["recommend", models["ease"], "--history", "2", "--candidates", tmp_path / "some.txt"]
+    assert json.loads(run(*asked, "--json").stdout) == []
+    assert "there is no answer" in run(*asked).stderr
+
+
+def test_empty_places_of_a_history_do_not_count(models):
+    asked = ["explain", models["ease"], "4", "--json", "--history"]
+    assert run(*asked, "2,6,").stdout == run(*asked, "2,6").stdout

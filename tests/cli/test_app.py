@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shlex
 import subprocess
 import sys
@@ -73,7 +74,7 @@ def test_the_reference_has_every_command_and_no_other():
 def test_without_the_extra_a_plain_hint_is_printed(missing):
     code = f"import sys; sys.modules['{missing}'] = None; from recoder.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.strip() == f'the command line needs {missing}: pip install "recsys-recoder[cli]"'
 
 
@@ -141,3 +142,17 @@ def test_stdout_that_is_full_is_called_by_its_name():
     assert done.returncode == 2
     assert done.stderr.startswith("recoder: cannot write to standard output: No space left on device")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(("command", "said"), [("info", '"Caf\\u00e9"'), ("table", "Caf?")])
+def test_a_stdout_that_lacks_letters_is_written_nevertheless(tmp_path, command, said):
+    path = tmp_path / "films.csv"
+    path.write_text("user,film,title\n" + "".join(f"{n},{n % 3},Café\n" for n in range(9)), encoding="utf8")
+    env = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    train = [sys.executable, "-m", "recoder", "train", str(path), "--model", "popularity", "--out", "a.model"]
+    subprocess.run(train, cwd=tmp_path, env=env, capture_output=True, check=True)
+    asked = [sys.executable, "-m", "recoder", "recommend", "a.model", "--history", "1"]
+    asked += ["--json"] if command == "info" else []
+    done = subprocess.run(asked, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert said in done.stdout

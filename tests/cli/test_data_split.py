@@ -308,3 +308,22 @@ def test_a_moment_in_a_file_is_that_of_the_option(pairs_file, tmp_path, moment):
         for more in (["--config", toml], ["--kind", "time", "--moment", "2020-09-13"])
     }
     assert said == {"recoder: nothing happened before 1599955200; the first interaction is at 1600000000: split later"}
+
+
+def test_weights_that_are_looked_at_must_be_there(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("user,film,relevance\n" + "".join(f"{n % 9},{n},0.5\n" for n in range(90)))
+    asked = ["data", "split", path, "--kind", "random", "--out", tmp_path / "parts"]
+    assert "no column that is named like weights" in cli_run(*asked, "--min-weight", 0.4, code=2).stderr
+    cli_run(*asked, "--min-weight", 0.4, "--weight", "relevance")
+
+
+def test_a_share_is_split_off_rather_than_at_the_moment_of_a_file(frame, tmp_path):
+    ratings = tmp_path / "ratings.parquet"
+    frame.write_parquet(ratings)
+    asked = ["data", "split", ratings, *NAMED, "--kind", "time", "--out", tmp_path / "parts", "--fraction", 0.3]
+    assert "give one of them" in cli_run(*asked, "--moment", "2023-11-15", code=2).stderr
+    toml = tmp_path / "a.toml"
+    toml.write_text("[split]\nkind = 'time'\nmoment = 2000-01-01\n")
+    cli_run(*asked, "--config", toml)
+    assert json.loads((tmp_path / "parts" / "protocol.json").read_text())["fraction"] == 0.3

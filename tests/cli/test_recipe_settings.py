@@ -5,10 +5,7 @@ import pytest
 from cli_support import run
 from recoder.cli.config import Config, ModelConfig
 from recoder.cli.conversion import SettingError
-from recoder.cli.metric_names import named_metrics
 from recoder.cli.recipe_settings import completed
-from recoder.errors import ConfigError
-from recoder.metrics import NDCG, AveragePrecision, Recall
 from recoder.recipes import RECIPES
 
 
@@ -39,10 +36,3 @@ def test_the_help_of_train_names_every_recipe():
     shown = " ".join(run("train", "--help").output.replace("│", " ").split())
     *first, last = RECIPES
     assert f"Recipe: {', '.join(first)} or {last}." in shown
-
-
-def test_metrics_are_known_by_their_names():
-    assert named_metrics(["Recall@20", "NDCG@100", "AP@7"]) == [Recall(20), NDCG(100), AveragePrecision(7)]
-    for name in ("NDCG@0", "NDCG@x", "NDCG@-1", "ndcg@5"):
-        with pytest.raises(ConfigError, match="NDCG@100"):
-            named_metrics([name])

@@ -27,3 +27,16 @@ def test_without_users_to_judge_by_there_is_a_page_about_the_model(models, tmp_p
 def test_a_foreign_file_is_said(ratings, tmp_path):
     assert "model file" in run("report", ratings, "--out", tmp_path / "a.html", code=2).stderr
     assert not (tmp_path / "a.html").exists()
+
+
+def test_a_page_is_not_written_over_the_data_and_options_without_effect_are_refused(models, ratings, tmp_path):
+    before = ratings.read_bytes()
+    said = run("report", models["ease"], "--out", ratings, "--bare", code=2).stderr
+    assert "would be written over" in said
+    assert ratings.read_bytes() == before
+    out = tmp_path / "a.html"
+    assert (
+        "--bare judges nobody"
+        in run("report", models["ease"], "--bare", "--target", ratings, "--out", out, code=2).stderr
+    )
+    assert "--user would say" in run("report", models["ease"], "--bare", "--user", "who", "--out", out, code=2).stderr

@@ -330,7 +330,7 @@ def test_users_who_are_looked_up_must_be_the_same_to_go_on(tmp_path):
         data.write_text("user,item\n" + "".join(f"{500 + sign * user},{item}\n" for user, item in rows))
         if not code:
             run("train", data, "--model", "als", "--set", "fold_in=false", "--set", "embedding_size=4", "--out", out)
-    assert "20 users, or others" in run("train", "--resume", out, "--epochs", 9, code=2).stderr
+    assert "20 users and 160 interactions, or others" in run("train", "--resume", out, "--epochs", 9, code=2).stderr
 
 
 def test_a_checkpoint_of_other_data_is_refused(ratings, frame, tmp_path):
@@ -339,7 +339,7 @@ def test_a_checkpoint_of_other_data_is_refused(ratings, frame, tmp_path):
     run("train", data, *SMALL, "--out", out)
     frame.filter(pl.col("film") != 3).write_parquet(data)
     result = run("train", "--resume", out, code=2)
-    assert "was trained on 24 items and 60 users, and these are 23 items and 60 users" in result.stderr
+    assert "24 items, 60 users and 540 interactions, and these are 23 items, 60 users and 517" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -402,3 +402,90 @@ def test_a_file_of_another_kind_cannot_be_gone_on_from(ratings, models, tmp_path
         "holds no configuration; it was not made by recoder train"
         in run("train", "--resume", tmp_path / "p", code=2).stderr
     )
+
+
+def test_weights_that_are_to_count_must_be_there(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("user,film,n\n" + "".join(f"{n % 9},{n},2\n" for n in range(90)))
+    asked = ["train", path, "--model", "ease", "--weights", "--out", tmp_path / "a.model"]
+    assert "weights are to count, and" in run(*asked, code=2).stderr
+    run(*asked, "--weight", "n")
+
+
+def test_a_run_does_not_go_on_over_other_interactions_or_weights(frame, tmp_path, monkeypatch):
+    path, out = tmp_path / "ratings.parquet", tmp_path / "a.model"
+    frame.write_parquet(path)
+    with monkeypatch.context() as patch:
+        interrupted_after(2, patch)
+        run("train", path, *SMALL, "--out", out, code=130)
+    checkpoint = f"{out}.checkpoint"
+    assert "was made with weights that count False" in run("train", "--resume", checkpoint, "--weights", code=2).stderr
+    assert "was made with min_weight 0" in run("train", "--resume", checkpoint, "--min-weight", 2, code=2).stderr
+    lacking = frame.filter((pl.col("user") == "u2") & (pl.col("film") % 2 == 0)).head(1)
+    frame.join(lacking, on=["user", "film"], how="anti").write_parquet(path)
+    said = run("train", "--resume", checkpoint, code=2).stderr
+    assert "540 interactions, and these are 24 items, 60 users and 539 interactions" in said
+
+
+def test_the_settings_of_a_model_are_printed_without_its_data(frame, tmp_path, monkeypatch):
+    path, out = tmp_path / "ratings.parquet", tmp_path / "a.model"
+    frame.write_parquet(path)
+    run("train", path, *SMALL, "--histories", "--out", out)
+    path.unlink()
+    shown = run("train", "--resume", out, "--print-config").stdout
+    assert "item = 'film'" in shown.replace('"', "'")
+    assert "histories = true" in shown
+    assert "histories = false" in run("train", "--resume", out, "--no-histories", "--print-config").stdout
+
+
+def test_a_model_that_cannot_be_written_leaves_a_checkpoint(ratings, tmp_path, monkeypatch):
+    out = tmp_path / "a.model"
+    save = recoder.FittedModel.save
+
+    def failing(self, path, **more):
+        if str(path) == str(out):
+            raise FileWriteError(28, "cannot write a.model: No space left on device")
+        return save(self, path, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recoder.FittedModel, "save", failing)
+        said = run("train", ratings, *SMALL, "--out", out, code=2).stderr
+    assert f"go on with: recoder train --resume {out}.checkpoint" in said
+    run("train", "--resume", f"{out}.checkpoint")
+    assert recoder.load(out).history[-1].epoch == 6
+
+
+def test_a_second_interrupt_while_the_checkpoint_is_written_says_where_it_is(ratings, tmp_path, monkeypatch):
+    folder = tmp_path / "my models"
+    folder.mkdir()
+    save = recoder.FittedModel.save
+
+    def signalled(self, path, **more):
+        signal.raise_signal(signal.SIGINT)
+        return save(self, path, **more)
+
+    interrupted_after(2, monkeypatch)
+    monkeypatch.setattr(recoder.FittedModel, "save", signalled)
+    said = run("train", ratings, *SMALL, "--out", folder / "a.model", code=130).stderr
+    assert f"go on with: recoder train --resume '{folder}/a.model.checkpoint'" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--set", "loss=mse", "--set", "loss.confidence=3"], "loss was set to 'mse', so it holds no settings"),
+        (["--early-stopping", "loss"], "early stopping looks at validation users, and there are none"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused_before_the_data_is_read(tmp_path, arguments, said):
+    asked = ["train", tmp_path / "nowhere.parquet", "--out", tmp_path / "a.model", *arguments]
+    assert said in " ".join(run(*asked, code=2).stderr.split())
+
+
+def test_what_is_read_or_no_file_is_not_written_over(ratings, tmp_path):
+    toml = tmp_path / "run.toml"
+    toml.write_text("[model]\nrecipe = 'popularity'\n")
+    said = run("train", ratings, "--config", toml, "--out", toml, code=2).stderr
+    assert "would be written over" in said
+    assert "is no ordinary file" in run("train", ratings, "--model", "popularity", "--out", "/dev/null", code=2).stderr
+    assert toml.read_text() == "[model]\nrecipe = 'popularity'\n"

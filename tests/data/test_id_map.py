@@ -229,3 +229,9 @@ def test_works_as_a_key():
 def test_repr_shows_a_few():
     assert repr(IdMap(["a", "b", "c", "d"])) == "IdMap(4 ids: 'a', 'b', 'c', ...)"
     assert repr(IdMap([5])) == "IdMap(1 ids: 5)"
+
+
+def test_a_missing_id_is_found_among_categories():
+    categories = pa.array(["a", None]).dictionary_encode(null_encoding="encode")
+    with pytest.raises(DataError, match="holds 1 missing ones"):
+        IdMap(categories)

@@ -382,3 +382,21 @@ def test_the_files_that_are_sorted_are_those_that_were_named(tmp_path):
     for name, user in (("p[1].parquet", 1), ("q?*.parquet", 3)):
         read = Interactions.from_parquet(tmp_path / name, user="u", item="i", mapped_to=tmp_path / f"{user}")
         assert read.user_ids == IdMap([user])
+
+
+def test_a_matrix_may_bring_ids():
+    matrix = sparse.csr_matrix([[0, 2.0], [1, 0], [0, 0]])
+    made = Interactions.from_matrix(matrix, ["A", "B"], user_ids=["ann", "bob", "cyd"], item_ids=np.array([7, 5]))
+    assert made.user_ids == IdMap(["ann", "bob", "cyd"])
+    assert made.item_ids == IdMap([7, 5])
+    with pytest.raises(ShapeError, match="2"):
+        Interactions.from_matrix(matrix, user_ids=["ann", "bob"])
+
+
+def test_columns_of_our_own_frames_need_no_names():
+    made = Interactions.from_matrix(sparse.csr_matrix([[0, 2.0], [1, 0]]), item_ids=["a", "b"])
+    again = Interactions.from_frame(made.to_frame(), weight="weight")
+    assert again.user_ids.raw_ids([0, 1]) == [0, 1]
+    assert again.item_ids == IdMap(["b", "a"])
+    with pytest.raises(ConfigError, match="user_id"):
+        Interactions.from_frame(pa.table({"who": [1], "item_id": [2]}))

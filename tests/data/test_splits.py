@@ -258,7 +258,7 @@ def test_nothing_to_hold_out_is_said():
 
 
 def test_a_fraction_is_one_number():
-    with pytest.raises(ConfigError, match="it must be between 0 and 1"):
+    with pytest.raises(ConfigError, match="it must be above 0 and below 1"):
         random_holdout(Interactions.from_matrix(sparse.eye(4, 6, format="csr")), fraction=np.array([0.1, 0.2]), seed=0)
 
 

@@ -60,7 +60,7 @@ def test_text_equals_the_frame(separator, end, header, expected, tmp_path):
 def test_text_of_another_encoding_is_read(encoding, expected, tmp_path):
     path = tmp_path / "plays.csv"
     path.write_bytes(as_text().encode(encoding))
-    assert_same(Interactions.from_csv(str(path), **COLUMNS, encoding=encoding.removesuffix("-sig")), expected)
+    assert_same(Interactions.from_csv(str(path), **COLUMNS, encoding=encoding), expected)
 
 
 @pytest.mark.parametrize(("ending", "pack"), [("gz", gzip.compress), ("bz2", bz2.compress)])
@@ -207,7 +207,10 @@ def test_truncated_and_binary_files_are_refused(separator, tmp_path):
         ({"separator": ""}, "separator is ''"),
         ({"separator": None}, "separator is None"),
         ({"separator": "a\n"}, "separator is"),
+        ({"separator": "\0"}, "separator is"),
         ({"quote": "''"}, "quote is"),
+        ({"quote": "“"}, "quote is '“'; it must be one ASCII character"),
+        ({"quote": "\0"}, "quote is"),
         ({"quote": 3}, "quote is 3"),
         ({"encoding": "utf-9"}, "encoding is 'utf-9'"),
         ({"encoding": None}, "encoding is None"),
@@ -286,3 +289,43 @@ def test_a_stream_names_the_line_that_is_wrong(tmp_path, header, monkeypatch):
     names = None if header else ["u", "i"]
     with pytest.raises(FileFormatError, match=f"Row #{1001 + header}: Expected 2 columns, got 1"):
         list(stream_csv_file(path, ["u"], separator=",", names=names, encoding="utf8", types=None))
+
+
+def test_line_breaks_within_quotes_are_read_wherever_a_block_of_the_file_ends(tmp_path):
+    path = tmp_path / "a.csv"
+    lines = [f'{n},{n % 7},"line one\nline two of {n}"' for n in range(200_000)]
+    path.write_text("\n".join(["user,item,review", *lines]))
+    assert path.stat().st_size > 1 << 22  # what is read at once
+    read = Interactions.from_csv(path, user="user", item="item", title="review")
+    assert read.matrix.shape == (200_000, 7)
+    assert read.titles[3] == "line one\nline two of 3"
+    with pytest.raises(FileFormatError, match=r"out of sync|Expected"):
+        Interactions.from_csv(path, user="user", item="item", quote=None)
+
+
+@pytest.mark.parametrize("separator", ["§", "→", "\x1f"])
+def test_a_separator_may_be_any_character(separator, expected, tmp_path):
+    path = tmp_path / "plays.csv"
+    path.write_bytes(as_text(separator).encode())
+    assert_same(Interactions.from_csv(path, **COLUMNS, separator=separator), expected)
+
+
+def test_a_stream_is_not_cut_within_quotes(tmp_path):
+    path = tmp_path / "a.csv"
+    lines = [f'{n},{n % 7},"line one\nline two of {n}"' for n in range(200_000)]
+    path.write_text("\n".join(["user,item,review", *lines]))
+    options = {"separator": ",", "names": None, "types": None}
+    tables = list(stream_csv_file(path, ["user", "item"], encoding="utf8", **options))
+    assert len(tables) > 1
+    assert pa.concat_tables(tables).column("user").to_pylist() == list(range(200_000))
+    with pytest.raises(ConfigError, match="encoding is 'utf99'"):
+        next(stream_csv_file(path, ["user"], encoding="utf99", **options))
+
+
+def test_a_mark_for_inches_does_not_keep_a_stream_from_going_on(tmp_path, monkeypatch):
+    monkeypatch.setattr("recoder.data.text_files._MOST_BYTES", 1 << 20)
+    path = tmp_path / "a.csv"
+    path.write_text("user,item\n" + "".join(f'{n},12" disc {n % 7}\n' for n in range(300_001)))
+    options = {"separator": ",", "names": None, "types": None}
+    tables = list(stream_csv_file(path, ["user", "item"], encoding="utf8", **options))
+    assert sum(map(len, tables)) == 300_001

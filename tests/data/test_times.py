@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from recoder.data import IdMap, Interactions
-from recoder.data.times import latest_times, read_times
+from recoder.data.times import checked_times, latest_times, read_times
 from recoder.errors import DataError, DataTypeError, ShapeError
 from recoder.training.file_sections import pack_interactions, unpack_interactions
 
@@ -182,3 +182,16 @@ def test_model_file_does_not_keep_times(histories):
     unpacked = unpack_interactions(pack_interactions(interactions, histories=histories))
     assert unpacked.times is None
     assert unpacked.matrix.nnz == (interactions.matrix.nnz if histories else 0)
+
+
+def test_an_array_of_times_beyond_int64_is_refused():
+    matrix = sparse.csr_matrix(np.eye(1))
+    with pytest.raises(DataError, match="times hold 9223372036854775808, beyond int64"):
+        checked_times(np.array([2**63], np.uint64), matrix, matrix)
+
+
+def test_milliseconds_are_warned_of(caplog):
+    read([SECONDS])
+    assert not caplog.records
+    assert read([1000 * SECONDS]) == [1000 * SECONDS]
+    assert "'when' holds 1427632205000, far in the future" in caplog.text

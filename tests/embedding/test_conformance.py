@@ -81,6 +81,10 @@ class BruteForce(EmbeddingsIndex):
         others = self.get_nns_by_embedding(self.get_embedding(embedding_id), n)
         return [embedding_id, *(other for other in others if other != embedding_id)][:n]
 
+    def nearest_rows(self, rows_Q: npt.ArrayLike, n: int) -> Any:
+        by_row = BruteForce(self.embeddings, None)
+        return EmbeddingsIndex.nearest_rows(by_row, rows_Q, n)
+
 
 def cosine(first: Embeddings, second: Embeddings) -> float:
     lengths = np.linalg.norm(first.astype(float)) * np.linalg.norm(second.astype(float))

@@ -302,3 +302,43 @@ def test_a_voyager_index_has_one_file_and_its_reader_is_never_given_one(tmp_path
     original = VoyagerEmbeddingsIndex(vectors)
     original.build()
     assert loaded.get_nns_by_id(3, 10) == original.get_nns_by_id(3, 10)
+
+
+def test_an_index_is_found_and_renewed_through_a_link_in_another_folder(tmp_path):
+    pytest.importorskip("annoy")
+    (tmp_path / "data").mkdir()
+    real, link = tmp_path / "data" / "v1.index", tmp_path / "current.index"
+    rng = np.random.default_rng(0)
+    AnnoyEmbeddingsIndex(rng.normal(size=(20, 4))).build(str(real))
+    link.symlink_to(real)
+    loaded = AnnoyEmbeddingsIndex()
+    loaded.load(str(link))
+    assert loaded.get_nns_by_id(3, 1) == [3]
+    newer = rng.normal(size=(30, 4)).astype(np.float32)
+    AnnoyEmbeddingsIndex(newer).build(str(link))
+    assert link.is_symlink()
+    assert len(list((tmp_path / "data").iterdir())) == 2
+    for path in (real, link):
+        again = AnnoyEmbeddingsIndex()
+        again.load(str(path))
+        np.testing.assert_array_equal(again.get_embedding(29), newer[29])
+
+
+def test_equals_at_the_end_of_a_list_are_cut_by_their_rows():
+    rng = np.random.default_rng(1)
+    embeddings = rng.normal(size=(400, 8)).astype(np.float32)
+    for row, length in zip(range(300, 309), (3, 0.7, 11, 1e-3, 5, 2.2, 0.01, 70, 9), strict=True):
+        embeddings[row] = np.float32(length) * embeddings[7]
+    index = ExactEmbeddingsIndex(embeddings)
+    index.build()
+    whole = index.get_nns_by_embedding(embeddings[7], 10)
+    assert all(index.get_nns_by_embedding(embeddings[7], n) == whole[:n] for n in range(1, 10))
+
+
+def test_a_matrix_is_no_vector_and_rows_are_whole_numbers():
+    index = ExactEmbeddingsIndex(np.eye(3, dtype=np.float32))
+    index.build()
+    with pytest.raises(ShapeError, match=r"shape \(1, 3\); pass one vector"):
+        index.get_nns_by_embedding(np.ones((1, 3)), 2)
+    with pytest.raises(ConfigError, match=r"their rows are float64, no whole numbers; give each row .*exactly one id"):
+        ExactEmbeddingsIndex(np.eye(3), {"a": 0.0, "b": 1.0, "c": 2.0})

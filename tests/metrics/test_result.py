@@ -5,6 +5,7 @@ import pickle
 from collections.abc import Mapping
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from html_tables import read_html
@@ -187,3 +188,16 @@ def test_in_a_notebook_a_result_is_the_same_table_and_markup_in_a_name_stays_tex
     ]
     named = EvaluationResult({Named("<b>own</b>"): [0.0, 1.0]}, [0, 1])
     assert read_html(named._repr_html_()).rows[1][0] == "<b>own</b>"
+
+
+def test_values_of_users_become_a_data_frame():
+    result = EvaluationResult({NDCG(5): [0.5, 1.0], Recall(3): [0.0, np.nan]}, users=[4, 2])
+    assert result.to_frame("pyarrow").to_pydict().keys() == {"user_id", "NDCG@5", "Recall@3"}
+    frame = result.to_frame()
+    assert isinstance(frame, pd.DataFrame)
+    assert frame["user_id"].tolist() == [4, 2]
+    np.testing.assert_array_equal(frame[["NDCG@5", "Recall@3"]], [[0.5, 0.0], [1.0, np.nan]])
+    named = result.with_user_ids(IdMap(["ann", "bob"])).to_frame("polars")
+    assert named["user_id"].to_list() == ["ann", "bob"]
+    with pytest.raises(ConfigError, match="no data frames of 'excel'"):
+        result.to_frame("excel")

@@ -235,3 +235,20 @@ def test_newton_does_not_overshoot_where_scores_are_large():
 
     least = min(value(factor) for factor in torch.linspace(0, 3, 3001, dtype=torch.float64))
     assert value(found.squeeze()) <= least + 1e-2 * value(torch.zeros((), dtype=torch.float64))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_kernels_do_not_mind_the_default_dtype(dtype):
+    table, bias, target, penalties = problem(40, 600, 32, 1, torch.float32)
+    rows = SparseRows.from_dense(target)
+    table = table @ diagonal_basis(table.T @ table)
+    found = []
+    for default in (torch.float32, dtype):
+        torch.set_default_dtype(default)
+        try:
+            found.append(torch.zeros(40, 32, dtype=torch.float32))
+            options = {"weights_Z": rows.values, "bias_N": bias, "penalties_B": penalties, "steps": 3}
+            improve(found[-1], table, table.T @ table, rows, **options, least_penalty=float(penalties.min()))
+        finally:
+            torch.set_default_dtype(torch.float32)
+    assert torch.equal(*found)

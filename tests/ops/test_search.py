@@ -206,3 +206,10 @@ def test_a_block_of_scores_takes_at_most_32_mib(num_items: int, k: int) -> None:
     assert search.users_per_block * at_once * 4 <= 32 << 20
     # and enough users share a pass over the items, if there is not to be room for whole rows anyway
     assert search.users_per_block >= 128 or k > 10
+
+
+def test_factors_of_another_width_are_refused_by_many_users_too():
+    for users, items in ((8, 16), (16, 8)):
+        search = FactorSearch(torch.randn(50, items), torch.randn(50), 5)
+        with pytest.raises(RuntimeError, match="shape"):
+            search.top_k(torch.randn(200, users))

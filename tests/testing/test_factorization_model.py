@@ -92,6 +92,13 @@ class IgnoresInputItems(Plain):
         return super().forward(input, input_users, first, target_users, target_items)
 
 
+class ScoresWhatItReads(Plain):
+    def forward(self, input, input_users=None, input_items=None, target_users=None, target_items=None):
+        if input_items is not None and target_items is not None:
+            target_items = input_items[: len(target_items)]
+        return super().forward(input, input_users, input_items, target_users, target_items)
+
+
 class GivesOtherItemFactors(Factorized):
     def item_factors(self, items=None):
         return (self.up, None) if items is None else (self.up[items.flip(0)], None)
@@ -141,6 +148,7 @@ BROKEN = [
     ("test_there_is_one_score_per_user_and_item", ScoresNan),
     ("test_target_items_select_columns", SortsTargets),
     ("test_input_items_name_the_columns_of_the_input", IgnoresInputItems),
+    ("test_items_of_the_input_and_of_the_scores_are_apart", ScoresWhatItReads),
     ("test_scores_are_user_factors_times_item_factors", GivesOtherItemFactors),
     ("test_scores_are_user_factors_times_item_factors", SaysItIsFactorized),
     ("test_scores_in_evaluation_do_not_depend_on_chance", DropsAlways),

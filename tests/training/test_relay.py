@@ -106,3 +106,16 @@ def test_what_is_no_callback_is_said_before_anything_is_trained():
     ]:
         with pytest.raises(DataTypeError, match=words):
             checked_callbacks(wrong)
+
+
+def test_what_ended_a_run_is_not_hidden_by_a_callback_that_cannot_end(caplog):
+    class Unfinished(Callback):
+        def on_train_end(self, error):
+            raise OSError("the server is away")
+
+    relay = Relay([Unfinished()], lambda first, number: None)
+    with pytest.raises(KeyboardInterrupt), relay.run(0, 1):
+        raise KeyboardInterrupt
+    assert "a callback could not end with the run: OSError: the server is away" in caplog.text
+    with pytest.raises(OSError, match="the server is away"), relay.run(0, 1):
+        pass

@@ -234,6 +234,10 @@ def test_what_a_killed_process_left_of_its_trials_is_removed(tmp_path):
     of_others = [tmp_path / "s.sqlite_trial_0_epoch_1.png", tmp_path / "s.sqlite2_trial_0_epoch_1.model", left[2]]
     for path in {*left, *of_others}:
         path.touch()
+    (tmp_path / ".s.sqlite_trial_1_epoch_1.model.1a2b3c4d.tmp").touch()
+    folder = tmp_path / ".s.sqlite_trial_0_epoch_1.model.1a2b3c4d.tmp.xyz"
+    folder.mkdir()
+    (folder / "half").touch()
     again = tuned(2, study=study)
     assert {path.name for path in tmp_path.iterdir()} == {
         "s.sqlite", first.model_file.name, *(path.name for path in of_others),
@@ -629,3 +633,14 @@ def test_trials_that_look_users_up_and_that_do_not_are_each_judged_by_their_own_
         fitted = alone.fit(RecommendationDataset(train.matrix), seed=3)
         judged = validation_rows(test, train, folds_in=trial.settings["fold_in"])
         assert trial.value == pytest.approx(fitted.evaluate(judged, 10, [METRIC]).mean[METRIC], abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["{films}.sqlite", "what?.sqlite", "a%20b.sqlite", "a#b.sqlite"])
+def test_a_study_whose_name_means_something_else_in_an_address_is_refused(name, tmp_path):
+    with pytest.raises(ConfigError, match=r"address of a database cannot hold '[{?%#]'"):
+        tune(SPLIT.train, SPLIT.valid, "ease", num_trials=1, study=tmp_path / name)
+
+
+def test_a_range_of_whole_numbers_over_a_fraction_says_how_to_write_it():
+    with pytest.raises(ConfigError, match=r"is of whole numbers; write Range\(10\.0, 2000\.0\)"):
+        tune(SPLIT.train, SPLIT.valid, "ease", num_trials=1, space={"l2": Range(10, 2000)})

@@ -20,7 +20,6 @@ from recoder.errors import DataError, DataTypeError, EmptyDataError, NotInitiali
 
 __all__ = [
     "Asked",
-    "History",
     "chosen_items",
     "from_histories",
     "in_parts",
@@ -30,9 +29,6 @@ __all__ = [
     "places_of",
     "raw_list",
 ]
-
-History = Iterable[Any] | Mapping[Any, float]
-"""Item ids, each once; or item ids and their weights."""
 
 _KINDS = {"exclude": "items of exclude"}
 """What arguments hold whose name does not say so."""
@@ -52,7 +48,13 @@ class Asked:
 
 
 def of_known_users(
-    users: Any, known: Interactions, has_histories: bool, *, needs_histories: bool, unknown: str | None
+    users: Any,
+    known: Interactions,
+    has_histories: bool,
+    *,
+    needs_histories: bool,
+    unknown: str | None,
+    instead: str = "",
 ) -> Asked:
     """Returns users of the training data.
 
@@ -62,13 +64,14 @@ def of_known_users(
         has_histories: whether there are.
         needs_histories: whether the question cannot be answered without.
         unknown: as in ``known_places``.
+        instead: what else could be asked without them, such as ``pass histories=...``.
 
     Raises:
         NotInitializedError: if histories are needed and not there.
         UnknownIdError, ConfigError, DataTypeError: as ``known_places``.
         EmptyDataError: if there is no user.
     """
-    _check_histories(has_histories, needs_histories)
+    _check_histories(has_histories, needs_histories, instead)
     rows = np.arange(known.num_users) if users is None else known_places(known.user_ids, users, "users", unknown)
     if not len(rows):
         raise EmptyDataError("there is no known user to answer for; pass at least one")
@@ -84,15 +87,18 @@ def in_parts(
     needs_histories: bool,
     unknown: str,
     users_at_once: int,
+    instead: str,
 ) -> Iterator[Asked]:
     """Yields all users, so many at a time: those of the training data, or of ``histories``; see ``recommend_to_file``.
+
+    Arguments are as in ``of_known_users``.
 
     Raises:
         NotInitializedError, UnknownIdError: as ``of_known_users`` and ``from_histories``.
         DataTypeError: if ``histories`` are no ``Interactions``.
     """
     if histories is None:
-        _check_histories(has_histories, needs_histories)
+        _check_histories(has_histories, needs_histories, instead)
     elif not isinstance(histories, Interactions):
         raise DataTypeError(f"histories are a {type(histories).__name__}; pass Interactions, which may be mapped")
     all_users = known if histories is None else histories
@@ -105,11 +111,11 @@ def in_parts(
         yield Asked(user_ids, UsersInteractions(rows, matrix))
 
 
-def _check_histories(has_histories: bool, needs_histories: bool) -> None:
+def _check_histories(has_histories: bool, needs_histories: bool, instead: str) -> None:
     if needs_histories and not has_histories:
         raise NotInitializedError(
-            "this model's file holds no histories of its users, so users= cannot be answered; pass "
-            "histories=[[item, ...], ...], or save it with interactions=True"
+            "this model's file holds no histories of its users, which are needed to answer for them; "
+            f"{instead and f'{instead}, or '}save it with interactions=True"
         )
 
 
@@ -175,7 +181,9 @@ def _checked_weights(weights: list[Any]) -> npt.NDArray[np.float32]:
         if values.ndim != 1:
             raise ValueError("one is a list")
     except (TypeError, ValueError) as error:
-        raise DataTypeError(f"weights of a history are numbers ({error})") from error
+        raise DataTypeError(
+            f"a weight of a history is no number ({error}); pass {{item: weight}}, or a list of items"
+        ) from error
     return values
 
 

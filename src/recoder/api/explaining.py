@@ -32,7 +32,7 @@ def score_drops(
     history = user.interactions_matrix
     cols_H, length = history.indices.astype(np.int64), history.nnz
     if not length:
-        raise EmptyDataError("the user has no history that could speak for the item")
+        raise EmptyDataError("the user has no history that could speak for the item; pass one of at least an item")
     scorer = recoder.scorer()
     whole = scorer.at(user, np.zeros(1, np.int64), np.array([col])).astype(np.float64)
     at_once = max(1, _MOST_ENTRIES // length)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from recoder.nn import (
     Popularity,
     RecVAE,
 )
+from recoder.training.devices import checked_precision, choose_device
 from recoder.training.model_file import ModelFile, check_json, write_model_file
 from recoder.training.restore import read_model_file
 
@@ -119,26 +121,24 @@ def load(
     from recoder.api.fitted import FittedModel  # which saves itself by this module
 
     path = path_text("path", path)
+    place = choose_device(False, device)
     content = read_model_file(path)
     if content.interactions is None:
         raise FileFormatError(
             f"{path} holds no ids, so answers could not name items; load it with Recoder.init_from_model_file, or "
             "save it again with interactions=..."
         )
-    try:
-        about = _of_recoder(content) if content.about is None else About.from_json(content.about)
-        recoder = Recoder(
-            _new_model(path, content, about) if model is None else model,
-            optimizer_type=content.optimizer_type,
-            loss=loss if content.loss is None and loss is not None else content.loss or "mse",
-            loss_params=content.loss_params if content.loss is not None else None,
-            device=device,
-            precision=about.recoder.get("precision", "fp32"),
+    if model is None and content.model_class not in _MAKERS:
+        raise ConfigError(
+            f"{path} holds a {content.model_class or 'model of a class it does not name'}, which is none of the "
+            "library's; pass model=, an object of that class"
         )
-    except (TypeError, ValueError) as error:
-        if isinstance(error, ConfigError) and content.model_class not in _MAKERS:
-            raise
-        raise FileFormatError(f"the description of the model in {path} cannot be read ({error}); damaged") from error
+    with _said_by(path):
+        about = _of_recoder(content) if content.about is None else About.from_json(content.about)
+        made = _new_model(content, about) if model is None else model
+        precision = checked_precision(about.recoder.get("precision", "fp32"))
+    own_loss = loss if content.loss is None else None
+    recoder = Recoder(made, loss="mse" if own_loss is None else own_loss, device=place, precision=precision)
     recoder.take_over(path, content)
     interactions = _of_library(content.interactions, library or about.library)
     about.library = interactions.library
@@ -156,13 +156,17 @@ def _of_recoder(content: ModelFile) -> About:
     )
 
 
-def _new_model(path: str, content: ModelFile, about: About) -> FactorizationModel:
-    name = content.model_class or ""
-    if name not in _MAKERS:
-        raise ConfigError(
-            f"{path} holds a {name or 'model of a class it does not name'}, which is none of the library's; pass "
-            f"model=, an object of that class"
-        )
+@contextlib.contextmanager
+def _said_by(path: str) -> Iterator[None]:
+    """Turns errors in what a file says into one of the file."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise FileFormatError(f"the description of the model in {path} cannot be read ({error}); damaged") from error
+
+
+def _new_model(content: ModelFile, about: About) -> FactorizationModel:
+    name = str(content.model_class)
     return _MAKERS[name](**{**_NEEDED.get(name, {}), **about.model})
 
 

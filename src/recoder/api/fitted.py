@@ -33,6 +33,7 @@ from recoder.metrics.judging import distinct_metrics
 from recoder.metrics.metric import list_length
 from recoder.model import Recoder
 from recoder.recommender.inference import InferenceRecommender
+from recoder.training.history import History
 
 __all__ = ["FittedModel"]
 
@@ -73,6 +74,11 @@ class FittedModel:
         self._item_counts: npt.NDArray[np.int64] = np.asarray(counts, dtype=np.int64)
 
     @property
+    def history(self) -> History:
+        """What happened in each epoch of the training, with the metrics of validation; it can ``plot()``."""
+        return self.recoder.history
+
+    @property
     def item_ids(self) -> IdMap:
         """The ids of the catalogue's items."""
         return self.interactions.item_ids
@@ -107,15 +113,20 @@ class FittedModel:
             unknown: what to do with ids that are not known: ``"error"``, or ``"drop"`` them.
 
         Raises:
-            ConfigError: if both ``users`` and ``histories`` are given, ``k`` is below 1, or the model cannot score
-                users who were not in training.
+            ConfigError: if both ``users`` and ``histories`` are given, ``k`` is below 1, the model cannot score users
+                who were not in training, or there are no titles to add.
             NotInitializedError: for ``users``, if the model's file holds no histories.
             UnknownIdError, EmptyDataError, DataTypeError: for ids that are not known, no ids, or other things.
         """
         k = whole_number("k", k, 1)
         check_unknown(unknown)  # there may be no id to look up
+        self._check_titles(titles)
         asked = self._asked(
-            users, histories, unknown, needs_histories=exclude_seen or self.recoder.model.folds_in_users
+            users,
+            histories,
+            unknown,
+            needs_histories=exclude_seen or self.recoder.model.folds_in_users,
+            instead=self._instead("pass histories=[[item, ...], ...]"),
         )
         items = chosen_items(self.item_ids, candidates=candidates, exclude=exclude, unknown=unknown)
         return make_frame(self._best(asked, k, items, exclude_seen=exclude_seen, titles=titles), self.about.library)
@@ -150,13 +161,14 @@ class FittedModel:
             users_at_once: how many users.
 
         Raises:
-            ConfigError: if a number is out of range, files do not end so, or the model cannot score users who were
-                not in training.
+            ConfigError: if a number is out of range, files do not end so, the model cannot score users who were not in
+                training, or there are no titles to add.
             FileWriteError: if the file cannot be written.
             NotInitializedError, UnknownIdError, EmptyDataError, DataTypeError: as ``recommend``.
         """
         k = whole_number("k", k, 1)
         check_unknown(unknown)
+        self._check_titles(titles)
         if histories is not None:
             self._check_folds_in()
         parts = in_parts(
@@ -166,6 +178,7 @@ class FittedModel:
             needs_histories=exclude_seen or self.recoder.model.folds_in_users,
             unknown=unknown,
             users_at_once=whole_number("users_at_once", users_at_once, 1),
+            instead=self._instead("pass histories=Interactions(...)"),
         )
         items = chosen_items(self.item_ids, candidates=candidates, exclude=exclude, unknown=unknown)
         tables = (pa.table(self._best(asked, k, items, exclude_seen=exclude_seen, titles=titles)) for asked in parts)
@@ -203,27 +216,36 @@ class FittedModel:
         return make_frame(columns, self.about.library)
 
     def similar_items(
-        self, items: Any, k: int = 10, *, candidates: Any = None, titles: bool = False, unknown: str = "error"
+        self,
+        items: Any,
+        k: int = 10,
+        *,
+        exclude: Any = None,
+        candidates: Any = None,
+        titles: bool = False,
+        unknown: str = "error",
     ) -> Any:
-        """Returns the items most similar to each: a data frame ``item_id, similar_item_id, score, rank``.
+        """Returns the items most similar to each, itself left out: ``item_id, similar_item_id, score, rank``.
 
-        The score is the cosine of the items' factors; for a model without them, such as EASE, the score that the
-        similar item has for a user whose only interaction is the item.
+        It is a data frame. The score is the cosine of the items' factors; for a model without them, such as EASE, the
+        score that the similar item has for a user whose only interaction is the item.
 
         Args:
             items: ids.
             k: the length of the lists, at least 1.
+            exclude: ids of items to leave out.
             candidates: ids of the only items to choose from.
             titles: add a column ``title``, of the similar item.
             unknown: ``"error"`` or ``"drop"`` ids that are not known.
 
         Raises:
-            ConfigError: if ``k`` is below 1, or all items of the model are alike.
+            ConfigError: if ``k`` is below 1, all items of the model are alike, or there are no titles to add.
             UnknownIdError, EmptyDataError, DataTypeError: as ``recommend``.
         """
         k = whole_number("k", k, 1)
+        self._check_titles(titles)
         cols_Q = known_rows(self.item_ids, items, "items", unknown)
-        choice = chosen_items(self.item_ids, candidates=candidates, exclude=None, unknown=unknown)
+        choice = chosen_items(self.item_ids, candidates=candidates, exclude=exclude, unknown=unknown)
         ids_QK, scores_QK = similar_items(self.recoder, cols_Q, k, choice)
         asked_ids = self.item_ids.ids.take(pa.array(cols_Q))
         columns = self._ranking("item_id", asked_ids, "similar_item_id", ids_QK, scores_QK, titles=titles)
@@ -268,8 +290,8 @@ class FittedModel:
             titles: add a column ``title``.
 
         Raises:
-            ConfigError: if not just one of ``user`` and ``history`` is given, or the model looks users up, so that its
-                scores do not follow from histories.
+            ConfigError: if not just one of ``user`` and ``history`` is given, the model looks users up, so that its
+                scores do not follow from histories, or there are no titles to add.
             EmptyDataError: if the history is empty.
             NotInitializedError, UnknownIdError, DataTypeError: as ``recommend``.
         """
@@ -280,8 +302,9 @@ class FittedModel:
                 f"a {type(self.recoder.model).__name__} looks users up: their scores do not follow from histories; "
                 "train one with fold_in=True, or an autoencoder"
             )
+        self._check_titles(titles)
         users, histories = (None if user is None else [user]), (None if history is None else [history])
-        asked = self._asked(users, histories, None, needs_histories=True)
+        asked = self._asked(users, histories, None, needs_histories=True, instead="pass history=[item, ...]")
         (col,) = known_rows(self.item_ids, [item], "items", None)
         cols_H, drops_H = score_drops(self.recoder, asked.users, int(col))
         columns = {"item_id": self.item_ids.ids.take(pa.array(cols_H)), "score_drop": drops_H}
@@ -292,7 +315,7 @@ class FittedModel:
     def evaluate(
         self,
         test: HeldOut | Interactions,
-        metrics: Sequence[Metric] | None = None,
+        metrics: Sequence[Metric | str] | None = None,
         *,
         k: int | None = None,
         unknown: str = "error",
@@ -304,7 +327,7 @@ class FittedModel:
                 histories do not hold is to be found from these. Users without any history are judged by what is
                 popular, which they are recommended. A model that looks users up can be judged by users in training
                 only.
-            metrics: None: ``Recall(20)``, ``Recall(50)`` and ``NDCG(100)``.
+            metrics: or their names, such as ``"NDCG@100"``. None: ``Recall(20)``, ``Recall(50)`` and ``NDCG(100)``.
             k: items to recommend to each user. None: as many as the metrics look at.
             unknown: what to do with items that held-out users interacted with, and with users who must have been in
                 training, that are not known: ``"error"``, or ``"drop"`` them. Items of interactions that are not known
@@ -415,20 +438,31 @@ class FittedModel:
         name = self.about.recipe or type(self.recoder.model).__name__
         titles = "" if self.interactions.titles is None else " with titles"
         histories = "with" if self.has_histories else "without"
-        return (
-            f"FittedModel({name}, {self.about.num_users} users, {len(self.item_ids)} items{titles}, "
-            f"{histories} histories)"
-        )
+        num_users = self.interactions.num_users or self.about.num_users
+        return f"FittedModel({name}, {num_users} users, {len(self.item_ids)} items{titles}, {histories} histories)"
 
-    def _asked(self, users: Any, histories: Any, unknown: str | None, *, needs_histories: bool) -> Asked:
+    def _asked(self, users: Any, histories: Any, unknown: str | None, *, needs_histories: bool, instead: str) -> Asked:
         if histories is None:
             return of_known_users(
-                users, self.interactions, self.has_histories, needs_histories=needs_histories, unknown=unknown
+                users,
+                self.interactions,
+                self.has_histories,
+                needs_histories=needs_histories,
+                unknown=unknown,
+                instead=instead,
             )
         if users is not None:
             raise ConfigError("pass users or histories, not both; histories may be a dict from user id to history")
         self._check_folds_in()
         return from_histories(histories, self.item_ids, unknown=unknown)
+
+    def _instead(self, otherwise: str) -> str:
+        """Returns what can be asked of a model without histories; one that looks users up needs them for one thing."""
+        return otherwise if self.recoder.model.folds_in_users else "pass exclude_seen=False"
+
+    def _check_titles(self, titles: bool) -> None:
+        if titles and self.interactions.titles is None:
+            raise ConfigError("titles=True, but there are none; read the data with title=..., or leave titles out")
 
     def _check_folds_in(self) -> None:
         if not self.recoder.model.folds_in_users:
@@ -503,8 +537,7 @@ class FittedModel:
         return columns
 
     def _titles(self, cols: npt.NDArray[np.int64]) -> pa.Array:
-        if self.interactions.titles is None:
-            raise ConfigError("there are no titles; read the data with title=..., or leave titles out")
+        assert self.interactions.titles is not None  # checked with the arguments
         return pa.array([self.interactions.titles[col] for col in cols.tolist()], pa.string())
 
     def _recount(self) -> None:

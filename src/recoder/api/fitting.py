@@ -28,7 +28,7 @@ def fit(
     model: str | FactorizationModel = "autoencoder",
     *,
     valid: HeldOut | None = None,
-    metrics: Sequence[Metric] | None = None,
+    metrics: Sequence[Metric | str] | None = None,
     seed: int | None = None,
     device: str | torch.device | None = None,
     **settings: Any,
@@ -39,7 +39,8 @@ def fit(
         train: what to learn from; its weights count as the model's loss says, ``train.binarize()`` sets them to 1.
         model: the name of a recipe, see ``recoder.recipes``; or a model, which is then changed in place.
         valid: users to validate with, as from ``interactions.split``: metrics after each epoch.
-        metrics: of validation. None: ``Recall(20)``, ``Recall(50)`` and ``NDCG(100)``.
+        metrics: of validation, or their names, such as ``"NDCG@100"``. None: ``Recall(20)``, ``Recall(50)`` and
+            ``NDCG(100)``.
         seed: of everything that is drawn; None: drawn itself, and kept in the model's file.
         device: as in ``Recoder``.
         settings: other arguments of the model's class, of ``Recoder`` or of ``Recoder.train`` than the recipe has, such
@@ -79,7 +80,13 @@ def untrained(
     if not isinstance(train, Interactions):
         raise DataTypeError(
             f"fit takes recoder.Interactions, not {type(train).__name__}; make them first, as in "
-            'Interactions.from_frame(frame, user="user_id", item="item_id")'
+            'Interactions.from_frame(frame, user="user_id", item="item_id"), or Interactions.from_matrix(matrix); of a '
+            "split pass train"
+        )
+    if settings.get("parallel") is not None:
+        raise ConfigError(
+            f"parallel is {settings['parallel']!r}, but what fit returns answers in one process; train a "
+            "recoder.model.Recoder by several, and load its file"
         )
     chosen = recipe(model) if isinstance(model, str) else Recipe.of(model)
     chosen = chosen.but(**settings)
@@ -97,7 +104,7 @@ def untrained(
 
 
 def learn(
-    chosen: Recipe, fitted: FittedModel, valid: HeldOut | None, metrics: Sequence[Metric] | None, **more: Any
+    chosen: Recipe, fitted: FittedModel, valid: HeldOut | None, metrics: Sequence[Metric | str] | None, **more: Any
 ) -> None:
     """Trains a model on its interactions, from where it stands.
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from recoder.api.about import About
 from recoder.api.files import completing
 from recoder.data import Interactions, RecommendationDataset
+from recoder.data.mapped import item_counts
 from recoder.errors import ConfigError, DataTypeError, EmptyDataError, NotInitializedError
 from recoder.losses import make_loss
 from recoder.model import Recoder
@@ -97,7 +98,7 @@ def updated(
         step = {"num_epochs": 1, "iters_per_epoch": steps, **step}
     step |= {name: None for name in _OF_THE_WHOLE_RUN if name in arguments and name not in settings}
     now = replace(about, num_users=merged.num_users, num_interactions=int(merged.matrix.nnz))
-    counts = merged.matrix.getnnz(axis=0).astype(np.int64)
+    counts = item_counts(merged.matrix)
     with larger.files_with(completing(larger, merged, now, counts)):
         as_before.train_with(larger, dataset, **step)
     return larger, merged
@@ -118,8 +119,8 @@ def _solve_again(
     active = new.drop_empty()
     users = known.user_ids.indices(active.user_ids.ids, "drop")
     cols = known.item_ids.places(active.item_ids.ids, "drop")
-    items, more = cols[cols >= 0], active.matrix.getnnz(axis=0)[cols >= 0]
-    has_grown = more >= _SHARE_OF_GROWN * known.matrix.getnnz(axis=0)[items]
+    items, more = cols[cols >= 0], item_counts(active.matrix)[cols >= 0]
+    has_grown = more >= _SHARE_OF_GROWN * item_counts(known.matrix)[items]
     sweeps.solve_again(users, items[has_grown], steps=1)
     new_rows = np.arange(known.num_users, len(dataset)), np.arange(known.num_items, dataset.num_items)
     sweeps.solve_again(*new_rows, steps=_STEPS_OF_NEW)

@@ -11,7 +11,8 @@ from recoder._files import check_writable, move, replace_folder
 from recoder.errors import ConfigError
 from recoder.metrics import Metric
 from recoder.training.events import Callback, EpochReport, TrainingRun
-from recoder.training.part_files import check_replaceable, saved_epoch
+from recoder.training.history import EpochRecord
+from recoder.training.part_files import check_replaceable, saved_history
 from recoder.training.stopping import epoch_value
 
 __all__ = ["BestCheckpoint"]
@@ -59,9 +60,11 @@ class BestCheckpoint(Callback):
             check_writable(self.path)
         self._run = run
         # not the best epoch of the history: that may be one whose file could not be written
-        epoch = saved_epoch(self.path)
-        values = [epoch_value(self._metric, record) for record in run.history if record.epoch == epoch]
-        self._best = max((value for value in values if value is not None and math.isfinite(value)), default=-math.inf)
+        kept, known = saved_history(self.path), run.history
+        # a run that goes on from an earlier epoch than the file's has the first of its epochs
+        is_of_this_run = len(kept) > 0 and len(known) > 0 and all(map(_are_equal, kept, known))
+        value = epoch_value(self._metric, kept[-1]) if is_of_this_run else None
+        self._best = value if value is not None and math.isfinite(value) else -math.inf
 
     def on_checkpoint(self, report: EpochReport) -> None:
         """Saves, where the epoch is better."""
@@ -72,3 +75,7 @@ class BestCheckpoint(Callback):
                 whole_or_parts = replace_folder if saved.is_dir() or self.path.is_dir() else move
                 whole_or_parts(saved, self.path)
             self._best = value
+
+
+def _are_equal(one: EpochRecord, other: EpochRecord) -> bool:
+    return (one.epoch, one.loss, one.val_loss, one.metrics) == (other.epoch, other.loss, other.val_loss, other.metrics)

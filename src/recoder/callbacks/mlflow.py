@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from typing import Any
@@ -11,6 +12,8 @@ from recoder.callbacks.values import flat, scalars
 from recoder.training.events import Callback, EpochReport, TrainingRun
 
 __all__ = ["MLflowLog"]
+
+_log = logging.getLogger("recoder.callbacks")
 
 _MOST_PARAMS = 100
 """That MLflow takes at once."""
@@ -75,8 +78,11 @@ class MLflowLog(Callback):
         if self._client is None:
             return
         status = "FINISHED" if error is None else "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
-        self._client.set_terminated(self.run_id, status)
-        self._client = None
+        client, self._client = self._client, None
+        try:
+            client.set_terminated(self.run_id, status)
+        except Exception as problem:  # the server is away: a training that is done is worth more than its mark
+            _log.warning("the MLflow run %s could not be marked as %s: %s", self.run_id, status, problem)
 
     def _experiment_id(self, client: Any) -> str:
         known = client.get_experiment_by_name(self._experiment)

@@ -14,7 +14,8 @@ def main() -> None:
     """Runs the command line, and ends the process with its exit code."""
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
-        sys.exit(f'the command line needs {" and ".join(missing)}: pip install "recsys-recoder[cli]"')
+        print(f'the command line needs {" and ".join(missing)}: pip install "recsys-recoder[cli]"', file=sys.stderr)
+        sys.exit(2)
     try:
         from recoder.cli.app import app
 

@@ -15,9 +15,10 @@ from rich.text import Text
 import recoder
 from recoder.api.fitted import FittedModel
 from recoder.cli.config import DataConfig
+from recoder.cli.output import tell
 from recoder.cli.training import config_in
 from recoder.data import IdMap
-from recoder.errors import ConfigError, FileFormatError, NotInitializedError, UnknownIdError
+from recoder.errors import FileFormatError, NotInitializedError, UnknownIdError
 
 __all__ = [
     "as_trained",
@@ -105,13 +106,20 @@ def typed_ids(texts: Sequence[str], ids: IdMap) -> list[Any]:
     return typed
 
 
-def check_knows_users(path: Path, fitted: FittedModel) -> None:
+def check_knows_users(path: Path, fitted: FittedModel, *, may_lack_histories: bool = False) -> None:
     """Checks that a model can be asked for its users by their ids.
+
+    Args:
+        path: of the model.
+        fitted: the model.
+        may_lack_histories: whether a model that looks users up can answer without, as where what they have may be
+            recommended.
 
     Raises:
         NotInitializedError: if its file holds no histories.
     """
-    if not fitted.has_histories:
+    looks_up = not fitted.recoder.model.folds_in_users and len(fitted.interactions.user_ids) > 0
+    if not fitted.has_histories and not (may_lack_histories and looks_up):
         raise NotInitializedError(
             f"{path} holds no histories of users, so it cannot answer for their ids; give histories, "
             "or train it with --histories"
@@ -128,12 +136,10 @@ def print_answers(
         answers: the rows.
         headings: of the columns to show, by their names.
         asked: the column that says what was asked; there is a line between different questions.
-
-    Raises:
-        ConfigError: if there is nothing to show.
     """
     if not len(answers):
-        raise ConfigError("there is no answer: no item is left to choose from")
+        tell("there is no answer: no item is left to choose from")
+        return
     shown = [name for name in headings if name in answers.column_names]
     table = Table(*(headings[name] for name in shown))
     for name, column in zip(shown, table.columns, strict=True):

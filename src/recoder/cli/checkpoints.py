@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from shlex import quote
+from typing import Any
 
 from recoder.api.fitted import FittedModel
 from recoder.cli.config import Config
@@ -54,12 +56,12 @@ def check_overwritable(checkpoint: Path, resume_from: Path | None) -> None:
     if checkpoint.exists() and not (resume_from is not None and resume_from.resolve() == checkpoint.resolve()):
         raise ConfigError(
             f"{checkpoint} is there, of a training that was stopped: go on from it with "
-            f"recoder train --resume {checkpoint}, or remove it to train anew"
+            f"recoder train --resume {quote(str(checkpoint))}, or remove it to train anew"
         )
 
 
 def check_resumable(path: Path, kept: Config, asked: Config) -> None:
-    """Checks that a run is asked to go on with the model and the seed that it began with.
+    """Checks that a run is asked to go on with the model, the seed and the weights that it began with.
 
     Args:
         path: the file that it goes on from.
@@ -69,7 +71,12 @@ def check_resumable(path: Path, kept: Config, asked: Config) -> None:
     Raises:
         ConfigError: if it is to be another model, or its settings or the seed differ.
     """
-    pairs = {"recipe": (kept.model.recipe, asked.model.recipe), "seed": (kept.training.seed, asked.training.seed)}
+    pairs: dict[str, tuple[Any, Any]] = {
+        "recipe": (kept.model.recipe, asked.model.recipe),
+        "seed": (kept.training.seed, asked.training.seed),
+        "weights that count": (not kept.data.binary, not asked.data.binary),
+        "min_weight": (kept.data.min_weight, asked.data.min_weight),
+    }
     if kept.model.recipe == asked.model.recipe:
         of_training = 2  # the last part of a recipe
         for name, place in recipe(kept.model.recipe).arguments().items():
@@ -92,17 +99,20 @@ def resume(fitted: FittedModel, path: Path) -> None:
 
     Raises:
         FileFormatError: if it is no model file, or one of another model.
-        ConfigError: if it was trained on other items, or on other users as far as it names or counts them.
+        ConfigError: if it was trained on other items or interactions, or on other users as far as it names or counts
+            them.
     """
     content = read_model_file(path)
     if content.interactions is None:
         raise FileFormatError(f"{path} holds no ids; go on from a file that recoder train wrote")
     its, now = content.interactions, fitted.interactions
     has_others = len(its.user_ids) > 0 and its.user_ids != now.user_ids
+    number = (content.about or {}).get("num_interactions", fitted.about.num_interactions)
+    has_others = has_others or number != fitted.about.num_interactions
     if its.item_ids != now.item_ids or content.num_users != now.num_users or has_others:
         raise ConfigError(
-            f"{path} was trained on {len(its.item_ids)} items and {content.num_users} users, and "
-            f"these are {len(now.item_ids)} items and {now.num_users} users, or others: the data, "
-            "its filter or its split has changed; train anew"
+            f"{path} was trained on {len(its.item_ids)} items, {content.num_users} users and {number} interactions, "
+            f"and these are {len(now.item_ids)} items, {now.num_users} users and {fitted.about.num_interactions} "
+            "interactions, or others: the data, its filter or its split has changed; train anew"
         )
     fitted.recoder.take_over(path, content)

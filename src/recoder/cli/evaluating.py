@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,13 @@ from recoder.api.fitted import FittedModel
 from recoder.api.judging import not_stored_in
 from recoder.cli.answers import as_trained, check_knows_users, id_types, load_model
 from recoder.cli.config import changed
-from recoder.cli.metric_names import named_metrics
 from recoder.cli.output import tell
 from recoder.cli.reading import resolved, to_train_on
 from recoder.cli.splitting import make_split
 from recoder.cli.training import config_in
 from recoder.data import HeldOut, Interactions, RecommendationDataset
 from recoder.errors import ConfigError, DataTypeError, EmptyDataError
+from recoder.metrics.names import named_metric
 
 __all__ = ["evaluate_model", "model_and_users"]
 
@@ -39,7 +40,7 @@ def evaluate_model(
     Raises:
         ConfigError, RecoderError, OSError: as ``model_and_users``, and as evaluating.
     """
-    chosen = named_metrics(metrics)
+    chosen = [named_metric(name) for name in metrics]
     fitted, test = model_and_users(path, history=history, target=target, columns=columns)
     fitted.evaluate(test, chosen)
     return {"model": str(path), **fitted.about.metrics[-1]}
@@ -67,12 +68,27 @@ def model_and_users(
     if target is None:
         if history is not None:
             raise ConfigError("a history alone says not what is to be found; give --target too")
+        check_no_files(columns)
         return fitted, _own_test(path, fitted)
     if history is None:
         check_knows_users(path, fitted)
         return fitted, _of_known_users(_read(fitted, target, columns, of_known_users=True), fitted)
     known, wanted = (_read(fitted, file, columns, of_known_users=False) for file in (history, target))
     return fitted, _held_out(known, wanted, fitted)
+
+
+def check_no_files(columns: Mapping[str, Any]) -> None:
+    """Checks that nothing is said of files where none is read.
+
+    Args:
+        columns: of files, as ``changed`` takes them.
+
+    Raises:
+        ConfigError: if it is.
+    """
+    given = [f"--{name.replace('_', '-')}" for name, value in columns.items() if value is not None]
+    if given:
+        raise ConfigError(f"{' and '.join(given)} would say how a file is read, and there is none; give --target too")
 
 
 def _own_test(path: Path, fitted: FittedModel) -> HeldOut:

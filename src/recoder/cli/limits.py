@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from recoder.cli.config import Config, changed
 from recoder.cli.conversion import SettingError
-from recoder.cli.metric_names import named_metrics
 from recoder.data.text_files import check_text_form
 from recoder.errors import ConfigError
+from recoder.metrics.names import named_metric
 from recoder.training.devices import choose_device
 
 __all__ = ["LOG_ENDINGS", "checked", "second_of"]
@@ -65,6 +65,12 @@ def _check_stopping(config: Config) -> None:
             f"it looks at {name}, but metrics are {', '.join(metrics) or 'none'}; say --metric {name} too",
             name,
         )
+    if name is not None and not (config.split.kind == "strong" and config.split.valid):
+        raise SettingError(
+            ("training", "early_stopping"),
+            "early stopping looks at validation users, and there are none; hold some out: --valid 0.1",
+            name,
+        )
 
 
 def _at_least(low: int) -> Callable[[float], None]:
@@ -77,7 +83,7 @@ def _at_least(low: int) -> Callable[[float], None]:
 
 def _between_0_and_1(value: float) -> None:
     if not 0 < value < 1:
-        raise ConfigError(f"{value} is out of range; it must be between 0 and 1, and neither")
+        raise ConfigError(f"{value} is out of range; it must be above 0 and below 1")
 
 
 def _users(value: float) -> None:
@@ -91,6 +97,11 @@ def _device(value: str) -> None:
     except ConfigError as error:
         reason = str(error).partition(";")[0]
         raise ConfigError(f"{reason}; say --device cpu, or cuda") from None
+
+
+def _metrics(names: Sequence[str]) -> None:
+    for name in names:
+        named_metric(name)
 
 
 def _log(value: str) -> None:
@@ -114,8 +125,8 @@ _CHECKS: Mapping[str, Mapping[str, Callable[[Any], Any]]] = {
         "last": _at_least(1),
         "moment": second_of,
     },
-    "training": {"seed": _at_least(0), "device": _device, "metrics": named_metrics, "patience": _at_least(1)},
+    "training": {"seed": _at_least(0), "device": _device, "metrics": _metrics, "patience": _at_least(1)},
     "output": {"log": _log, "checkpoint_every": _at_least(0)},
-    "tune": {"trials": _at_least(1), "minutes": _at_least(0), "metric": lambda name: named_metrics([name])},
+    "tune": {"trials": _at_least(1), "minutes": _at_least(0), "metric": named_metric},
 }
 """By section and key; each raises a ConfigError that says what is wrong."""

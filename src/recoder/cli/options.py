@@ -52,7 +52,12 @@ Title = Annotated[
 ]
 TextIds = Annotated[
     bool | None,
-    typer.Option("--text-ids", help="Ids are text, even if they look like numbers.", rich_help_panel=_COLUMNS),
+    typer.Option(
+        "--text-ids/--no-text-ids",
+        show_default=False,
+        help="Ids are text, even if they look like numbers.",
+        rich_help_panel=_COLUMNS,
+    ),
 ]
 Separator = Annotated[
     str | None, typer.Option("--separator", help="Between fields, such as '::' or '\\t'.", rich_help_panel=_TEXT)
@@ -139,5 +144,7 @@ def assigned(assignments: Sequence[str], **more: Any) -> dict[str, Any]:
         place = given
         for section in sections:
             place = place.setdefault(section, {})
+            if not isinstance(place, dict):
+                raise ConfigError(f"--set {assignment}: {section} was set to {place!r}, so it holds no settings")
         place[last] = parse_value(value.strip())
     return given

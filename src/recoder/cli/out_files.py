@@ -52,12 +52,15 @@ def check_folder(out: Path) -> None:
 
 
 def _check_place(option: str, out: Path) -> None:
-    there = next(parent for parent in out.absolute().parents if parent.exists())
+    place = Path(os.path.realpath(out))  # where a link leads is written
+    if place.exists() and not place.is_file():
+        raise ConfigError(f"cannot write --{option} {out}, which is no ordinary file; choose another place")
+    there = next(parent for parent in place.parents if parent.exists())
     if not there.is_dir():
         raise ConfigError(f"cannot write --{option} {out}: {there} is a file, no folder; choose another place")
     with write_errors(out):
         # as a file is called until it is whole: its own name may be another's where the folder is still missing
-        trial = there / f".{out.name}.{secrets.token_hex(4)}.tmp"
+        trial = there / f".{place.name}.{secrets.token_hex(4)}.tmp"
         trial.touch(exist_ok=False)
         trial.unlink()
 

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import logging
+import re
 import sys
 from collections.abc import Iterator
 from typing import IO, Any, cast
@@ -36,7 +37,12 @@ class Stdout(io.TextIOBase):
     def write(self, text: str) -> int:
         """Writes to it."""
         with _named():
-            return sys.stdout.write(text)
+            try:
+                return sys.stdout.write(text)
+            except UnicodeEncodeError:  # what cannot be written there is written as a question mark
+                encoding = sys.stdout.encoding
+                sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
+                return len(text)
 
     def flush(self) -> None:
         """Passes on what waits."""
@@ -67,7 +73,12 @@ def say(to: Console, sentence: str) -> None:
 
 def print_json(result: Any) -> None:
     """Prints a result for programs."""
-    print_text(json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode(Stdout().encoding)
+    except UnicodeEncodeError:  # in escapes nothing is lost
+        text = json.dumps(result, indent=2, allow_nan=False)
+    print_text(text + "\n")
 
 
 def print_text(text: str) -> None:
@@ -77,7 +88,8 @@ def print_text(text: str) -> None:
 
 def tell(message: object) -> None:
     """Says something that is no result, in one line of stderr."""
-    print(f"recoder: {' '.join(str(message).split())}", file=sys.stderr)
+    line = re.sub(r"\s*\n\s*", " ", str(message).strip())
+    print(f"recoder: {line}", file=sys.stderr)
 
 
 def is_watched() -> bool:

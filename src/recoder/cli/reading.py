@@ -65,7 +65,8 @@ def resolved(
         return data
     if not Path(path).is_file():
         names = ", ".join(dataset_names())
-        raise FileNotFoundError(f"there is no file {path}; it is no data set that can be loaded either: {names}")
+        where = "" if Path(path).is_absolute() else f" in {Path.cwd()}"
+        raise FileNotFoundError(f"there is no file {path}{where}; it is no data set that can be loaded either: {names}")
     if _is_parquet(path):
         present = parquet_column_names(path)
     else:
@@ -190,9 +191,14 @@ def to_train_on(data: DataConfig, *, id_types: Mapping[str, pa.DataType] | None 
         id_types: as in ``read_table``.
 
     Raises:
-        ConfigError: as ``data_that_counts``.
+        ConfigError: as ``data_that_counts``, and if weights are to count and there are none.
         RecoderError, OSError: as ``read_interactions``.
     """
+    if not data.binary and not data.weight and not is_dataset_name(str(data.path)):
+        raise ConfigError(
+            f"weights are to count, and {data.path} has no column that is named like weights; say which it is with "
+            "--weight, or leave --weights out"
+        )
     interactions = read_interactions(data_that_counts(data), id_types=id_types)
     if data.min_weight > 0:
         interactions = interactions.filter(min_weight=data.min_weight).drop_empty()

@@ -45,6 +45,11 @@ class Question:
     k: int
     options: dict[str, Any]
 
+    @property
+    def keeps_seen(self) -> bool:
+        """Whether what a user has may be recommended."""
+        return not self.options.get("exclude_seen", True)
+
     def answer(self, **whom: Any) -> pa.Table:
         """Returns the rows of ``FittedModel.recommend``."""
         return self.fitted.recommend(k=self.k, **whom, **self.options)
@@ -63,7 +68,7 @@ def recommend_to_typed(question: Question, users: list[str], histories: list[str
     """
     fitted = question.fitted
     if users:
-        check_knows_users(question.path, fitted)
+        check_knows_users(question.path, fitted, may_lack_histories=question.keeps_seen)
         return question.answer(users=typed_ids(users, fitted.interactions.user_ids))
     listed = [[item.strip() for item in history.split(",") if item.strip()] for history in histories]
     return question.answer(histories=[typed_ids(items, fitted.item_ids) for items in listed])
@@ -108,7 +113,7 @@ def _whom(question: Question, data: DataConfig | None, folder: Path) -> Iterator
         data = resolved(data, required=["user"])
         if data.item:
             return _histories(question.fitted, data_that_counts(data), folder)
-    check_knows_users(question.path, question.fitted)
+    check_knows_users(question.path, question.fitted, may_lack_histories=question.keeps_seen)
     known = question.fitted.interactions.user_ids
     return _everybody(known) if data is None else _named(question.fitted, data)
 

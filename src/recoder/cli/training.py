@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from recoder.api.fitted import FittedModel
@@ -16,13 +17,13 @@ from recoder.cli.config import Config
 from recoder.cli.conversion import make
 from recoder.cli.groups import interrupts_held_back
 from recoder.cli.limits import LOG_ENDINGS
-from recoder.cli.metric_names import named_metrics
 from recoder.cli.out_files import check_outs
 from recoder.cli.output import tell
 from recoder.cli.reading import resolved, to_train_on
 from recoder.cli.splitting import NEEDS_TIMES, Parts, make_split
 from recoder.errors import ConfigError, NotInitializedError
 from recoder.metrics import EvaluationResult
+from recoder.metrics.names import named_metric
 from recoder.training.events import Callback
 from recoder.training.restore import read_model_file
 from recoder.training.stopping import EarlyStopping
@@ -96,10 +97,11 @@ def train_model(config: Config, *, resume_from: Path | None = None) -> dict[str,
     if out is None:
         raise ConfigError("say where the model is to go: --out movies.model")
     check_outs(inputs=[config.data.path], out=out, log=config.output.log)
+    check_outs(inputs=[resume_from], log=config.output.log)
     checkpoint = checkpoint_path(out)
     check_overwritable(checkpoint, resume_from)
     config = effective(config)
-    metrics = named_metrics(config.training.metrics)
+    metrics = [named_metric(name) for name in config.training.metrics]
     if config.data.weight and config.data.binary and not config.data.min_weight:
         tell(f"every interaction counts 1, whatever its {config.data.weight!r}; --min-weight and --weights look at it")
     parts = make_split(to_train_on(config.data), config.split)
@@ -117,18 +119,20 @@ def train_model(config: Config, *, resume_from: Path | None = None) -> dict[str,
     if not fitted.recoder.model.is_solved:
         more = {
             "callbacks": [Checkpoints(fitted, checkpoint, config.output.checkpoint_every), *_logs(config.output.log)],
-            "early_stopping": _stopping(config, parts),
+            "early_stopping": _stopping(config),
         }
     try:
         learn(chosen, fitted, parts.valid, None if parts.valid is None else metrics, **more)
     except KeyboardInterrupt:
-        if not _left(fitted, checkpoint):
+        try:
+            is_left = _left(fitted, checkpoint)
+        except KeyboardInterrupt:  # once more, while it was written
+            is_left = True
+        if not is_left:
             raise
         raise Interrupted(checkpoint, len(fitted.recoder.history), config.model.settings["num_epochs"]) from None
     except OSError:  # such as a log on a full disk; where the model goes there may be room
-        with contextlib.suppress(OSError):
-            if _left(fitted, checkpoint):
-                tell(f"what was reached is in {checkpoint}; go on with: recoder train --resume {checkpoint}")
+        _leave_what_there_is(fitted, checkpoint)
         raise
     result = None
     is_saved = False
@@ -140,12 +144,21 @@ def train_model(config: Config, *, resume_from: Path | None = None) -> dict[str,
         if parts.test is not None:
             result = fitted.evaluate(parts.test, metrics)
             fitted.save(out, interactions=config.output.histories)
-    except BaseException:
+    except BaseException as error:
         if is_saved:
-            untested = "" if parts.test is None else f", but was not tested; recoder evaluate {out} does that"
+            untested = "" if parts.test is None else f", but was not tested; recoder evaluate {quote(out)} does that"
             tell(f"the model is in {out}{untested}")
+        elif isinstance(error, OSError):
+            _leave_what_there_is(fitted, checkpoint)
         raise
     return _summary(config, parts, fitted, result)
+
+
+def _leave_what_there_is(fitted: FittedModel, checkpoint: Path) -> None:
+    with contextlib.suppress(OSError):
+        if _left(fitted, checkpoint):
+            where = quote(str(checkpoint))
+            tell(f"what was reached is in {checkpoint}; go on with: recoder train --resume {where}")
 
 
 def _left(fitted: FittedModel, checkpoint: Path) -> bool:
@@ -170,12 +183,10 @@ def _logs(path: str | None) -> list[Callback]:
     return [_LOGS[Path(path).suffix](path)]
 
 
-def _stopping(config: Config, parts: Parts) -> EarlyStopping | None:
+def _stopping(config: Config) -> EarlyStopping | None:
     name = config.training.early_stopping
     if name is None:
         return None
-    if parts.valid is None:
-        raise ConfigError("early stopping looks at validation users, and there are none; hold some out: --valid 0.1")
     return EarlyStopping(None if name == "loss" else name, patience=config.training.patience)
 
 

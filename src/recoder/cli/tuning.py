@@ -13,7 +13,6 @@ from rich.text import Text
 
 from recoder.api.fitting import untrained
 from recoder.cli.config import Config
-from recoder.cli.metric_names import named_metrics
 from recoder.cli.out_files import check_outs
 from recoder.cli.output import say
 from recoder.cli.reading import to_train_on
@@ -22,6 +21,7 @@ from recoder.cli.splitting import make_split
 from recoder.cli.train_report import print_metrics
 from recoder.cli.training import CONFIG_KEY, effective
 from recoder.errors import ConfigError
+from recoder.metrics.names import named_metric
 from recoder.tuning import tune
 from recoder.tuning.model_files import ModelFiles
 
@@ -56,7 +56,7 @@ def tune_model(config: Config) -> dict[str, Any]:
     parts = make_split(to_train_on(config.data), config.split)
     if parts.valid is None:
         raise ConfigError("tuning needs users to choose by; hold some out: --valid 0.1")
-    (metric,) = named_metrics([config.tune.metric])
+    metric = named_metric(config.tune.metric)
     minutes = config.tune.minutes
     try:
         found = tune(

@@ -46,9 +46,11 @@ class IdMap:
 
     def __init__(self, raw_ids: Any) -> None:
         given = _arrow(raw_ids)
-        if given.null_count:
-            raise DataError(f"the list of ids holds {given.null_count} missing ones; leave them out")
-        ids = plain_ids(given, "the list of ids")
+        missing = given.null_count
+        ids = given if missing else plain_ids(given, "the list of ids")
+        missing = missing or ids.null_count  # what Arrow does not count where the null is a category
+        if missing:
+            raise DataError(f"the list of ids holds {missing} missing ones; leave them out")
         repeats = len(ids) - len(ids.unique())
         if repeats:
             counts = pc.value_counts(ids)

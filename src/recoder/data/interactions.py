@@ -99,8 +99,8 @@ class Interactions:
         cls,
         frame: IntoFrame,
         *,
-        user: str,
-        item: str,
+        user: str = "user_id",
+        item: str = "item_id",
         weight: str | None = None,
         time: str | None = None,
         title: str | None = None,
@@ -148,8 +148,8 @@ class Interactions:
         cls,
         path: ParquetPath,
         *,
-        user: str,
-        item: str,
+        user: str = "user_id",
+        item: str = "item_id",
         weight: str | None = None,
         time: str | None = None,
         title: str | None = None,
@@ -214,8 +214,8 @@ class Interactions:
         cls,
         path: str | os.PathLike[str],
         *,
-        user: str,
-        item: str,
+        user: str = "user_id",
+        item: str = "item_id",
         weight: str | None = None,
         time: str | None = None,
         title: str | None = None,
@@ -239,7 +239,7 @@ class Interactions:
             encoding: of the file: one that Python knows and that writes ASCII in single bytes.
             quote: the character around fields that hold separators; None: there is none.
             types: Arrow types of columns for which the inferred ones are not right: ``{"item": pyarrow.string()}``
-                for item ids with leading zeros.
+                for item ids with leading zeros, such as 0x1f, or beyond int64.
 
         Raises:
             FileNotFoundError: if there is no such file.
@@ -258,11 +258,26 @@ class Interactions:
         return cls.from_frame(frame, user=user, item=item, weight=weight, time=time, title=title)
 
     @classmethod
-    def from_matrix(cls, matrix: Any, titles: Iterable[str] | None = None) -> Interactions:
-        """Returns the interactions in a scipy sparse matrix; its row and column numbers are the ids."""
+    def from_matrix(
+        cls, matrix: Any, titles: Iterable[str] | None = None, *, user_ids: Any = None, item_ids: Any = None
+    ) -> Interactions:
+        """Returns the interactions in a scipy sparse matrix.
+
+        Args:
+            matrix: ``[U, N]``: the weight of each interaction of a user, in rows, with an item.
+            titles: of the items, ``[N]``.
+            user_ids: ids of the users, ``[U]``: whole numbers or strings. None: the numbers of the rows.
+            item_ids: ids of the items, ``[N]``, likewise of the columns.
+
+        Raises:
+            DataTypeError, DataError, ShapeError: if the matrix or the ids are something else, or not as many.
+        """
         csr = canonical_csr(matrix, "matrix")
-        ids = [IdMap(np.arange(size)) for size in csr.shape]
-        return cls(csr, ids[0], ids[1], None if titles is None else checked_titles(titles))
+        users, items = (
+            IdMap(np.arange(size) if ids is None else ids)
+            for size, ids in zip(csr.shape, (user_ids, item_ids), strict=True)
+        )
+        return cls(csr, users, items, None if titles is None else checked_titles(titles))
 
     def to_frame(self, library: str | None = None) -> Any:
         """Returns a data frame with a row for each interaction, in the columns ``user_id``, ``item_id``, ``weight``.

@@ -49,7 +49,10 @@ def plain_ids(ids: Any, name: str) -> Any:
     if _is_text(kind):
         return ids.cast(pa.large_string())
     hint = (
-        "they look like whole numbers read as floats: cast them to int64" if pa.types.is_floating(kind) else "cast them"
+        "they look like whole numbers read as floats: cast them to int64, or where they are beyond that, read them as "
+        "strings"
+        if pa.types.is_floating(kind)
+        else "cast them"
     )
     raise DataTypeError(f"{name} holds {kind}; ids are whole numbers or strings: {hint}")
 

@@ -10,6 +10,7 @@ when the process ends, and abort it.
 from __future__ import annotations
 
 import codecs
+import contextlib
 import io
 import lzma
 import os
@@ -39,6 +40,7 @@ __all__ = [
 
 _UNIT_SEPARATOR = b"\x1f"  # ASCII has it for this very purpose
 _BLOCK_BYTES = 1 << 22
+_MOST_BYTES = 1 << 26  # that are kept until a quote ends
 
 # what reading a damaged file raises, archives and compressed ones included
 UNREADABLE = (EOFError, OSError, UnicodeError, zlib.error, zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError)
@@ -114,7 +116,7 @@ def read_delimited(
     if repeated:
         raise ConfigError(f"{where} has {present.count(repeated[0])} columns {repeated[0]!r}; name them with names=")
 
-    def read(use_threads: bool) -> pa.Table:
+    def read(*, use_threads: bool = True, newlines_in_fields: bool = False) -> pa.Table:
         with open_file() as stream:
             is_ready = _is_for_arrow(stream, separator, encoding)
             return csv.read_csv(
@@ -125,12 +127,12 @@ def read_delimited(
                     column_names=present,
                     skip_rows=0 if names is not None else 1,
                 ),
-                _parse_options(separator, quote),
+                _parse_options(separator, quote, newlines_in_fields=newlines_in_fields),
                 _convert_options(columns, types),
             )
 
     try:
-        table = read(use_threads=True)
+        table = _read_either_way(read, may_hold_newlines=quote is not None)
     except pa.ArrowInvalid as error:
         if "Empty CSV file" in str(error):
             raise EmptyDataError(f"{where} is empty; there must be at least one interaction") from error
@@ -139,7 +141,7 @@ def read_delimited(
         raise
     except UNREADABLE as error:
         raise _damaged(where, error) from error
-    if len(separator) > 1 and quote is not None:
+    if _is_replaced(separator) and quote is not None:
         table = _with_separators(table, separator)
     for field in table.schema:
         if pa.types.is_binary(field.type):  # what Arrow makes of text that is not UTF-8
@@ -169,8 +171,9 @@ def stream_csv_file(
         types: Arrow types of columns; those of others follow from the first block, and are to hold for all.
 
     Raises:
-        EmptyDataError, FileFormatError: as ``read_delimited``.
+        ConfigError, EmptyDataError, FileFormatError: as ``read_delimited``.
     """
+    check_text_form(separator, '"', encoding)
     text = path_text("path", path)
     present = list(names or csv_column_names(text, separator=separator, encoding=encoding))
     known, skip = dict(types or {}), 0 if names is not None else 1
@@ -186,7 +189,7 @@ def stream_csv_file(
                 )
                 known, skip = {field.name: field.type for field in table.schema}, 0
                 num_lines += lines.count(b"\n")
-                yield _with_separators(table, separator) if len(separator) > 1 else table
+                yield _with_separators(table, separator) if _is_replaced(separator) else table
     except pa.ArrowInvalid as error:
         reason = re.sub(r"Row #(\d+)", lambda row: f"Row #{num_lines + int(row[1])}", str(error))
         raise FileFormatError(
@@ -234,12 +237,12 @@ def check_text_form(separator: str = ",", quote: str | None = '"', encoding: str
     Raises:
         ConfigError: if none can be written so.
     """
-    if not isinstance(separator, str) or not separator or "\n" in separator or "\r" in separator:
+    if not isinstance(separator, str) or not separator or {*"\n\r\0"} & {*separator}:
         raise ConfigError(f'separator is {separator!r}; it must be one or more characters, such as "," or "::"')
-    if quote is not None and (not isinstance(quote, str) or len(quote) != 1):
-        raise ConfigError(f"quote is {quote!r}; it must be one character, or None where the file quotes nothing")
+    if quote is not None and not (isinstance(quote, str) and len(quote) == 1 and "\0" < quote < "\x80"):
+        raise ConfigError(f"quote is {quote!r}; it must be one ASCII character, or None where the file quotes nothing")
     try:
-        is_plain = ",\n".encode(encoding) == b",\n"
+        is_plain = _is_utf8(encoding) or ",\n".encode(encoding) == b",\n"
     except (LookupError, TypeError) as error:
         raise ConfigError(f'encoding is {encoding!r}; it must be one that Python knows, such as "utf8"') from error
     if not is_plain:
@@ -248,9 +251,34 @@ def check_text_form(separator: str = ",", quote: str | None = '"', encoding: str
         )
 
 
-def _parse_options(separator: str, quote: str | None) -> csv.ParseOptions:
-    delimiter = separator if len(separator) == 1 else _UNIT_SEPARATOR.decode()
-    return csv.ParseOptions(delimiter=delimiter, quote_char=quote or False, double_quote=quote is not None)
+def _read_either_way(read: Callable[..., pa.Table], *, may_hold_newlines: bool) -> pa.Table:
+    """Reads a text in blocks that end with any line; if that fails, in such that end with none within quotes."""
+    try:
+        return read()
+    except pa.ArrowInvalid:
+        if not may_hold_newlines:
+            raise
+        with contextlib.suppress(pa.ArrowInvalid):
+            return read(newlines_in_fields=True)
+        raise
+
+
+def _parse_options(separator: str, quote: str | None, *, newlines_in_fields: bool = False) -> csv.ParseOptions:
+    return csv.ParseOptions(
+        delimiter=_UNIT_SEPARATOR.decode() if _is_replaced(separator) else separator,
+        quote_char=quote or False,
+        double_quote=quote is not None,
+        newlines_in_values=newlines_in_fields,
+    )
+
+
+def _is_replaced(separator: str) -> bool:
+    """Returns whether a separator is none that Arrow knows: one of several characters, or beyond ASCII."""
+    return len(separator) > 1 or not separator.isascii()
+
+
+def _is_utf8(encoding: str) -> bool:
+    return codecs.lookup(encoding).name in ("utf-8", "utf-8-sig")  # Arrow skips the mark at the start
 
 
 def _header(open_file: Open, where: str, separator: str, encoding: str, quote: str | None) -> list[str]:
@@ -274,7 +302,7 @@ def _header(open_file: Open, where: str, separator: str, encoding: str, quote: s
 
 def _is_for_arrow(stream: Any, separator: str, encoding: str) -> bool:
     """Returns whether Arrow reads a text as it is."""
-    return isinstance(stream, pa.NativeFile) and len(separator) == 1 and codecs.lookup(encoding).name == "utf-8"
+    return isinstance(stream, pa.NativeFile) and not _is_replaced(separator) and _is_utf8(encoding)
 
 
 def _in_memory(stream: Any, where: str, separator: str, encoding: str) -> pa.BufferReader:
@@ -286,21 +314,22 @@ def _in_memory(stream: Any, where: str, separator: str, encoding: str) -> pa.Buf
 
 
 def _whole_lines(source: _Stream, encoding: str) -> Iterator[bytes]:
-    """Yields a text in UTF-8 in blocks that end where a line does."""
+    """Yields a text in UTF-8 in blocks that end where a line does, and none within quotes."""
     rest = b""
     for block in _utf8(source, encoding):
-        lines, end, after = block.rpartition(b"\n")
+        text = rest + block
+        end = text.rfind(b"\n") + 1
+        if text.count(b'"', 0, end) % 2 and len(text) < _MOST_BYTES:  # or a mark for inches, which ends nowhere
+            end = text.rfind(b"\n", 0, text.rfind(b'"', 0, end)) + 1
         if end:
-            yield rest + lines + end
-            rest = after
-        else:
-            rest += block
+            yield text[:end]
+        rest = text[end:]
     if rest:
         yield rest
 
 
 def _utf8(source: _Stream, encoding: str) -> Iterator[bytes]:
-    is_utf8 = codecs.lookup(encoding).name == "utf-8"
+    is_utf8 = _is_utf8(encoding)
     decoder = codecs.getincrementaldecoder(encoding)()
     while block := source.read(_BLOCK_BYTES):
         yield block if is_utf8 else decoder.decode(block).encode()
@@ -337,7 +366,7 @@ class _Stream(io.RawIOBase):
 
     def __init__(self, stream: Any, where: str, separator: str, encoding: str) -> None:
         self._stream, self._where = stream, where
-        self._old = separator.encode(encoding) if len(separator) > 1 else b""
+        self._old = separator.encode("utf8" if _is_utf8(encoding) else encoding) if _is_replaced(separator) else b""
         self._ready = b""
         self._rest = b""  # the end of a block, where that may be the first half of a separator
         self._ended = False

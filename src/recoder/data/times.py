@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -15,6 +17,9 @@ Times = npt.NDArray[np.int64]
 
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _DAY_S = 86_400
+_LIKELY_S = 10**11  # the year 5138; in milliseconds 1973
+
+_log = logging.getLogger("recoder.data")
 
 
 def read_times(column: pa.ChunkedArray, name: str) -> Times:
@@ -54,6 +59,12 @@ def read_times(column: pa.ChunkedArray, name: str) -> Times:
             f"column {name!r} holds {kind}; times are Unix seconds, dates or date-times: parse it, "
             "e.g. with pandas.to_datetime or polars' str.to_datetime"
         )
+    if len(seconds) and seconds.max() > _LIKELY_S:
+        _log.warning(
+            "column %r holds %d, far in the future as Unix seconds; if these are milliseconds, divide them first",
+            name,
+            seconds.max(),
+        )
     return seconds
 
 
@@ -80,6 +91,7 @@ def checked_times(times: npt.ArrayLike, given: sparse.csr_matrix, canonical: spa
 
     Raises:
         DataTypeError: if they are not whole numbers.
+        DataError: if one is beyond int64.
         ShapeError: if they are not as many as stored entries, or the entries were put into another order.
     """
     array = np.asarray(times)
@@ -94,4 +106,6 @@ def checked_times(times: npt.ArrayLike, given: sparse.csr_matrix, canonical: spa
         raise ShapeError(
             f"there are {len(array)} times but the matrix stores {canonical.nnz} interactions; pass one for each"
         )
+    if array.dtype.kind == "u" and array.size and array.max() > np.iinfo(np.int64).max:
+        raise DataError(f"times hold {array.max()}, beyond int64; drop these interactions")
     return array.astype(np.int64, copy=False)

@@ -69,6 +69,8 @@ def titles_or_ids(titles: pa.ChunkedArray, name: str, item_ids: pa.Array) -> tup
     """
     if pa.types.is_dictionary(titles.type):
         titles = titles.cast(titles.type.value_type)  # its own null_count leaves out rows whose category is null
+    if pa.types.is_string_view(titles.type):
+        titles = titles.cast(pa.large_string())
     are_texts = pa.types.is_string(titles.type) or pa.types.is_large_string(titles.type)
     if not are_texts and titles.null_count < len(titles):
         raise DataTypeError(f"column {name!r} holds {titles.type}; titles are a list of strings: cast it")

@@ -6,6 +6,7 @@ Annoy's file. Sizes: N embeddings, D dimensions, M nodes.
 
 from __future__ import annotations
 
+import os
 import pickle
 import re
 import struct
@@ -51,6 +52,7 @@ def read_legacy_state(path: Path) -> tuple[int, EmbeddingIds, int, Path]:
         ids = EmbeddingIds.from_dict(id_map, len(id_map))
     except RecoderError as error:
         raise FileFormatError(f"{path} is not a whole index of recoder 0.4.0: {error}") from error
+    path = Path(os.path.realpath(path))  # the two lie side by side, not beside a link
     sibling = path.with_name(path.name + _LEGACY_SUFFIX)
     if not sibling.is_file():
         raise FileFormatError(

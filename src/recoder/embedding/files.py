@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import re
 import secrets
 from collections.abc import Iterator
@@ -67,6 +68,7 @@ def write_index(
     Raises:
         FileWriteError: if a file cannot be written.
     """
+    path = Path(os.path.realpath(path))  # siblings lie beside the file, not beside a link to it
     tensors: dict[str, npt.NDArray[Any]] = {_VECTORS: np.ascontiguousarray(vectors_ND)}
     tensors.update({_IDS_PREFIX + name: array for name, array in ids.to_arrays().items()})
     description: dict[str, Any] = {"format_version": _FORMAT_VERSION, "kind": kind, "sibling": None}
@@ -91,6 +93,7 @@ def read_index(path: Path, kind: str) -> IndexFile:
         FileFormatError: if the file, or its sibling, is not such an index, is damaged, or is of another kind.
         FileNotFoundError: if there is no file at ``path``.
     """
+    path = Path(os.path.realpath(path))
     tensors, description = _read_state(path)
     if description.get("kind") != kind:
         raise FileFormatError(

@@ -42,6 +42,8 @@ class EmbeddingIds:
         if rows.dtype.kind not in "iu" or not np.array_equal(np.sort(rows), np.arange(size)):
             missing = sorted(set(range(size)) - set(rows.tolist()))
             problem = f"none has row {missing[0]}" if missing else "a row stands there twice or is out of range"
+            if rows.size and rows.dtype.kind not in "iu":
+                problem = f"their rows are {rows.dtype}, no whole numbers"
             raise ConfigError(
                 f"id_map has {len(id_map)} ids for {size} embeddings and {problem}; "
                 f"give each row from 0 to {size - 1} exactly one id"

@@ -22,6 +22,9 @@ from recoder.errors import ConfigError, FileFormatError, NotInitializedError, Sh
 
 __all__ = ["BackendIndex", "Built"]
 
+_SPARE = 16
+"""Candidates beyond those that are asked for."""
+
 
 class Built(NamedTuple):
     """The parts of an index that can answer."""
@@ -157,7 +160,10 @@ class BackendIndex(EmbeddingsIndex):
             ShapeError: if the vector has other than D dimensions.
             DataError: if it holds NaN or infinite values.
         """
-        rows_QK, cosines_QK = self.nearest_rows_to(np.asarray(embedding)[None], n)
+        vector_D = np.asarray(embedding)
+        if vector_D.ndim != 1:
+            raise ShapeError(f"the query has shape {vector_D.shape}; pass one vector, or many to nearest_rows_to")
+        rows_QK, cosines_QK = self.nearest_rows_to(vector_D[None], n)
         return self._answer(rows_QK[0], cosines_QK[0])
 
     def get_similarity(self, id1: EmbeddingId, id2: EmbeddingId) -> float:
@@ -207,7 +213,8 @@ class BackendIndex(EmbeddingsIndex):
         elif len(queries_QD) == 0:
             candidates_QC = np.empty((0, width), dtype=np.int64)
         else:
-            candidates_QC = np.sort(backend.query(unit_vectors(queries_QD), width), axis=1)
+            # some more than asked for: of equals and near equals the backend may have cut another than the cosines do
+            candidates_QC = np.sort(backend.query(unit_vectors(queries_QD), min(width + _SPARE, len(table))), axis=1)
         if own_rows_Q is not None:
             others_QC = np.where(candidates_QC == own_rows_Q[:, None], -1, candidates_QC)
             candidates_QC = np.concatenate([own_rows_Q[:, None], others_QC], axis=1)

@@ -14,7 +14,7 @@ from recoder.data.datasets import RecommendationDataset
 from recoder.errors import ConfigError, DataTypeError, EmptyDataError, ShapeError, UnknownIdError
 from recoder.metrics.custom import UserLists
 from recoder.metrics.judging import distinct_metrics, judging
-from recoder.metrics.metric import Metric, MetricAtK
+from recoder.metrics.metric import Metric, list_length
 from recoder.metrics.ranking import IntArray
 from recoder.metrics.result import EvaluationResult
 from recoder.recommender.base import Recommender
@@ -27,14 +27,14 @@ class RecommenderEvaluator:
 
     Args:
         recommender: what to judge.
-        metrics: the metrics to judge it by; one that is repeated counts once.
+        metrics: the metrics to judge it by, or their names, such as ``"NDCG@100"``; one that is repeated counts once.
 
     Raises:
         ConfigError: if there are no metrics, or different ones have the same name.
         DataTypeError: if the recommender or a metric is of another kind.
     """
 
-    def __init__(self, recommender: Recommender, metrics: Iterable[Metric]) -> None:
+    def __init__(self, recommender: Recommender, metrics: Iterable[Metric | str]) -> None:
         if not isinstance(recommender, Recommender):
             raise DataTypeError(
                 f"recommender must be a recoder.recommender.Recommender, not {type(recommender).__name__}; "
@@ -74,7 +74,9 @@ class RecommenderEvaluator:
                 catalogue of another size.
             UnknownIdError: if it returns an item outside the data set's.
         """
-        self._check_cutoffs()
+        limit = self.recommender.num_recommendations
+        if limit is not None:
+            list_length(self.metrics, limit, "num_recommendations")
         batch_size = whole_number("batch_size", batch_size, 1)
         num_workers = whole_number("num_workers", num_workers, 0)
         users = _users_with_target(eval_dataset, num_users)
@@ -89,15 +91,6 @@ class RecommenderEvaluator:
                 bar.update(len(lists.ranked_BC))
             return judge.result(users)
 
-    def _check_cutoffs(self) -> None:
-        limit = self.recommender.num_recommendations
-        for metric in self.metrics:
-            if limit is not None and isinstance(metric, MetricAtK) and metric.k > limit:
-                raise ConfigError(
-                    f"{metric} looks at {metric.k} recommendations, but num_recommendations is {limit}; "
-                    f"ask for at least {metric.k}, or lower k"
-                )
-
     def _lists(self, dataset: RecommendationDataset, users: IntArray) -> UserLists:
         history, target = dataset[users]
         assert target is not None  # checked with the users
@@ -106,6 +99,11 @@ class RecommenderEvaluator:
             raise ShapeError(
                 f"{type(self.recommender).__name__} was asked for {len(users)} users and returned an array "
                 f"of shape {ranked_BC.shape}; a row for each user is needed"
+            )
+        if ranked_BC.size and ranked_BC.dtype.kind not in "iu":
+            raise DataTypeError(
+                f"{type(self.recommender).__name__} returned an array of {ranked_BC.dtype}; items are whole numbers, "
+                "and -1 where a list has ended"
             )
         if ranked_BC.size and ranked_BC.max() >= dataset.num_items:
             raise UnknownIdError(

@@ -37,7 +37,7 @@ _USERS_AT_ONCE = 4096  # what is made for each user, such as sums of embeddings,
 def evaluate_frame(
     recommendations: IntoFrame,
     test: IntoFrame | Interactions,
-    metrics: Iterable[Metric],
+    metrics: Iterable[Metric | str],
     *,
     user: str = "user_id",
     item: str = "item_id",
@@ -57,7 +57,8 @@ def evaluate_frame(
             pyarrow, ...). A lazy one is collected.
         test: a row for each user and relevant item, in columns of the same names, or ``Interactions``. A pair that
             is repeated counts once; weights are not looked at.
-        metrics: the metrics. Custom ones are called with numbers of items, from 0.
+        metrics: the metrics, or their names, such as ``"NDCG@100"``. Custom ones are called with numbers of items, from
+            0.
         user: the column of user ids: whole numbers or strings.
         item: the column of item ids, likewise.
         rank: the column that orders a user's list, the lowest first.

@@ -17,25 +17,29 @@ from recoder.metrics.custom import Submit, UserLists, custom_metric_runner
 from recoder.metrics.hits import hits_of_rows
 from recoder.metrics.lists import without_repeats
 from recoder.metrics.metric import CatalogueMetric, CutoffMetric, ListMetric, Metric
+from recoder.metrics.names import named_metric
 from recoder.metrics.ranking import FloatArray, IntArray
 from recoder.metrics.result import EvaluationResult
 
 __all__ = ["Judge", "distinct_metrics", "judging"]
 
 
-def distinct_metrics(metrics: Iterable[Metric]) -> list[Metric]:
-    """Returns the metrics, each once.
+def distinct_metrics(metrics: Iterable[Metric | str]) -> list[Metric]:
+    """Returns the metrics, or those of these names, each once.
 
     Raises:
-        ConfigError: if there are none, or different ones have the same name.
+        ConfigError: if there are none, there is none of a name, or different ones have the same name.
         DataTypeError: if they are not metrics.
     """
-    if isinstance(metrics, Metric) or not isinstance(metrics, Iterable):
+    if isinstance(metrics, Metric | str) or not isinstance(metrics, Iterable):
         raise DataTypeError(f"metrics is {metrics!r}; pass a list of metrics, such as [NDCG(k=100)]")
     by_name: dict[str, Metric] = {}
-    for metric in metrics:
+    for given in metrics:
+        metric = named_metric(given) if isinstance(given, str) else given
         if not isinstance(metric, Metric):
-            raise DataTypeError(f"metrics must be recoder.metrics.Metric objects, not {metric!r}")
+            raise DataTypeError(
+                f"metrics must be recoder.metrics.Metric objects, or names such as 'NDCG@100', not {metric!r}"
+            )
         known = by_name.setdefault(metric.metric_name, metric)
         if known is not metric and known != metric:
             raise ConfigError(f"two different metrics are named {metric}; give each its own metric_name")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from recoder._html import html_table
 from recoder.data.id_map import IdMap
+from recoder.data.native_frames import checked_library, make_frame
 from recoder.errors import ConfigError, DataError, DataTypeError, EmptyDataError, ShapeError, UnknownIdError
 from recoder.metrics.comparison import Comparison, PairedDifference, mean_of_known, standard_error
 from recoder.metrics.metric import CatalogueMetric, Metric
@@ -90,6 +92,21 @@ class EvaluationResult(PerMetric[FloatArray]):
         """
         catalogue = {metric: mean for metric, mean in self._catalogue.items() if isinstance(metric, CatalogueMetric)}
         return EvaluationResult(self, self.users, catalogue=catalogue, user_ids=user_ids)
+
+    def to_frame(self, library: str = "pandas") -> Any:
+        """Returns a data frame with a row for each user: ``user_id`` and a column for each metric.
+
+        Where the users' raw ids are not known, ``user_id`` is their row in the data set.
+
+        Args:
+            library: whose data frames; where it is not installed, it is a pyarrow table.
+
+        Raises:
+            ConfigError: if there is no such library.
+        """
+        ids = self.users if self.user_ids is None else self.user_ids.ids
+        values = {metric.metric_name: values_U for metric, values_U in self.items()}
+        return make_frame({"user_id": ids, **values}, checked_library(library))
 
     def compare(self, other: EvaluationResult) -> Comparison:
         """Returns how much higher this result is in each metric that both have; see ``recoder.metrics.compare``.

@@ -34,7 +34,7 @@ class DynamicAutoencoder(FactorizationModel):
 
     Args:
         hidden_layers: sizes of the encoder's layers, the bottleneck last. None: they come from a model file.
-        activation_type: ``'none'``, or an element-wise function of ``torch.nn.functional`` or ``torch``.
+        activation_type: ``'none'``, an element-wise function of ``torch.nn.functional`` or ``torch``, or ``'softmax'``.
         is_constrained: tie the decoder's weights to the encoder's, transposed; biases stay apart.
         dropout_prob: probability of dropping a unit of the bottleneck in training.
         noise_prob: probability of dropping an interaction of the input in training.

@@ -32,8 +32,7 @@ class MatrixFactorization(FactorizationModel):
 
     Args:
         embedding_size: D, the number of factors; a model file that is loaded brings its own.
-        activation_type: applied to the user's row; ``'none'``, or an element-wise function of
-            ``torch.nn.functional`` or ``torch``.
+        activation_type: applied to the user's row; as in ``DynamicAutoencoder``.
         dropout_prob: probability of dropping a factor of the user's row in training, after the activation.
         sparse: give both tables sparse gradients, so that a step touches only the rows it uses; for the
             optimizers ``'adam'`` and ``'rowwise_adagrad'``.

@@ -37,8 +37,7 @@ class MultVAE(FactorizationModel):
     Args:
         hidden_layers: sizes of the encoder's layers, the number of latent factors last; the decoder mirrors it. At
             least two.
-        activation_type: of the hidden layers; ``'none'``, or an element-wise function of ``torch.nn.functional`` or
-            ``torch``.
+        activation_type: of the hidden layers; as in ``DynamicAutoencoder``.
         noise_prob: probability of dropping an interaction of the input in training.
         kl_weight: what the weight of the divergence grows to, at least 0.
         kl_steps: the weight grows by ``1 / kl_steps`` a step, at least 1.

@@ -42,7 +42,7 @@ def adagrad_rows(
     """
     gradient = gradient.contiguous()
     if sums.dim() == 1 and serve(table, sums, gradient) and table.numel():
-        rows_R = torch.arange(len(table)) if rows_R is None else rows_R.contiguous()
+        rows_R = torch.arange(len(table), device="cpu") if rows_R is None else rows_R.contiguous()
         adagrad_rows_(table, sums, rows_R, gradient, AdagradNumbers(lr, weight_decay, eps))
         return
     if rows_R is None:

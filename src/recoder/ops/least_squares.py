@@ -135,7 +135,8 @@ def improve(
         bias_N: the items' biases.
     """
     spectrum_D = spectrum_of(gram_DD, least_penalty)
-    if spectrum_D is not None and serve(found_BD, table_ND, spectrum_D, weights_Z, rows.values, penalties_B):
+    numbers = found_BD, table_ND, weights_Z, rows.values, penalties_B
+    if spectrum_D is not None and serve(*numbers, spectrum_D) and _are_served(rows):
         base_D = None if bias_N is None else bias_N @ table_ND
         entries = rows.offsets, rows.cols, _targets(rows, weights_Z, bias_N), weights_Z
         improve_rows(found_BD, table_ND, spectrum_D, base_D, *entries, penalties_B, steps)
@@ -313,8 +314,12 @@ def _with_entries(
     products_BD: Tensor, directions_BD: Tensor, table_ND: Tensor, rows: SparseRows, weights_Z: Tensor
 ) -> Tensor:
     """Returns the products plus those with the entries' part of the matrices: ``sum of v w w'``."""
-    if serve(products_BD, directions_BD, table_ND, weights_Z):
+    if serve(products_BD, directions_BD, table_ND, weights_Z) and _are_served(rows):
         add_entry_products(directions_BD, table_ND, rows.offsets, rows.cols, weights_Z, products_BD)
         return products_BD
     slopes_Z = weights_Z * products_at(directions_BD, table_ND, rows.offsets, rows.cols)
     return products_BD + weighted_row_sums(table_ND, rows.with_values(slopes_Z), None, sparse=False)
+
+
+def _are_served(rows: SparseRows) -> bool:
+    return serve(rows.offsets, rows.cols, dtypes=(torch.int64,))

@@ -142,7 +142,9 @@ class _Products:
         weight_nD, bias_n = self._weight_ND[start:stop], None if self._bias_N is None else self._bias_N[start:stop]
         are_many = len(factors_BD) >= _FEWEST_USERS
         numbers = [factors_BD, weight_nD, *([] if bias_n is None else [bias_n])]
-        if are_many and torch.float32 in served_dtypes() and serve(*numbers):
+        # a model of somebody's own may give others, of which PyTorch's product tells
+        fit = factors_BD.shape[1:] == weight_nD.shape[1:] and (bias_n is None or bias_n.shape == weight_nD.shape[:1])
+        if are_many and fit and torch.float32 in served_dtypes() and serve(*numbers):
             write_scores(factors_BD, weight_nD, bias_n, scores_BN, self._workspace)
             return scores_BN
         in_parts = scores_BN.device.type == "cpu" and are_many

@@ -24,10 +24,10 @@ def data_section(model: FittedModel) -> Section:
     num_users, num_interactions = model.about.num_users, model.about.num_interactions
     tiles = [Tile("items", plain(known.num_items))]
     if num_users:
+        tiles = [Tile("users", plain(num_users)), *tiles]
+    if num_users and num_interactions:  # which a file of a Recoder does not count
         cells = num_users * known.num_items
-        tiles = [
-            Tile("users", plain(num_users)),
-            *tiles,
+        tiles += [
             Tile("interactions", plain(num_interactions), f"{num_interactions / num_users:.1f} for each user"),
             Tile("density", percent(num_interactions / cells), "of all pairs of a user and an item"),
         ]

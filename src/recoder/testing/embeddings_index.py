@@ -84,6 +84,25 @@ class EmbeddingsIndexSuite(ABC):
         recall = sum(found) / best.size
         assert recall >= self.min_recall, recall
 
+    def test_vectors_that_are_no_items_are_searched_for_as_they_are(self) -> None:
+        """Recall, likewise."""
+        embeddings, queries = _embeddings(), _embeddings(seed=12)[:40]
+        index = self.make_index(embeddings, None)
+        units = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+        best = np.argsort(-(queries @ units.T), axis=1)[:, :10]
+        answers = [ids_of(index.get_nns_by_embedding(query, 10)) for query in queries]
+        found = [len(set(wanted.tolist()) & set(answer)) for wanted, answer in zip(best, answers, strict=True)]
+        assert sum(found) / best.size >= self.min_recall, found
+
+    def test_distances_are_those_of_unit_vectors(self) -> None:
+        """``sqrt(2 - 2 cos)``, where an answer has them."""
+        index = self.make_index(_embeddings(), None)
+        answer = index.get_nns_by_id(5, 7)
+        if isinstance(answer, tuple):
+            ids, distances = answer
+            cosines = np.array([index.get_similarity(5, other) for other in ids])
+            np.testing.assert_allclose(distances, np.sqrt(2 - 2 * cosines), atol=2 * self.similarity_tolerance**0.5)
+
     def test_the_length_of_a_vector_does_not_matter(self) -> None:
         """Searching by an item's vector, scaled, is searching by the item."""
         embeddings = _embeddings()
@@ -159,6 +178,16 @@ class EmbeddingsIndexSuite(ABC):
             expected = [plain.get_similarity(row, other) for other in found.tolist()]
             np.testing.assert_allclose(similarities, expected, atol=self.similarity_tolerance)
 
+    def test_many_rows_at_once_are_rows_whatever_the_ids(self) -> None:
+        """With an id map of whole numbers too, which could be taken for rows."""
+        embeddings = _embeddings()
+        shifted = self.make_index(embeddings, {(row + 1) % _SIZE: row for row in range(_SIZE)})
+        plain = self.make_index(embeddings, None)
+        found, similarities = shifted.nearest_rows([4, 9], 6)
+        expected, expected_similarities = plain.nearest_rows([4, 9], 6)
+        np.testing.assert_array_equal(found, expected)
+        np.testing.assert_allclose(similarities, expected_similarities, atol=self.similarity_tolerance)
+
     def test_an_unknown_id_is_an_error(self) -> None:
         """A ``KeyError``, in every method that takes an id."""
         embeddings = _embeddings()
@@ -192,8 +221,8 @@ class EmbeddingsIndexSuite(ABC):
             index.get_nns_by_embedding(np.full(_DIMS, np.nan, dtype=np.float32), 3)
 
 
-def _embeddings() -> npt.NDArray[np.float32]:
-    rng = np.random.default_rng(11)
+def _embeddings(seed: int = 11) -> npt.NDArray[np.float32]:
+    rng = np.random.default_rng(seed)
     lengths = rng.uniform(0.1, 10, size=(_SIZE, 1))
     return (rng.standard_normal((_SIZE, _DIMS)) * lengths).astype(np.float32)
 

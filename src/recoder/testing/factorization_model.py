@@ -110,6 +110,16 @@ class FactorizationModelSuite(ABC):
             part, whole = model(dense[:, items], users, input_items=items), model(only_these, users)
         self._assert_equal(part, whole)
 
+    def test_items_of_the_input_and_of_the_scores_are_apart(self) -> None:
+        """Each list selects its own columns."""
+        model = self._trained().model.eval()
+        read, scored = torch.arange(0, self.num_items, 2), torch.arange(self.num_items - 1, 0, -3)
+        dense, users = torch.from_numpy(self.interactions().toarray()), torch.arange(self.num_users)
+        with torch.no_grad():
+            whole = model(dense[:, read], users, input_items=read)
+            part = model(dense[:, read], users, input_items=read, target_items=scored)
+        self._assert_equal(part, whole[:, scored])
+
     def test_scores_are_user_factors_times_item_factors(self) -> None:
         """Of a factorized model; one with its own ``forward`` says so by ``is_factorized``."""
         model = self._trained().model.eval()

@@ -57,8 +57,7 @@ class TrainConfig:
                 self._set(name, whole_number(name, getattr(self, name), 1))
         for name in ("num_sampling_users", "num_uniform_negatives", "num_data_workers", "checkpoint_freq", "eval_freq"):
             self._set(name, whole_number(name, getattr(self, name), 0))
-        for name in ("lr_milestones", "metrics"):
-            self._set(name, _tuple(name, getattr(self, name)))
+        self._set("lr_milestones", _tuple("lr_milestones", self.lr_milestones))
         if self.lr_milestones is not None:
             epochs = tuple(whole_number("an epoch in lr_milestones", epoch, 1) for epoch in self.lr_milestones)
             self._set("lr_milestones", epochs)
@@ -83,7 +82,7 @@ class TrainConfig:
         if self.metrics and not self.eval_freq:
             raise ConfigError("metrics are given but eval_freq is 0; pass eval_freq=1 to evaluate after each epoch")
         if self.eval_freq and not self.metrics:
-            raise ConfigError(f"eval_freq is {self.eval_freq} but there are no metrics; pass for example [NDCG(k=100)]")
+            raise ConfigError(f"eval_freq is {self.eval_freq} but there are no metrics; pass for example ['NDCG@100']")
         self._check_stopping()
 
     def _check_stopping(self) -> None:

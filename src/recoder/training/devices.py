@@ -28,7 +28,10 @@ def choose_device(use_cuda: bool, device: str | torch.device | None) -> torch.de
     if chosen.type not in ("cpu", "cuda"):
         raise ConfigError(f"device is '{chosen}', on which Recoder cannot compute; pass 'cpu' or 'cuda'")
     if chosen.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("there is no CUDA device for torch here; leave use_cuda=False, or install torch for CUDA")
+        asked = "use_cuda is True" if use_cuda else f"device is {device!r}"
+        raise ConfigError(
+            f"{asked}, but there is no CUDA device for torch here; leave it out, or install torch for CUDA"
+        )
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
         raise ConfigError(
             f"device is {device!r}, but there are {torch.cuda.device_count()} CUDA devices, from 'cuda:0' on"

@@ -66,7 +66,10 @@ class EpochReport:
 
     def to_record(self) -> EpochRecord:
         """Returns what stays in the history."""
-        return EpochRecord(**{kept.name: getattr(self, kept.name) for kept in fields(EpochRecord)})
+        kept = {kept.name: getattr(self, kept.name) for kept in fields(EpochRecord)}
+        for name in ("metrics", "metric_errors"):  # a callback's may be numbers of NumPy, which a file cannot hold
+            kept[name] = {metric: float(value) for metric, value in kept[name].items()}
+        return EpochRecord(**kept)
 
 
 class Callback:

@@ -117,7 +117,7 @@ class History(Sequence[EpochRecord]):
         is; a path without an ending gets that of a PNG.
 
         Raises:
-            ConfigError: if ``path`` is none, or ends in something else than a kind of picture.
+            ConfigError: if ``path`` is no path, or ends in something else than a kind of picture.
             EmptyDataError: if there is no epoch yet.
             FileWriteError: if the file cannot be written.
             MissingDependencyError: if matplotlib is not installed (extra ``plots``).

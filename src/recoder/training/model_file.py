@@ -35,7 +35,7 @@ __all__ = [
     "check_json",
     "crc32_of",
     "described_content",
-    "epoch_of_file",
+    "history_of_file",
     "is_json",
     "metadata_text",
     "read_safetensors",
@@ -161,8 +161,8 @@ def read_safetensors(path: str | os.PathLike[str]) -> ModelFile:
     return read_again_if_replaced(Path(path), lambda: _read_whole(path))
 
 
-def epoch_of_file(path: str | os.PathLike[str]) -> int:
-    """Returns the epoch that the model in a file has come to; its tensors are not read.
+def history_of_file(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """Returns the history of the training that wrote a file, as JSON values; its tensors are not read.
 
     Raises:
         FileFormatError: if it is no model file.
@@ -170,7 +170,7 @@ def epoch_of_file(path: str | os.PathLike[str]) -> int:
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             content, _ = described_content(path, file)
-        return int(content.progress["epoch"])
+        return content.history
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise FileFormatError(f"{path} is not a whole model file: {error}") from error
 

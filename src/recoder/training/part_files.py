@@ -36,11 +36,12 @@ from recoder.nn.parts import Parts
 from recoder.nn.tables import factor_tables
 from recoder.ops.collectives import Ranks
 from recoder.training.file_sections import unpack_interactions
+from recoder.training.history import History
 from recoder.training.model_file import (
     ModelFile,
     crc32_of,
     described_content,
-    epoch_of_file,
+    history_of_file,
     metadata_text,
     write_model_file,
 )
@@ -52,7 +53,7 @@ __all__ = [
     "check_replaceable",
     "join_parts",
     "rows_here",
-    "saved_epoch",
+    "saved_history",
     "write_parts",
     "write_together",
 ]
@@ -481,13 +482,13 @@ def check_replaceable(path: Path) -> None:
         )
 
 
-def saved_epoch(path: Path) -> int | None:
-    """Returns the epoch that the model in a file, or in parts in a folder, has come to; None: there is none."""
+def saved_history(path: Path) -> History:
+    """Returns the history of the model in a file, or in parts in a folder; it is empty where there is none."""
     try:
         file = path / _manifest(path)["files"][0] if path.is_dir() else path
-        return epoch_of_file(file) if file.exists() else None
-    except FileFormatError:
-        return None
+        return History.from_json(history_of_file(file)) if file.exists() else History()
+    except (FileFormatError, TypeError, ValueError, KeyError):
+        return History()
 
 
 def _manifest(folder: Path) -> Mapping[str, Any]:

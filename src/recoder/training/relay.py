@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,8 @@ from recoder.errors import DataTypeError
 from recoder.training.events import Callback, EpochReport, TrainingRun
 
 __all__ = ["Relay", "checked_callbacks"]
+
+_log = logging.getLogger("recoder.training")
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,10 @@ class Relay:
                 callback.on_train_start(run)
             yield
         except BaseException as error:
-            self._end(error)
+            try:
+                self._end(error)
+            except Exception as another:  # what ended the run is what its caller looks for
+                _log.warning("a callback could not end with the run: %s: %s", type(another).__name__, another)
             raise
         self._end(None)
 

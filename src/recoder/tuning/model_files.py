@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import re
+import shutil
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,11 @@ class ModelFiles:
         for number, path in self._found("_epoch_[0-9]+"):
             if number in numbers:
                 path.unlink(missing_ok=True)
+        begun = re.compile(rf"\.{re.escape(self.study.name)}_trial_([0-9]+)_epoch_[0-9]+\.model\..+")  # half written
+        for path in self.study.parent.glob(f".{glob.escape(self.study.name)}_trial_*"):
+            match = begun.fullmatch(path.name)
+            if match and int(match[1]) in numbers:
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
     def _found(self, ending: str) -> list[tuple[int, Path]]:
         """Returns the trials' files whose names end so, with the trials' numbers and in their order."""

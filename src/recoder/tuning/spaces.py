@@ -171,6 +171,11 @@ def defaults_of(recipe: Recipe, space: Space) -> dict[str, Any]:
         if argument not in known or (entry and entry not in known[argument]):
             raise ConfigError(f"the recipe has no {name} to tune; it has {', '.join(sorted(known))}")
         values[name] = known[argument][entry] if entry else known[argument]
+        if isinstance(choice, Range) and choice.is_whole and isinstance(values[name], float):
+            raise ConfigError(
+                f"the recipe has {name}={values[name]!r}, and {choice} is of whole numbers; write "
+                f"Range({float(choice.low)}, {float(choice.high)})"
+            )
         if values[name] not in choice:
             raise ConfigError(
                 f"the recipe has {name}={values[name]!r}, which is not in {choice}, and the first trial is the recipe "

@@ -8,7 +8,7 @@ from typing import Any
 
 from recoder._files import check_writable
 from recoder._optional import imported
-from recoder.errors import FileFormatError, FileWriteError
+from recoder.errors import ConfigError, FileFormatError, FileWriteError
 from recoder.tuning.pruning import NUM_RUNGS
 from recoder.tuning.result import Trial
 from recoder.tuning.spaces import Space
@@ -73,6 +73,9 @@ def fail_abandoned(study: Any) -> None:
 
 def _storage(path: str, optuna: Any) -> Any:
     check_writable(path)
+    special = sorted(set(path) & set("{}?%#"))
+    if special:  # optuna takes a URL, in which they mean something else
+        raise ConfigError(f"study is {path!r}; the address of a database cannot hold {special[0]!r}: name it otherwise")
     errors = imported("sqlalchemy.exc", "tune", "optuna")
     try:
         return optuna.storages.RDBStorage(f"sqlite:///{path}")

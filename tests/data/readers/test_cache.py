@@ -245,3 +245,25 @@ def test_cache_that_cannot_be_written_is_named(serve, body, tmp_path):
 def test_cache_of_the_wrong_kind_is_refused():
     with pytest.raises(ConfigError, match="cache is 5"):
         load_dataset(NAME, cache=5)
+
+
+NEGATIVE = b"userID\tartistID\tweight\n1\t2\t-3\n"
+
+
+@pytest.mark.parametrize(
+    "files", [{"notes.txt": b"moved"}, {"user_artists.dat": NEGATIVE, "artists.dat": b"id\tname\n"}]
+)
+def test_what_nobody_vouches_for_and_cannot_be_used_is_got_anew(files, serve, server, body, tmp_path):
+    serve(NAME, {FILE: zipped(files)}, None)
+    with pytest.raises(FileFormatError, match="what was downloaded is removed: the next call gets it anew"):
+        load(tmp_path)
+    assert not (tmp_path / NAME / FILE).exists()
+
+
+def test_an_empty_record_of_a_checksum_is_none(serve, body, tmp_path):
+    serve(NAME, {FILE: body}, None)
+    load(tmp_path)
+    record = tmp_path / NAME / f"{FILE}.sha256"
+    record.write_text("")
+    load(tmp_path)
+    assert record.read_text().startswith(hashlib.sha256(body).hexdigest())

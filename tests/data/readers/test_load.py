@@ -404,3 +404,10 @@ def test_gowalla_equals_an_independent_reading(data_dir, tmp_path):
     known = parts["test"].join(parts["train"].select("item_id").unique(), on="item_id")
     known = known.join(parts["train"].select("user_id").unique(), on="user_id")
     assert set(cells(target)) == set(known.select("user_id", "item_id").iter_rows())
+
+
+def test_a_folder_in_an_archive_is_not_taken_for_the_file(tmp_path):
+    where = tmp_path / "films.zip"
+    files = {f"data/v1/{name}": content for name, content in ORIGINALS["lastfm-2k"].items()}
+    where.write_bytes(zipped({"user_artists.dat/": b"", **files}))
+    assert load_dataset("lastfm-2k", where).num_users == 2

@@ -8,8 +8,17 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from recoder.data import Interactions, global_time, leave_last_out, random_holdout, strong_generalization
-from recoder.errors import ConfigError
+from recoder.data import (
+    HeldOut,
+    IdMap,
+    Interactions,
+    RecommendationDataset,
+    global_time,
+    leave_last_out,
+    random_holdout,
+    strong_generalization,
+)
+from recoder.errors import ConfigError, DataTypeError, ShapeError
 
 
 @pytest.fixture
@@ -86,7 +95,7 @@ def test_random_holdout_counts_targets_that_training_lacks():
         assert split.protocol["untrained_targets"] == sum(item not in trained for item in targets)
 
 
-@pytest.mark.parametrize(("fraction", "number"), [(0.1, 4), (0.001, 1), (0.3, 12)])
+@pytest.mark.parametrize(("fraction", "number"), [(0.1, 4), (0.001, 1), (0.3, 12), (np.float32(0.1), 4)])
 def test_held_out_users_may_be_a_fraction(fraction, number, interactions):
     split = strong_generalization(interactions, num_valid_users=fraction, num_test_users=2, seed=1)
     assert len(split.valid.user_ids) == number
@@ -96,5 +105,15 @@ def test_held_out_users_may_be_a_fraction(fraction, number, interactions):
 
 @pytest.mark.parametrize("value", [0.0, 1.0, -0.1, 1.5, float("nan"), "0.1", None, True, 0])
 def test_neither_number_nor_fraction_is_refused(value, interactions):
-    with pytest.raises(ConfigError, match=r"num_test_users is .*least 1, or a fraction of the users between 0"):
+    with pytest.raises(ConfigError, match=r"num_test_users is .*least 1, or a fraction of the users above 0"):
         strong_generalization(interactions, num_valid_users=2, num_test_users=value, seed=1)
+
+
+def test_held_out_users_are_checked_as_they_are_made():
+    dataset = RecommendationDataset(sparse.csr_matrix(np.eye(2, 3)))
+    with pytest.raises(DataTypeError, match=r"user_ids is a list; pass recoder\.data\.IdMap\(user_ids\)"):
+        HeldOut(dataset, ["a", "b"], IdMap([1, 2, 3]))
+    with pytest.raises(ShapeError, match="item_ids are 2, but the data set has 3"):
+        HeldOut(dataset, IdMap(["a", "b"]), IdMap([1, 2]))
+    with pytest.raises(DataTypeError, match="dataset is a csr_matrix"):
+        HeldOut(dataset.interactions_matrix, IdMap(["a", "b"]), IdMap([1, 2, 3]))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import platform
 import shutil
 import subprocess
@@ -83,3 +84,25 @@ def test_a_compiler_that_knows_one_level_of_processors_compiles_what_needs_no_mo
     assert loaded.factor_losses_served() == 0
     for name in ("adam_rows", "finish_gram", "order_by_column", "top_k_f32"):
         assert hasattr(loaded, name)
+
+
+def test_where_one_file_needs_no_more_than_one_level_all_are_compiled_for_one(tmp_path, monkeypatch):
+    if library() is None:
+        pytest.skip("no kernels are compiled")
+    pytest.importorskip("hatchling")
+    place = Path(__file__).parents[3] / "hatch_build.py"
+    spec = importlib.util.spec_from_file_location("hatch_build", place)
+    build = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(build)
+    compiler = tmp_path / "cc"  # GCC 11 knows levels as targets, but does not choose between them
+    refuse = "*-DRECODER_ONE_LEVEL*) ;; *gram.c*) echo 'unknown target' >&2; exit 1 ;;"
+    compiler.write_text(f'#!/bin/sh\ncase "$*" in {refuse} esac\nexec gcc "$@"\n')
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CC", str(compiler))
+    monkeypatch.setattr(build, "FLAGS", [flag for flag in build.FLAGS if flag != "-O3"])
+    compiled = tmp_path / "kernels.so"
+    assert build.compile_kernels(Path(kernels.__file__).parent, compiled) is None
+    loaded = ctypes.CDLL(str(compiled))
+    # with products there must be those of the Gram loss too
+    assert loaded.factor_losses_served() == 0
+    assert not hasattr(loaded, "gram_pass")

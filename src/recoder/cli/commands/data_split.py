@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,6 +12,7 @@ from recoder.cli import options
 from recoder.cli.config import SplitConfig
 from recoder.cli.options import data_changes, settings
 from recoder.cli.output import console, print_json
+from recoder.errors import ConfigError
 
 __all__ = ["EXAMPLE", "split"]
 
@@ -125,8 +127,12 @@ def split(
         "seed": seed, "valid": valid, "test": test, "fold_in": fold_in, "min_interactions": min_interactions,
         "fraction": fraction, "last": last, "moment": moment,
     }  # fmt: skip
+    if fraction is not None and moment is not None:
+        raise ConfigError("--fraction and --moment both say where to split; give one of them")
     effective = settings(config, data=data, split={"kind": kind, **given})
     check_options(effective.split.kind, given)
+    if fraction is not None:  # rather than the moment of a file
+        effective = replace(effective, split=replace(effective.split, moment=None))
     written = write_split(effective, out)
     if json:
         print_json(written)

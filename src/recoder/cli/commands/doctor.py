@@ -10,6 +10,7 @@ from recoder.cli import options
 from recoder.cli.groups import NEGATIVE
 from recoder.cli.options import data_changes, settings
 from recoder.cli.output import console, print_json
+from recoder.errors import ConfigError
 
 __all__ = ["EXAMPLE", "doctor"]
 
@@ -39,7 +40,13 @@ def doctor(
 
     Exit code 1 if no recipe that is planned for fits into the memory that is free.
     """
-    if plan is None:
+    columns = data_changes(
+        user=user, item=item, weight=weight, min_weight=min_weight,
+        text_ids=text_ids, separator=separator, names=names, encoding=encoding,
+    )  # fmt: skip
+    if plan is None and config is None:
+        if model or any(value is not None for value in columns.values()):
+            raise ConfigError("recipes and columns are for a plan; say of what: --plan FILE")
         from recoder.cli.environment import environment, print_environment
 
         found = environment()
@@ -50,10 +57,7 @@ def doctor(
         return
     from recoder.cli.doctor import plan_for, print_plan
 
-    data = data_changes(
-        path=plan, user=user, item=item, weight=weight, min_weight=min_weight, time="", title="",
-        text_ids=text_ids, separator=separator, names=names, encoding=encoding,
-    )  # fmt: skip
+    data = {"path": plan, "time": "", "title": "", **columns}
     planned = plan_for(settings(config, data=data).data, model or ())
     if json:
         print_json(planned)

@@ -37,7 +37,7 @@ def explain(
         (user,) = typed_ids([for_], fitted.interactions.user_ids)
         found = fitted.explain(user=user, item=item_id, titles=has_titles)
     else:
-        items = typed_ids([each.strip() for each in str(history).split(",")], fitted.item_ids)
+        items = typed_ids([each.strip() for each in str(history).split(",") if each.strip()], fitted.item_ids)
         found = fitted.explain(history=items, item=item_id, titles=has_titles)
     if json:
         print_json(found.to_pylist())

@@ -10,6 +10,7 @@ import typer
 from recoder.cli import options
 from recoder.cli.options import data_changes
 from recoder.cli.output import console, print_json, say
+from recoder.errors import ConfigError
 
 __all__ = ["EXAMPLE", "report"]
 
@@ -45,8 +46,9 @@ def report(
     Users are shown by their ids: think of privacy before you pass the page on.
     """
     from recoder.cli.answers import load_model
-    from recoder.cli.evaluating import model_and_users
+    from recoder.cli.evaluating import check_no_files, model_and_users
     from recoder.cli.out_files import check_outs
+    from recoder.cli.training import config_in
     from recoder.report import write_report
 
     columns = data_changes(
@@ -54,11 +56,16 @@ def report(
         text_ids=text_ids, separator=separator, names=names, encoding=encoding,
     )  # fmt: skip
     check_outs(inputs=[model, history, target], out=out)
+    if bare and (history is not None or target is not None):
+        raise ConfigError("--bare judges nobody; leave --history and --target out")
     if bare:
-        path = write_report(load_model(model), out, num_users=users, seed=seed)
+        check_no_files(columns)
+        fitted, test = load_model(model), None
     else:
         fitted, test = model_and_users(model, history=history, target=target, columns=columns)
-        path = write_report(fitted, out, test=test, num_users=users, seed=seed)
+    made_by = config_in(fitted.about.more)
+    check_outs(inputs=[None if made_by is None else made_by.data.path], out=out)
+    path = write_report(fitted, out, test=test, num_users=users, seed=seed)
     if json:
         print_json({"model": str(model), "report": path})
     else:

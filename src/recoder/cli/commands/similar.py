@@ -26,7 +26,7 @@ def similar(
 
     fitted = load_model(model)
     if users:
-        check_knows_users(model, fitted)
+        check_knows_users(model, fitted, may_lack_histories=True)
         found = fitted.similar_users(typed_ids(ids, fitted.interactions.user_ids), k)
     else:
         has_titles = fitted.interactions.titles is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any
 
 import typer
@@ -50,7 +51,10 @@ def train(
     ] = None,
     min_weight: options.MinWeight = None,
     weights: Annotated[
-        bool | None, typer.Option("--weights", help="Weights count; else every interaction counts 1.")
+        bool | None,
+        typer.Option(
+            "--weights/--no-weights", show_default=False, help="Weights count; else every interaction counts 1."
+        ),
     ] = None,
     valid: Annotated[
         float | None,
@@ -107,7 +111,8 @@ def train(
     histories: Annotated[
         bool | None,
         typer.Option(
-            "--histories",
+            "--histories/--no-histories",
+            show_default=False,
             help="Keep user ids and histories in the model file; think of privacy.",
             rich_help_panel=_FILES,
         ),
@@ -134,6 +139,7 @@ def train(
     from recoder.cli.answers import check_model_file
     from recoder.cli.checkpoints import check_resumable
     from recoder.cli.limits import checked
+    from recoder.cli.out_files import check_outs
     from recoder.cli.recipe_settings import completed
     from recoder.cli.train_report import print_training
     from recoder.cli.training import Interrupted, config_of_file, effective, train_model
@@ -160,6 +166,7 @@ def train(
 
     if resume is not None:
         check_model_file(resume)
+    kept: Config | None = None
     if resume is None:
         asked = completed_settings(config, complete)
     elif config is None:
@@ -171,12 +178,15 @@ def train(
     if print_config:
         from recoder.cli.toml_files import write_toml
 
-        print_text(write_toml(effective(asked), without="tune"))
+        # the columns of what is gone on from were found when it began; the data may be elsewhere
+        is_known = kept is not None and asked.data == kept.data
+        print_text(write_toml(asked if is_known else effective(asked), without="tune"))
         return
+    check_outs(inputs=[config], out=asked.output.model, log=asked.output.log)
     try:
         done = train_model(asked, resume_from=resume)
     except Interrupted as stopped:
-        tell(f"{stopped}; go on with: recoder train --resume {stopped.checkpoint}")
+        tell(f"{stopped}; go on with: recoder train --resume {quote(str(stopped.checkpoint))}")
         raise typer.Exit(exit_code_of_interrupt()) from None
     if json:
         print_json(done)

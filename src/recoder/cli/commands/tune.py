@@ -56,11 +56,15 @@ def tune(
         str | None, typer.Option("--device", show_default=_DEFAULT.device, help="Where to compute: cpu, cuda, ...")
     ] = None,
     histories: Annotated[
-        bool | None, typer.Option("--histories", help="Keep user ids and histories in the model file.")
+        bool | None,
+        typer.Option(
+            "--histories/--no-histories", show_default=False, help="Keep user ids and histories in the model file."
+        ),
     ] = None,
     min_weight: options.MinWeight = None,
     weights: Annotated[
-        bool | None, typer.Option("--weights", help="Weights count; else each interaction is 1.")
+        bool | None,
+        typer.Option("--weights/--no-weights", show_default=False, help="Weights count; else each interaction is 1."),
     ] = None,
     user: options.User = None,
     item: options.Item = None,
@@ -81,6 +85,7 @@ def tune(
 
     The first trial is the recipe as it is. A stopped tuning goes on when the command is given again.
     """
+    from recoder.cli.out_files import check_outs
     from recoder.cli.recipe_settings import completed
     from recoder.cli.training import effective
     from recoder.cli.tuning import Stopped, print_tuning, tune_model
@@ -111,6 +116,7 @@ def tune(
 
         print_text(write_toml(effective(asked)))
         return
+    check_outs(inputs=[config], out=asked.output.model, study=asked.tune.study)
     try:
         done = tune_model(asked)
     except Stopped as stopped:

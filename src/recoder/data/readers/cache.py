@@ -14,7 +14,7 @@ from recoder._checks import path_text
 from recoder._files import atomic_write, check_writable
 from recoder.data.readers.download import Downloader
 from recoder.data.readers.info import DatasetInfo, Download
-from recoder.errors import FileFormatError, MissingDependencyError
+from recoder.errors import DataError, FileFormatError, MissingDependencyError
 
 __all__ = ["cache_folder", "cached_files", "vouched"]
 
@@ -58,14 +58,15 @@ def vouched(info: DatasetInfo, paths: list[Path]) -> Iterator[None]:
     Those that could not are removed: what came may have been an error page, or cut off.
 
     Raises:
-        FileFormatError: that of the block.
+        FileFormatError: for that of the block, or where it finds no file or data in them that cannot be used.
+        FileNotFoundError, DataError: those of the block, where somebody vouches for the files.
         FileWriteError: if a record cannot be written.
     """
     pairs = zip(info.downloads, paths, strict=True)
     unknown = [path for file, path in pairs if file.checksum is None and _recorded(path) is None]
     try:
         yield
-    except FileFormatError as error:
+    except (FileFormatError, FileNotFoundError, DataError) as error:
         if not unknown:
             raise
         for path in unknown:
@@ -126,7 +127,8 @@ def _record_of(path: Path) -> Path:
 
 def _recorded(path: Path) -> str | None:
     record = _record_of(path)
-    return f"sha256:{record.read_text('utf8').split()[0]}" if record.is_file() else None
+    words = record.read_text("utf8").split() if record.is_file() else []
+    return f"sha256:{words[0]}" if words else None
 
 
 def _checksum(path: Path, algorithm: str) -> str:

@@ -151,7 +151,11 @@ def _member(path: Path, name: str) -> str | None:
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
-                found = [entry for entry in archive.namelist() if PurePosixPath(entry).name == name]
+                found = [
+                    entry
+                    for entry in archive.namelist()
+                    if PurePosixPath(entry).name == name and not entry.endswith("/")
+                ]
                 return min(found, key=len, default=None)  # copies of another system's making lie deeper
         if tarfile.is_tarfile(path):
             with tarfile.open(path) as tar:

@@ -54,7 +54,7 @@ def checked_fraction(name: str, value: float) -> float:
     except (TypeError, ValueError):  # an array has no truth
         fits = False
     if not fits:
-        raise ConfigError(f"{name} is {value!r}; it must be between 0 and 1, and neither")
+        raise ConfigError(f"{name} is {value!r}; it must be above 0 and below 1")
     return float(value)
 
 
@@ -64,9 +64,11 @@ def number_of_users(name: str, value: float, total: int) -> int:
     Raises:
         ConfigError: if it is neither.
     """
-    if isinstance(value, float) and 0 < value < 1:
-        return max(1, round(value * total))
     try:
         return whole_number(name, value, 1)
     except ConfigError as error:
-        raise ConfigError(f"{error}, or a fraction of the users between 0 and 1") from None
+        message = f"{error}, or a fraction of the users above 0 and below 1"
+    try:
+        return max(1, round(checked_fraction(name, value) * total))
+    except ConfigError:
+        raise ConfigError(message) from None

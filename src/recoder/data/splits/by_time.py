@@ -65,6 +65,9 @@ def global_time(
     the moment on are left out: nothing could be known of them. A user who has nothing from the moment on is trained
     on, and has no target.
 
+    An interaction is a user and an item, at the latest time of the two: what was done before the moment and once more
+    later is a target. Where a log holds such repeats and they are to be history, cut it before it is read.
+
     Args:
         interactions: all of them, with times.
         time: the moment, in Unix seconds.

@@ -12,6 +12,7 @@ from recoder.data.datasets import RecommendationDataset
 from recoder.data.id_map import IdMap
 from recoder.data.interactions import Interactions
 from recoder.data.summaries import split_html
+from recoder.errors import DataTypeError, ShapeError
 
 __all__ = ["HeldOut", "HoldoutSplit", "JsonValue", "Protocol", "StrongSplit", "sizes"]
 
@@ -53,11 +54,26 @@ class HeldOut:
         dataset: their history as input and what is to be found as target, over the training catalogue.
         user_ids: the raw ids of its rows.
         item_ids: the raw ids of its columns.
+
+    Raises:
+        DataTypeError: if one is something else.
+        ShapeError: if there are not as many ids as rows and columns.
     """
 
     dataset: RecommendationDataset
     user_ids: IdMap
     item_ids: IdMap
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.dataset, RecommendationDataset):
+            raise DataTypeError(f"dataset is a {type(self.dataset).__name__}; pass a RecommendationDataset")
+        sizes = {"user_ids": self.dataset.num_users, "item_ids": self.dataset.num_items}
+        for name, size in sizes.items():
+            ids = getattr(self, name)
+            if not isinstance(ids, IdMap):
+                raise DataTypeError(f"{name} is a {type(ids).__name__}; pass recoder.data.IdMap({name})")
+            if len(ids) != size:
+                raise ShapeError(f"{name} are {len(ids)}, but the data set has {size} of them; pass one id for each")
 
     def _repr_html_(self) -> str:
         return split_html({"held out": self._matrices()})

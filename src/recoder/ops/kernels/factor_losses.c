@@ -271,14 +271,16 @@ WIDE static double log_sums_block(const struct problem *p, struct block block, f
             now = _mm512_max_ps(_mm512_add_ps(_mm512_loadu_ps(scores + i * block.row), _mm512_set1_ps(biases[i])), now);
         /* where all are minus infinity there is nothing to compare with */
         __m512 base = _mm512_mask_mov_ps(now, _mm512_cmp_ps_mask(now, none, _CMP_EQ_OQ), _mm512_setzero_ps());
-        __m512 mass = _mm512_mul_ps(_mm512_loadu_ps(mass_here), exponentials(_mm512_sub_ps(before, base)));
+        /* of these items by themselves: beside a large sum so far each would be rounded */
+        __m512 mass = _mm512_setzero_ps();
         for (int64_t i = 0; i < block.items; i++) {
             __m512 x = _mm512_add_ps(_mm512_loadu_ps(scores + i * block.row), _mm512_set1_ps(biases[i]));
             __mmask16 some = _mm512_cmp_ps_mask(x, none, _CMP_NEQ_UQ);
             mass = _mm512_mask_add_ps(mass, some, mass, exponentials(_mm512_sub_ps(x, base)));
         }
+        __m512 kept = exponentials(_mm512_sub_ps(before, base));
         _mm512_storeu_ps(largest_here, now);
-        _mm512_storeu_ps(mass_here, mass);
+        _mm512_storeu_ps(mass_here, _mm512_fmadd_ps(_mm512_loadu_ps(mass_here), kept, mass));
     }
     return loss;
 }

@@ -210,7 +210,7 @@ def improve_rows(
     kernels = library()
     assert kernels is not None  # the caller has asked `serve`
     threads = torch.get_num_threads()
-    scratch = torch.empty(threads, 3, found_BD.shape[1])
+    scratch = found_BD.new_empty(threads, 3, found_BD.shape[1])  # whatever torch's default dtype is now
     kernels.least_squares_rows(
         *map(address, (table_ND, spectrum_D, base_D, offsets, items_Z, targets_Z, weights_Z, penalties_B)),
         *map(ctypes.c_int64, found_BD.shape),

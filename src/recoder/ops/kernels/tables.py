@@ -67,8 +67,8 @@ def adam_every_row_(
     ids_N: Tensor | None = None,
 ) -> None:
     """Updates all rows; the gradients of those that ``rows`` does not name are zero. The arguments are the same."""
-    places_N = torch.full((len(table),), -1, dtype=torch.int32)
-    places_N[rows_R] = torch.arange(len(rows_R), dtype=torch.int32)
+    places_N = torch.full((len(table),), -1, dtype=torch.int32, device="cpu")
+    places_N[rows_R] = torch.arange(len(rows_R), dtype=torch.int32, device="cpu")
     _adam("adam_every_row", table, first, second, places_N, gradient, numbers, key, ids_N)
 
 

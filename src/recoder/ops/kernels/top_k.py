@@ -34,7 +34,7 @@ def best_columns(
     kernels = library()
     assert kernels is not None  # the caller has asked `serve`
     num_rows, num_all = scores_BN.shape
-    ids_BK = torch.empty(num_rows, num_columns, dtype=torch.int64)
+    ids_BK = torch.empty(num_rows, num_columns, dtype=torch.int64, device="cpu")
     best_BK = scores_BN.new_empty(num_rows, num_columns)
     function = kernels.top_k_f32 if scores_BN.dtype == torch.float32 else kernels.top_k_bf16
     function.restype = ctypes.c_int64

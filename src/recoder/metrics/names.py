@@ -1,0 +1,42 @@
+"""Metrics by the names that results have them under."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+
+from recoder.errors import ConfigError
+from recoder.metrics.catalogue_metrics import Coverage, Gini
+from recoder.metrics.hit_metrics import MRR, NDCG, AveragePrecision, HitRate, Precision, Recall, RPrecision
+from recoder.metrics.metric import Metric
+
+__all__ = ["named_metric"]
+
+_ALL: tuple[Callable[[int], Metric], ...] = (
+    Recall,
+    NDCG,
+    Precision,
+    HitRate,
+    MRR,
+    AveragePrecision,
+    RPrecision,
+    Coverage,
+    Gini,
+)
+_MAKERS: Mapping[str, Callable[[int], Metric]] = {str(make(1)).partition("@")[0]: make for make in _ALL}
+
+
+def named_metric(name: str) -> Metric:
+    """Returns the metric of this name, such as ``NDCG@100``: one that needs nothing but a number of recommendations.
+
+    Raises:
+        ConfigError: if it is no such name.
+    """
+    kind, _, cutoff = name.partition("@")
+    if kind not in _MAKERS:
+        close = get_close_matches(kind, _MAKERS, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"choose one of {', '.join(_MAKERS)}"
+        raise ConfigError(f"there is no metric {name!r}; {hint}, as in NDCG@100")
+    if not cutoff.isdecimal() or int(cutoff) < 1:
+        raise ConfigError(f"the metric {name!r} needs a number of recommendations, as in {kind}@100")
+    return _MAKERS[kind](int(cutoff))
