@@ -7,6 +7,7 @@ import logging
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -274,7 +275,7 @@ class Recoder:
             iters_per_epoch=iters_per_epoch,
             batch_size=batch_size,
             lr_milestones=lr_milestones,
-            negative_sampling=negative_sampling,
+            negative_sampling=bool(negative_sampling),
             num_sampling_users=num_sampling_users,
             num_data_workers=num_data_workers,
             model_checkpoint_prefix=model_checkpoint_prefix,
@@ -293,7 +294,8 @@ class Recoder:
         )
         of_user = checked_callbacks(callbacks)
         loss = self._checked_loss()
-        check_data(train_dataset, val_dataset, config, loss)
+        uses_loss = not (self.model.is_solved or self.model.brings_loss)
+        check_data(train_dataset, val_dataset, config, loss, uses_loss=uses_loss)
         check_model(self.model, config, loss, self.optimizer_type)
         warn_of_large_values(train_dataset, self.model)
         warn_of_unused_targets(train_dataset, self.model)
@@ -329,6 +331,7 @@ class Recoder:
         if self.model.is_solved:  # anew: nothing of an earlier solution is left
             best, self._progress = Best(data=judged_by), Progress()
         elif is_done(self._progress, config, best):
+            self._best = best
             self._give_best_back(best)
             return self.history
         go_on_with(self._progress, learns_from)
@@ -349,6 +352,7 @@ class Recoder:
             self.save_state,
             self.device,
             best=best,
+            forget_optimizer=self._forget_optimizer,
             of_user=of_user,
             shows_progress=self._processes.all.is_first,
         )
@@ -359,12 +363,13 @@ class Recoder:
             return self.history
         if self.optimizer_type == "als":
             sweeps = AlternatingLeastSquares.of(self.model, loss, config.weight_decay, train_dataset)
-            alternate(self.model, sweeps, config, self._progress, relay)
+            with self._best_if_it_diverges(best):
+                alternate(self.model, sweeps, config, self._progress, relay)
             return self.history
         loader = RecommendationDataLoader(
             train_dataset,
             config.batch_size,
-            negative_sampling=negative_sampling,
+            negative_sampling=config.negative_sampling,
             num_sampling_users=config.num_sampling_users,
             num_workers=config.num_data_workers,
             seed=self.seed,
@@ -382,7 +387,7 @@ class Recoder:
         )
         optimizer.load(self._current_optimizer_state())
         self._optimizer = optimizer  # only now: what it was told before is not lost if that fails
-        try:
+        with self._best_if_it_diverges(best):
             train_epochs(
                 self.model,
                 loss,
@@ -397,10 +402,15 @@ class Recoder:
                 lowered_by=log_inclusion_of(loader).to(self.device) if config.logq_correction else None,
                 processes=self._processes,
             )
+        return self.history
+
+    @contextlib.contextmanager
+    def _best_if_it_diverges(self, best: Best) -> Iterator[None]:
+        try:
+            yield
         except DivergedError:
             self._give_best_back(best)
             raise
-        return self.history
 
     def _give_best_back(self, best: Best) -> None:
         """Gives the model the weights of the best epoch, if a run that was cut short still holds them."""
@@ -409,8 +419,11 @@ class Recoder:
         give_back(best, self.model, self.history)
         # what came after them is of no use
         self._progress.begin_epoch_anew()
-        self._optimizer, self._kept_state = None, {}
+        self._forget_optimizer()
         _log.warning("the model has the weights of epoch %d, the best so far", best.epoch)
+
+    def _forget_optimizer(self) -> None:
+        self._optimizer, self._kept_state = None, {}
 
     def predict(self, users_interactions: Histories, return_input: bool = False) -> Any:
         """Returns the score of every item for every user, ``[B, N]``; no gradient flows through it.
@@ -699,6 +712,7 @@ class Recoder:
         copy_without_users(self.model, smaller.model, rows)
         smaller.history, smaller._last_config = History(self.history), self._last_config
         smaller.history.best_epoch = self.history.best_epoch
+        smaller._best = replace(self._best, weights={})
         return smaller
 
     def untrained(self, num_items: int, num_users: int) -> Recoder:
@@ -767,7 +781,7 @@ class Recoder:
                 "the model was trained with a loss module, which its file does not hold; "
                 "pass it again: Recoder(model, loss=...) and then init_from_model_file"
             )
-        return self._loss_module
+        return self._loss_module.to(self.device)
 
     def _go_on_from(self, prefix: str | os.PathLike[str], config: TrainConfig) -> None:
         """Takes over the last checkpoint that processes wrote before one of them died and all were started anew."""
@@ -811,8 +825,8 @@ class Recoder:
         """Returns how the squares of a user's factors weigh beside that user's loss in an epoch."""
         if self.optimizer_type == "als":
             return config.weight_decay
-        # a step's loss is a mean over its users; it decays their rows alone, or those of all users
-        users_of_step = min(config.batch_size, num_users)
+        # a step's loss is a mean over its users, nearly as many in each; it decays their rows alone, or those of all
+        users_of_step = num_users / math.ceil(num_users / config.batch_size)
         return config.weight_decay / 2 * (users_of_step if tables_with_row_gradients(self.model) else num_users)
 
     def _storable_params(self) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from recoder.errors import (
 from recoder.metrics import NDCG, Metric, Recall
 from recoder.model import Recoder
 from recoder.nn import EASE, DynamicAutoencoder, MatrixFactorization
+from recoder.training import EarlyStopping
 
 PERSONAL = ["autoencoder", "als", "ease"]
 
@@ -729,3 +730,21 @@ def test_what_is_no_interactions_is_told_how_to_become_them(films):
         recoder.fit(films.matrix, "ease")
     with pytest.raises(DataTypeError, match=r"model is EASE; pass .*an object of a"):
         recoder.fit(films, EASE)
+
+
+def test_a_closed_form_without_histories_forgets_nobody(films, tmp_path):
+    made = Recoder(EASE(l2=1.0), seed=1)
+    made.train(RecommendationDataset(films.matrix))
+    loaded = recoder.load(made.save_state(tmp_path / "a", interactions=films))
+    with pytest.raises(NotInitializedError, match=r"this model's file holds none; save it with interactions=True"):
+        loaded.forget(["u1"])
+
+
+def test_which_epoch_was_the_best_stays_when_users_are_forgotten(films, tmp_path):
+    train, valid, _ = films.split("strong", seed=1, num_valid_users=8, num_test_users=9, min_interactions=4)
+    rule = EarlyStopping("NDCG@5", patience=1)
+    model = recoder.fit(train, valid=valid, metrics=["NDCG@5"], num_epochs=9, seed=4, early_stopping=rule, lr=0.3)
+    best = model.history.best_epoch
+    assert best is not None
+    model.forget([train.user_ids.raw_ids([0])[0]])
+    assert recoder.load(model.save(tmp_path / "a.model")).history.best_epoch == best

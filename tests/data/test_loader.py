@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 from itertools import chain
 
 import numpy as np
@@ -328,3 +329,13 @@ def test_starting_an_epoch_draws_nothing_from_the_global_generator():
     before = torch.get_rng_state()
     list(RecommendationDataLoader(PLAIN, 4, seed=3))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_workers_leave_interrupts_to_the_process_that_trains():
+    dataset = RecommendationDataset(sparse.csr_matrix(np.eye(6)))
+    loader = RecommendationDataLoader(dataset, 3, num_workers=1, collate_fn=_way_of_interrupts, shuffle=False)
+    assert [pair[0] for pair in loader] == [signal.SIG_IGN] * 2
+
+
+def _way_of_interrupts(users):
+    return signal.getsignal(signal.SIGINT)

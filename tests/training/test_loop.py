@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import multiprocessing
 import signal
 
 import numpy as np
@@ -12,7 +13,8 @@ from recoder._random import epoch_order
 from recoder.data import RecommendationDataLoader, RecommendationDataset
 from recoder.errors import DivergedError
 from recoder.losses import make_loss
-from recoder.nn import DynamicAutoencoder, FactorizationModel, MatrixFactorization, Popularity
+from recoder.model import Recoder
+from recoder.nn import EASE, ELSA, DynamicAutoencoder, FactorizationModel, MatrixFactorization, Popularity
 from recoder.nn.noise import FactorDropout
 from recoder.ops.kernels import library
 from recoder.training import optimizers
@@ -498,3 +500,37 @@ def test_what_only_a_running_epoch_knows_does_not_come_from_a_file():
     assert Progress(**progress.to_json()) == progress
     with pytest.raises(TypeError, match="total"):
         Progress(**progress.to_json(), total=torch.ones(()))
+
+
+def test_a_flag_of_numpy_can_be_stored(tmp_path):
+    made = Recoder(DynamicAutoencoder([4]), optimizer_type="adam", loss="logistic", seed=1)
+    made.train(RecommendationDataset(sparse.csr_matrix(np.eye(6))), negative_sampling=np.bool_(True))
+    again = Recoder(DynamicAutoencoder())
+    again.init_from_model_file(made.save_state(tmp_path / "a"))
+    assert again._last_config["negative_sampling"] is True
+
+
+@pytest.mark.parametrize("model", [EASE(l2=1.0), Popularity(), ELSA(4)])
+def test_a_loss_that_is_not_used_refuses_no_values(model):
+    counts = RecommendationDataset(sparse.csr_matrix(3 * np.eye(6) + np.eye(6)[::-1]))
+    Recoder(model, optimizer_type="adam", loss="logistic", seed=1).train(counts, lr=0.01)
+
+
+@pytest.mark.parametrize(("num_users", "of_step"), [(101, 50.5), (150, 75), (100, 100), (30, 30)])
+def test_rows_of_users_weigh_beside_as_many_as_a_step_has(num_users, of_step):
+    made = Recoder(MatrixFactorization(4, sparse=True, fold_in=True), optimizer_type="adam", loss="logistic")
+    made.model.init_model(num_items=5, num_users=num_users)
+    assert made._l2_of_users(train_config(weight_decay=0.5, batch_size=100), num_users) == 0.25 * of_step
+
+
+def test_no_worker_outlives_the_training_that_a_traceback_still_shows():
+    class Fails(Callback):
+        def on_step_end(self):
+            raise ValueError("mine")
+
+    made = Recoder(DynamicAutoencoder([4]), optimizer_type="adam", loss="logistic", seed=1)
+    dataset = RecommendationDataset(sparse.csr_matrix(np.eye(60)))
+    with pytest.raises(ValueError, match="mine") as told:
+        made.train(dataset, batch_size=2, num_data_workers=2, callbacks=[Fails()])
+    assert told.tb is not None
+    assert multiprocessing.active_children() == []

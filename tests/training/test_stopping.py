@@ -32,7 +32,7 @@ class Told:
         rule = EarlyStopping("m", **rule)
         stops, gives_back = (
             StopsEarly(rule, self.best, self.model),
-            GivesBestBack(rule, self.best, self.model, self.history),
+            GivesBestBack(rule, self.best, self.model, self.history, lambda: None),
         )
         relay = relay_to(stops, gives_back)
         with relay.run(0, len(values)):
@@ -345,3 +345,39 @@ def test_a_run_that_was_interrupted_gives_the_best_weights_when_it_is_told_to_en
     alone = Recoder(DynamicAutoencoder([4]), optimizer_type="adam", loss="logistic", seed=1)
     assert alone.train(dataset(), dataset(4), num_epochs=2, **arguments).best_epoch == history.best_epoch
     torch.testing.assert_close(recoder.model.items.weight, alone.model.items.weight, rtol=0, atol=0)
+
+
+def test_what_the_optimizer_remembers_of_later_weights_is_forgotten(tmp_path):
+    stopped = run(recoder())
+    assert stopped.history.best_epoch < len(stopped.history)
+    assert read_safetensors(stopped.save_state(tmp_path / "a")).optimizer == {}
+    ended = run(recoder(), num_epochs=stopped.history.best_epoch)
+    assert ended.history.best_epoch == len(ended.history)
+    assert read_safetensors(ended.save_state(tmp_path / "b")).optimizer != {}
+
+
+def test_sweeps_that_diverge_leave_the_best_weights_too():
+    made = Recoder(MatrixFactorization(4, fold_in=True), optimizer_type="als", seed=1)
+
+    class Spoils(Callback):
+        def on_checkpoint(self, report):
+            if report.epoch == 3:
+                made.model.users.weight.data.fill_(float("nan"))
+                made.model.items.weight.data.fill_(float("nan"))
+
+    with pytest.raises(DivergedError):
+        made.train(
+            dataset(), dataset(4), weight_decay=1.0, num_epochs=9, early_stopping=EarlyStopping(), callbacks=[Spoils()]
+        )
+    assert torch.isfinite(made.model.items.weight).all()
+    assert made.history.best_epoch in (1, 2)
+
+
+def test_a_run_that_goes_on_from_the_best_weights_has_all_of_its_patience():
+    model = torch.nn.Linear(1, 1)
+    best = Best(epoch=3, value=1.0, misses=2, data="users")
+    StopsEarly(EarlyStopping("m", patience=3), best, model).on_train_start(None)
+    assert best.misses == 0
+    interrupted = Best(epoch=3, value=1.0, misses=2, data="users", weights={"weight": torch.ones(1, 1)})
+    StopsEarly(EarlyStopping("m", patience=3), interrupted, model).on_train_start(None)
+    assert interrupted.misses == 2

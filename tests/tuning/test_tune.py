@@ -590,8 +590,16 @@ def test_an_object_in_the_settings_does_not_keep_a_study_from_going_on(tmp_path)
     assert found(again) == found(first)
 
 
-def test_a_trial_that_torch_has_no_memory_for_has_failed_and_other_errors_are_raised(monkeypatch):
-    failing(monkeypatch, {1: RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")})
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        torch.linalg.LinAlgError("linalg.eigh: the algorithm failed to converge"),
+    ],
+)
+def test_a_trial_that_torch_cannot_compute_has_failed_and_other_errors_are_raised(monkeypatch, error):
+    failing(monkeypatch, {1: error})
     assert [trial.state for trial in tuned(3).trials] == ["complete", "failed", "complete"]
     failing(monkeypatch, {1: RuntimeError("shapes differ")})
     with pytest.raises(RuntimeError, match="shapes differ"):

@@ -159,6 +159,11 @@ def forgotten(
         )
     others = known.select_users(left)
     name = type(recoder.model).__name__
+    if isinstance(recoder.model, EASE) and not has_histories:
+        raise NotInitializedError(
+            "an EASE without these users is computed from the interactions of the others, and this model's file holds "
+            "none; save it with interactions=True, or fit a new one"
+        )
     if recoder.model.is_solved and has_histories:
         made = recoder.untrained(others.num_items, others.num_users)
         made.train(RecommendationDataset(others.matrix))

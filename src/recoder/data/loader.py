@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from itertools import islice, pairwise
@@ -125,6 +126,7 @@ class RecommendationDataLoader:
             num_workers=self.num_workers,
             collate_fn=_as_it_is,
             generator=torch.Generator().manual_seed(derive_seed(self.seed, "workers", number)),
+            worker_init_fn=_ignore_interrupts,
         )
         return islice((pair for pairs in loader for pair in pairs), skip - first_batches[whole], None)
 
@@ -236,6 +238,11 @@ def check_sampling(
 def _as_list(collated: Any) -> list[Any]:
     # only a list is one of batches: a batch may itself be a tuple
     return collated if isinstance(collated, list) else [collated]
+
+
+def _ignore_interrupts(worker: int) -> None:
+    """Leaves Ctrl-C, which a terminal sends to all processes, to the one that trains."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _as_it_is(item: list[Pair]) -> list[Pair]:

@@ -172,6 +172,7 @@ def make_callbacks(
     device: torch.device,
     *,
     best: Best | None = None,
+    forget_optimizer: Callable[[], None] = lambda: None,
     of_user: Sequence[Callback] = (),
     shows_progress: bool = True,
 ) -> list[Callback]:
@@ -187,7 +188,7 @@ def make_callbacks(
         callbacks.append(StopsEarly(rule, best, model))
     callbacks += [*of_user, *([ProgressBar()] if shows_progress else []), Recorder(history)]
     if rule is not None:
-        callbacks.append(GivesBestBack(rule, best, model, history))
+        callbacks.append(GivesBestBack(rule, best, model, history, forget_optimizer))
     prefix = config.model_checkpoint_prefix
     if prefix is not None:
         callbacks.append(Checkpoints(lambda: save_state(prefix), config.checkpoint_freq))

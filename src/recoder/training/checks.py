@@ -37,8 +37,10 @@ def check_data(
     validation: RecommendationDataset | None,
     config: TrainConfig,
     loss: nn.Module,
+    *,
+    uses_loss: bool = True,
 ) -> None:
-    """Checks the data sets of a run against its arguments and its loss.
+    """Checks the data sets of a run against its arguments and its loss, if the model learns by that.
 
     Raises:
         DataTypeError: if one is no ``RecommendationDataset``.
@@ -66,7 +68,7 @@ def check_data(
     if config.eval_freq:
         _check_can_be_evaluated(config, validation)
     for name, dataset in (("train_dataset", train), ("val_dataset", validation)):
-        if dataset is not None:
+        if dataset is not None and uses_loss:
             judged = dataset.target_interactions_matrix
             check_targets(loss, (dataset.interactions_matrix if judged is None else judged).data, name)
 

@@ -109,8 +109,8 @@ def train_epochs(
             first_step = (epoch - 1) * steps_per_epoch
             before = progress.loss_sum if together.all.is_first else 0.0
             total = progress.total = torch.tensor(before, dtype=torch.float64, device=device)
+            batches = _shares(_epoch_batches(loader, epoch, progress.step, plan), together.users)
             try:
-                batches = _shares(_epoch_batches(loader, epoch, progress.step, plan), together.users)
                 for interactions, target in _prepared(batches, loader, batch_loss, device):
                     _seed_all(model, derive_seed(seed, "step", epoch, progress.step), together.users, device)
                     if together.users.size > 1:
@@ -131,6 +131,7 @@ def train_epochs(
                         interrupt(together.all)
                 together.all.sum_(total)
             finally:
+                del batches  # or else its workers would live as long as a traceback that holds this frame
                 # the one wait for the device in an epoch; whatever ends the steps, the loss of those done is known
                 progress.loss_sum, progress.total = float(total), None
             loss_value = progress.loss_sum / progress.num_users
@@ -255,7 +256,8 @@ def _seed_all(model: nn.Module, step_seed: int, users: Ranks, device: torch.devi
     # not torch.manual_seed: without a CUDA context it queues a call for later, at every step anew
     torch.default_generator.manual_seed(step_seed)
     if device.type == "cuda":
-        torch.cuda.manual_seed(step_seed)
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(step_seed)
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -131,6 +132,7 @@ class StopsEarly(Callback):
         """Keeps the weights of a run that ended, before it goes on."""
         if self._best.epoch and not self._best.weights:
             self._best.weights = _copied(self._model)
+            self._best.misses = 0  # those of epochs that were given up
 
     def on_checkpoint(self, report: EpochReport) -> None:
         """Judges the epoch; not before it is whole, so that a run that is stopped in validation judges it once."""
@@ -153,10 +155,19 @@ class GivesBestBack(Callback):
         best: what it was.
         model: gets the weights.
         history: is told which epoch that was.
+        forget_optimizer: is called where what the optimizer remembers is of later weights.
     """
 
-    def __init__(self, rule: EarlyStopping, best: Best, model: nn.Module, history: History) -> None:
+    def __init__(
+        self,
+        rule: EarlyStopping,
+        best: Best,
+        model: nn.Module,
+        history: History,
+        forget_optimizer: Callable[[], None],
+    ) -> None:
         self._rule, self._best, self._model, self._history = rule, best, model, history
+        self._forget_optimizer = forget_optimizer
         self._num_epochs = 0
 
     def on_train_start(self, run: TrainingRun) -> None:
@@ -174,6 +185,8 @@ class GivesBestBack(Callback):
 
     def _give_back(self, report: EpochReport) -> None:
         give_back(self._best, self._model, self._history)
+        if self._best.epoch != report.epoch:
+            self._forget_optimizer()
         _log.info(
             "%s after epoch %d: the model has the weights of epoch %d",
             "stopped early" if self._best.is_over else "ended",

@@ -27,9 +27,14 @@ __all__ = ["Tuning"]
 
 _log = logging.getLogger("recoder.tuning")
 
-_FAILURES = (DivergedError, MemoryError, torch.OutOfMemoryError)
-_NO_MEMORY = "DefaultCPUAllocator: "
-"""Torch's error where the processor's memory does not suffice is a plain ``RuntimeError``."""
+_FAILURES = (
+    DivergedError,
+    MemoryError,
+    torch.OutOfMemoryError,
+    torch.linalg.LinAlgError,  # type: ignore[attr-defined]  # documented, but not declared
+)
+_NO_MEMORY = ("DefaultCPUAllocator: ", "CUBLAS_STATUS_ALLOC_FAILED")
+"""In a plain ``RuntimeError`` of torch: there the processor's memory, or a card's, does not suffice."""
 
 
 @dataclass
@@ -113,7 +118,7 @@ class Tuning:
         try:
             self._train(trial, self.base.but(**settings_of(self.base, values)))
         except BaseException as error:
-            is_by_settings = isinstance(error, _FAILURES) or _NO_MEMORY in str(error)
+            is_by_settings = isinstance(error, _FAILURES) or any(sign in str(error) for sign in _NO_MEMORY)
             if is_by_settings:  # without an error it is of no account: it is run once more when the tuning goes on
                 trial.set_user_attr("error", str(error) or type(error).__name__)
             self.study.tell(trial, state=failed, skip_if_finished=True)
