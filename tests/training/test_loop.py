@@ -513,7 +513,7 @@ def test_a_flag_of_numpy_can_be_stored(tmp_path):
 @pytest.mark.parametrize("model", [EASE(l2=1.0), Popularity(), ELSA(4)])
 def test_a_loss_that_is_not_used_refuses_no_values(model):
     counts = RecommendationDataset(sparse.csr_matrix(3 * np.eye(6) + np.eye(6)[::-1]))
-    Recoder(model, optimizer_type="adam", loss="logistic", seed=1).train(counts, lr=0.01)
+    assert len(Recoder(model, optimizer_type="adam", loss="logistic", seed=1).train(counts, lr=0.01)) == 1
 
 
 @pytest.mark.parametrize(("num_users", "of_step"), [(101, 50.5), (150, 75), (100, 100), (30, 30)])

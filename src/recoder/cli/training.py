@@ -127,7 +127,7 @@ def train_model(config: Config, *, resume_from: Path | None = None) -> dict[str,
         try:
             is_left = _left(fitted, checkpoint)
         except KeyboardInterrupt:  # once more, while it was written
-            is_left = True
+            is_left = checkpoint.exists()
         if not is_left:
             raise
         raise Interrupted(checkpoint, len(fitted.recoder.history), config.model.settings["num_epochs"]) from None
