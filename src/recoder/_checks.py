@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import operator
 import os
+from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from recoder.errors import ConfigError
 
-__all__ = ["check_unknown", "non_negative", "path_text", "whole_number"]
+__all__ = ["check_unknown", "nearest", "non_negative", "path_text", "whole_number"]
 
 
 def whole_number(name: str, value: Any, limit: int) -> int:
@@ -66,3 +68,9 @@ def path_text(name: str, value: Any) -> str:
     if not isinstance(path, str):
         raise ConfigError(f"{name} is {value!r}; pass a path as a str or a pathlib.Path")
     return path
+
+
+def nearest(key: str, known: Sequence[str]) -> str:
+    """Returns which of the known names may have been meant, as the end of a sentence."""
+    close = get_close_matches(key, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"it has {', '.join(known)}"

@@ -7,12 +7,12 @@ import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime
-from difflib import get_close_matches
 from typing import Any, Literal, TypeVar
 
+from recoder._checks import nearest
 from recoder.errors import ConfigError
 
-__all__ = ["SettingError", "convert", "make", "nearest"]
+__all__ = ["SettingError", "convert", "make"]
 
 T = TypeVar("T")
 
@@ -88,12 +88,6 @@ def convert(value: Any, hint: Any, at: tuple[str, ...]) -> Any:
     if not fits or (isinstance(value, bool) and plain in (int, float)):
         raise _wrong(value, hint, at)
     return value
-
-
-def nearest(key: str, known: Sequence[str]) -> str:
-    """Returns which of the known names may have been meant, as the end of a sentence."""
-    close = get_close_matches(key, known, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"it has {', '.join(known)}"
 
 
 def _first_that_fits(value: Any, hints: Sequence[Any], whole: Any, at: tuple[str, ...]) -> Any:

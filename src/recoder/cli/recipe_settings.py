@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
 
+from recoder._checks import nearest
 from recoder.cli.config import Config
-from recoder.cli.conversion import SettingError, convert, nearest
+from recoder.cli.conversion import SettingError, convert
 from recoder.data.loader import check_sampling
 from recoder.errors import ConfigError
 from recoder.losses import make_loss

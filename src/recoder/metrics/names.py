@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 
+from recoder._checks import nearest
 from recoder.errors import ConfigError
 from recoder.metrics.catalogue_metrics import Coverage, Gini
 from recoder.metrics.hit_metrics import MRR, NDCG, AveragePrecision, HitRate, Precision, Recall, RPrecision
@@ -34,9 +34,7 @@ def named_metric(name: str) -> Metric:
     """
     kind, _, cutoff = name.partition("@")
     if kind not in _MAKERS:
-        close = get_close_matches(kind, _MAKERS, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"choose one of {', '.join(_MAKERS)}"
-        raise ConfigError(f"there is no metric {name!r}; {hint}, as in NDCG@100")
+        raise ConfigError(f"there is no metric {name!r}; {nearest(kind, list(_MAKERS))}, as in NDCG@100")
     if not cutoff.isdecimal() or int(cutoff) < 1:
         raise ConfigError(f"the metric {name!r} needs a number of recommendations, as in {kind}@100")
     return _MAKERS[kind](int(cutoff))
