@@ -121,7 +121,7 @@ class CellStore:
     Args:
         folder: of the files.
         fingerprint_of: returns that of a data set's split by a seed; None: nobody knows it, so nothing is kept of it.
-        code_of: returns what stands for the code of a contestant.
+        code_of: returns what stands for the code of a contestant on a data set.
         protocol: how all are judged.
         threads: of each process.
     """
@@ -131,7 +131,7 @@ class CellStore:
         folder: Path,
         *,
         fingerprint_of: Callable[[str, int], str | None],
-        code_of: Callable[[Contestant], Any],
+        code_of: Callable[[Contestant, str], Any],
         protocol: Protocol,
         threads: int,
     ) -> None:
@@ -149,11 +149,11 @@ class CellStore:
             "data set": cell.data_set,
             "split": self._fingerprint_of(cell.data_set, cell.seed),
             "seed": cell.seed,
-            "environment": who.environment,
+            "environment": who.environment_on(cell.data_set),
             "worker": who.worker,
             "model": who.model,
             "settings": dict(who.grid[cell.point]),
-            "code": self._code_of(who),
+            "code": self._code_of(who, cell.data_set),
             "protocol": asdict(self._protocol),
             "threads": self._threads,
         }
@@ -245,8 +245,8 @@ def machine_of(described: Mapping[str, Any]) -> tuple[str, ...]:
     return (described.get("processor", "?"), *described.get("flags", ())) if described else ()
 
 
-def code_of(contestant: Contestant, environments: Path) -> Any:
-    """Returns what stands for the code that a contestant's results depend on.
+def code_of(contestant: Contestant, data_set: str, environments: Path) -> Any:
+    """Returns what stands for the code that a contestant's results on a data set depend on.
 
     Of ours the sources and the worker; of a rival the worker and the versions of the packages that are asked for: what
     else they bring has a new version every week, and computes nothing.
@@ -256,4 +256,4 @@ def code_of(contestant: Contestant, environments: Path) -> Any:
         return source_hash((*OUR_CODE, *worker), without=NOT_OF_A_CELL)
     if contestant.environment == "recoder-0.4.0":
         worker = (*worker, "benchmarks/speed/workers/recoder_040.py")
-    return [source_hash(worker), versions_in(contestant.environment, environments)]
+    return [source_hash(worker), versions_in(contestant.environment_on(data_set), environments)]

@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     store = CellStore(
         out / "cells",
         fingerprint_of=splits.fingerprint,
-        code_of=cache(lambda who: code_of(who, options.envs)),
+        code_of=cache(lambda who, data_set: code_of(who, data_set, options.envs)),
         protocol=protocol,
         threads=options.threads,
     )
@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.status:
         print(schedule.status_text(chosen_sets, chosen_contestants, store.find_or_earlier))
         return 0
-    _install_rivals(contestants, options)
+    _install_rivals(sets, contestants, options)
     runner = Runner(
         environments=options.envs,
         logs=out / "logs",
@@ -153,11 +153,12 @@ def _measure_epochs(
         print(f"{name}, epoch by epoch: {len(found.seconds)} in {found.seconds[-1]:.1f} s", file=sys.stderr, flush=True)
 
 
-def _install_rivals(contestants: Sequence[Contestant], options: argparse.Namespace) -> None:
+def _install_rivals(sets: Sequence[str], contestants: Sequence[Contestant], options: argparse.Namespace) -> None:
     """Makes the environments that are missing: by the versions in them results are found, and published once more."""
     if options.no_install:
         return
-    for rival in dict.fromkeys(who.environment for who in contestants if not who.is_ours):
+    rivals = [who for who in contestants if not who.is_ours]
+    for rival in dict.fromkeys(who.environment_on(name) for name in sets for who in rivals):
         # what does not install is said where it is to run
         with contextlib.suppress(Unavailable):
             python_of(rival, options.envs)

@@ -30,6 +30,7 @@ class Contestant:
         source: where the grid comes from.
         bytes_per_item_pair: memory that it needs for every two items, at its peak; 0: none that grows like that.
         warm_up: changes that make the warm-up quick.
+        elsewhere: environments, by data set, in the place of ``environment`` where it fails in that.
         twin: another contestant that computes the same, so that they can only tie at equal settings.
         note: what a reader must know of it.
     """
@@ -42,6 +43,7 @@ class Contestant:
     source: str
     bytes_per_item_pair: float = 0.0
     warm_up: Settings = field(default_factory=dict)
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
     twin: str | None = None
     note: str = ""
 
@@ -49,6 +51,10 @@ class Contestant:
     def is_ours(self) -> bool:
         """Whether it is a model of this library."""
         return self.environment == OURS
+
+    def environment_on(self, data_set: str) -> str:
+        """Returns the environment that it runs in on a data set."""
+        return self.elsewhere.get(data_set, self.environment)
 
 
 _GRIDS: dict[str, tuple[Settings, ...]] = {
@@ -150,8 +156,10 @@ _RIVALS = (
         ({}, {"reg": 50.0}, {"reg": 150.0}, {"reg": 500.0}),
         source="default; and around the 200 to 1000 of Steck 2019 (arXiv:1905.03375), less for smaller sets",
         bytes_per_item_pair=9.0,
+        elsewhere={"gowalla": "irspack-scipy-1.16"},
         twin="ease",
-        note="the same closed form as our `ease`: at equal settings the two can only tie",
+        note="the same closed form as our `ease`: at equal settings the two can only tie; on gowalla with scipy 1.16, "
+        "as `scipy.linalg.inv` of 1.17, twice as fast, crashes with that many items",
     ),
     Contestant(
         "recoder 0.4.0",

@@ -98,7 +98,7 @@ class Runner:
             "lists": str(lists),
             **{part: str(split.path(part).resolve()) for part in ("train", "valid", "test")},
         }
-        versions, numbers = self.asked(who.environment, who.worker, task, cell.name)
+        versions, numbers = self.asked(who.environment_on(cell.data_set), who.worker, task, cell.name)
         ranked = {part: np.load(lists / f"{part}.npy").astype(np.int64) for part in ("valid", "test")}
         results = {part: judged(ranked[part], split.held_out(part)) for part in ranked}
         means = {

@@ -6,7 +6,7 @@ import argparse
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,8 @@ def measure_throughput(folder: Path, quick: bool) -> str:
 def measure_giant(folder: Path, quick: bool) -> str:
     """Returns the section on millions of items."""
     sizes = (100_000, 200_000) if quick else (100_000, 10_000_000)
-    return _GIANT.format(table=_giant(folder, sizes, 1 if quick else ROUNDS))
+    rounds, steps = (1, 10) if quick else (ROUNDS, 60)
+    return _GIANT.format(table=_giant(folder, sizes, rounds, {"steps": steps, "threads": 2}))
 
 
 PARTS: dict[str, Callable[[Path, bool], str]] = {
@@ -158,21 +159,21 @@ def _throughput(
     return markdown_table(("work", "one process", "items", "users"), rows, num_text_columns=1)
 
 
-def _giant(folder: Path, sizes: tuple[int, int], rounds: int) -> str:
+def _giant(folder: Path, sizes: tuple[int, int], rounds: int, base: Mapping[str, Any]) -> str:
     found: dict[int, list[dict[str, Any]]] = {size: [] for size in sizes}
     for number in range(rounds):
         for size in sizes:
             saves = {"save": str(folder / "giant")} if number == rounds - 1 and size == sizes[1] else {}
-            found[size].append(run("benchmarks.scale.giant", {"items": size, "threads": 2, **saves}))
+            found[size].append(run("benchmarks.scale.giant", {**base, "items": size, **saves}))
     saved = found[sizes[1]][-1]["saved"]
-    loaded = run("benchmarks.scale.giant", {"items": sizes[1], "threads": 2, "load": saved})
+    loaded = run("benchmarks.scale.giant", {**base, "items": sizes[1], "load": saved})
     rows = [_giant_row(f"{size:,} items", found[size]) for size in sizes]
     rows.append(_giant_row("the same, loaded", [loaded]))
     for name, options in (
         ("moments in bf16", {"state": "bf16"}),
         ("row-wise Adagrad", {"optimizer": "rowwise_adagrad"}),
     ):
-        task = {"items": sizes[1], "threads": 2, "save": str(folder / "giant"), **options}
+        task = {**base, "items": sizes[1], "save": str(folder / "giant"), **options}
         rows.append(_giant_row(f"{sizes[1]:,} items, {name}", [run("benchmarks.scale.giant", task)]))
     ratio = statistics.median(a["step_s"] / b["step_s"] for a, b in zip(found[sizes[1]], found[sizes[0]], strict=True))
     headings = ("what", "step, ms", "saving, s", "loading, s", "file, GiB", "memory, GiB", "not droppable, GiB")

@@ -19,17 +19,17 @@ from recoder.data import RecommendationDataset
 from recoder.model import Recoder
 from recoder.nn import DynamicAutoencoder
 
-USERS_PER_STEP, STEPS, INTERACTIONS = 500, 60, 40
+USERS_PER_STEP, INTERACTIONS = 500, 40
 DRAWN_FROM = 100_000
 
 
-def matrix_of(num_items: int) -> sparse.csr_matrix:
+def matrix_of(num_items: int, num_steps: int) -> sparse.csr_matrix:
     """Returns interactions whose popularity falls like a power, each item's place in the catalogue at random.
 
     As many items are popular, whatever the catalogue, so that the steps have as many candidates.
     """
     rng = np.random.default_rng(0)
-    num_users = USERS_PER_STEP * STEPS
+    num_users = USERS_PER_STEP * num_steps
     # the inverse of the distribution function of a density ~ x^-1.1 on [1, N]
     uniform = rng.random((num_users, INTERACTIONS))
     ranks = ((1 + uniform * (DRAWN_FROM**-0.1 - 1)) ** -10).astype(np.int64) - 1
@@ -45,11 +45,11 @@ def main(task: dict[str, Any]) -> None:
     """Trains an epoch, from a file if one is named, and saves it if so asked; prints times and memory as JSON.
 
     Args:
-        task: ``items`` and ``threads``; ``optimizer`` and ``state``, as ``optimizer_type`` and ``optimizer_state`` of
-            ``Recoder``, if not those of adam; ``load`` and ``save``, a file and a prefix.
+        task: ``items``, ``steps`` and ``threads``; ``optimizer`` and ``state``, as ``optimizer_type`` and
+            ``optimizer_state`` of ``Recoder``, if not those of adam; ``load`` and ``save``, a file and a prefix.
     """
     torch.set_num_threads(task["threads"])
-    dataset = RecommendationDataset(matrix_of(task["items"]))
+    dataset = RecommendationDataset(matrix_of(task["items"], task["steps"]))
     with PeakMemory() as memory:
         recoder = Recoder(
             DynamicAutoencoder([64], sparse=True),

@@ -81,6 +81,14 @@ RIVALS = {
             worker="irspack_side.py",
         ),
         Environment(
+            "irspack-scipy-1.16",
+            "irspack with scipy 1.16",
+            packages=("irspack", "scipy==1.16.*"),
+            pinned=("numpy", "pandas"),
+            check="import irspack",
+            worker="irspack_side.py",
+        ),
+        Environment(
             "recbole",
             "RecBole",
             packages=("recbole==1.2.1", "numpy<2", "setuptools<80"),

@@ -28,7 +28,7 @@ from benchmarks.quality.page import render_page, results_text
 from benchmarks.quality.plots import draw
 from benchmarks.quality.running import Runner, needed_mib
 from benchmarks.quality.schedule import Schedule
-from benchmarks.quality.sets import Protocol, SplitFiles, SplitFolder, make_smoke_set, read_set
+from benchmarks.quality.sets import DATA_SETS, Protocol, SplitFiles, SplitFolder, make_smoke_set, read_set
 from benchmarks.quality.summary import (
     Point,
     SetResults,
@@ -124,7 +124,8 @@ class TestContestants:
     def test_names_are_different_and_every_rival_has_an_environment_and_a_worker(self) -> None:
         assert len({who.name for who in CONTESTANTS}) == len(CONTESTANTS)
         for who in CONTESTANTS:
-            assert who.is_ours or who.environment in RIVALS
+            assert who.is_ours or {who.environment, *who.elsewhere.values()} <= set(RIVALS)
+            assert set(who.elsewhere) <= set(DATA_SETS)
             assert (running.WORKERS / who.worker).exists()
 
     def test_all_points_of_ours_are_settings_that_the_recipe_has(self) -> None:
@@ -267,7 +268,7 @@ class TestStore:
         return CellStore(
             folder,
             fingerprint_of=lambda name, seed: f"{split}-{name}-{seed}",
-            code_of=lambda who: code,
+            code_of=lambda who, data_set: code,
             protocol=Protocol(),
             threads=threads,
         )
@@ -355,10 +356,26 @@ class TestStore:
         seen = []
         for version in ("0.7.2", "0.7.3"):
             (packages / "METADATA").write_text(f"Metadata-Version: 2.1\nName: implicit\nVersion: {version}\n")
-            seen.append(code_of(THEIRS, tmp_path))
+            seen.append(code_of(THEIRS, "any", tmp_path))
         assert [versions for _, versions in seen] == [{"implicit": "0.7.2"}, {"implicit": "0.7.3"}]
         assert seen[0][0] == seen[1][0]
-        assert code_of(MINE, tmp_path) == code_of(MINE, tmp_path / "elsewhere")
+        assert code_of(MINE, "any", tmp_path) == code_of(MINE, "any", tmp_path / "elsewhere")
+
+    def test_a_rival_runs_elsewhere_on_the_sets_where_it_fails(self, tmp_path: Path) -> None:
+        moved = replace(THEIRS, elsewhere={"large": "another"})
+        assert [moved.environment_on(name) for name in ("small", "large")] == [THEIRS.environment, "another"]
+        store = self.store(tmp_path)
+        small, large = (Cell(name, 0, moved, 0) for name in ("small", "large"))
+        assert [store.settings(cell)["environment"] for cell in (small, large)] == [THEIRS.environment, "another"]
+        assert store.path(small) == store.path(replace(small, contestant=THEIRS))
+        assert store.path(large) != store.path(replace(large, contestant=THEIRS))
+        packages = tmp_path / "another" / "lib" / "python3.11" / "site-packages" / "implicit-0.7.dist-info"
+        packages.mkdir(parents=True)
+        (packages / "METADATA").write_text("Metadata-Version: 2.1\nName: implicit\nVersion: 0.7.1\n")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(RIVALS, "another", replace(RIVALS[THEIRS.environment], name="another"))
+            assert code_of(moved, "large", tmp_path)[1] == {"implicit": "0.7.1"}
+            assert code_of(moved, "small", tmp_path)[1] == {}
 
 
 class TestArchive:
@@ -969,7 +986,7 @@ class TestCommandLine:
         command = ["quality", "--smoke", "--out", str(tmp_path), "--seeds", "0"]
         assert main_of_all(command) == 0
         # the code has changed since
-        monkeypatch.setattr(quality_cli, "code_of", lambda who, environments: "another")
+        monkeypatch.setattr(quality_cli, "code_of", lambda who, data_set, environments: "another")
         monkeypatch.setattr(Runner, "run", lambda self, cell, split: Outcome("failed", 60.0, "no wheel"))
         capsys.readouterr()
         assert main_of_all(command) == 0
@@ -1107,7 +1124,7 @@ class TestCommandLine:
     ) -> None:
         command = ["quality", "--smoke", "--out", str(tmp_path), "--seeds", "0,1"]
         assert main_of_all(command) == 0
-        monkeypatch.setattr(quality_cli, "code_of", lambda who, environments: "another")
+        monkeypatch.setattr(quality_cli, "code_of", lambda who, data_set, environments: "another")
         ran.clear()
         capsys.readouterr()
         assert main_of_all([*command, "--status"]) == 0
