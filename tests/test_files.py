@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from recoder import _files
-from recoder._files import append, atomic_folder, atomic_write, check_writable, in_own_folder, move, replace_folder
+from recoder._files import append, atomic_folder, atomic_write, check_writable, move, replace_folder
 from recoder.errors import FileWriteError
 
 
@@ -37,7 +37,7 @@ def test_writes_the_file_and_makes_its_folders(tmp_path):
     with atomic_write(path) as temporary:
         temporary.write_bytes(b"new")
         assert not path.exists()
-        assert temporary.parent == path.parent  # a rename within one file system
+        assert temporary.parent.parent == path.parent  # a rename within one file system
     assert path.read_bytes() == b"new"
     assert names_in(path.parent) == ["model.bin"]
 
@@ -191,39 +191,95 @@ def test_moving_replaces_a_file_and_a_failure_is_said(tmp_path):
         move(tmp_path / "new", tmp_path / "old")
 
 
-def write_in_own_folder_and_interrupt(path):
-    with in_own_folder(path) as inner:
-        inner.write_bytes(b"half")
-        raise KeyboardInterrupt
+KILLED = """
+import os, sys
+from recoder._files import atomic_folder, atomic_write
+
+how, path = sys.argv[1:]
+with {"file": lambda: atomic_write(path), "folder": lambda: atomic_folder(path, bool)}[how]() as temporary:
+    (temporary if how == "file" else temporary / "part").write_bytes(b"half of it")
+    os.kill(os.getpid(), 9)
+"""
 
 
-class TestInOwnFolder:
-    def test_the_file_takes_the_place_and_the_permissions_of_the_path(self, tmp_path):
-        path = tmp_path / "model.bin"
-        path.touch(mode=0o640)
-        with in_own_folder(path) as inner:
-            inner.touch(mode=0o600)
-            inner.write_bytes(b"new")
-        assert path.read_bytes() == b"new"
-        assert path.stat().st_mode & 0o777 == 0o640
-        assert names_in(tmp_path) == ["model.bin"]
+class TestWhatAKilledProcessLeaves:
+    @staticmethod
+    def write(how, path):
+        if how == "file":
+            with atomic_write(path) as temporary:
+                temporary.write_bytes(b"new")
+        else:
+            with atomic_folder(path, is_marked) as folder:
+                (folder / "mark").write_bytes(b"new")
 
-    def test_whatever_is_written_beside_the_file_lies_under_a_name_that_begins_with_the_path(self, tmp_path):
-        path = tmp_path / ".model.bin.tmp"
-        path.touch()
-        with in_own_folder(path) as inner:
-            inner.with_name(".tmp123").touch()
-            inner.touch()
-            assert all(name.startswith(".model.bin.tmp") for name in names_in(tmp_path))
-        assert names_in(tmp_path) == [".model.bin.tmp"]
+    @pytest.mark.parametrize("how", ["file", "folder"])
+    def test_goes_when_the_same_is_written_again_and_nothing_else_does(self, tmp_path, how):
+        pytest.importorskip("fcntl")
+        path = tmp_path / "[ab]"
+        killed = subprocess.run([sys.executable, "-c", KILLED, how, str(path)], check=False)
+        assert killed.returncode == -9
+        (left,) = tmp_path.iterdir()
+        assert left.name.startswith(".[ab].")
+        others = [
+            ".[ab].12345678.tmp2",
+            ".a.0123abcd.tmp",
+            ".[ab].0123abc.tmp",
+            ".[ab].0123abcg.tmp",
+            "[ab].0123abcd.tmp",
+        ]
+        for name in others:
+            (tmp_path / name).mkdir()
+        self.write(how, path)
+        assert sorted(names_in(tmp_path)) == sorted(["[ab]", *others])
 
-    def test_an_error_leaves_the_path_as_it_was(self, tmp_path):
-        path = tmp_path / "model.bin"
-        path.write_bytes(b"old")
-        with pytest.raises(KeyboardInterrupt):
-            write_in_own_folder_and_interrupt(path)
-        assert path.read_bytes() == b"old"
-        assert names_in(tmp_path) == ["model.bin"]
+    @pytest.mark.parametrize("how", ["file", "folder"])
+    def test_who_writes_the_same_at_once_is_not_disturbed(self, tmp_path, how):
+        path = tmp_path / "it"
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(b"first")
+            self.write(how, tmp_path / "other")
+            with atomic_write(path) as second:
+                second.write_bytes(b"second")
+            assert path.read_bytes() == b"second"
+        assert path.read_bytes() == b"first"
+        assert sorted(names_in(tmp_path)) == ["it", "other"]
+
+    @pytest.mark.parametrize("has_locks", [False, None])
+    def test_stays_where_it_is_locked_or_there_are_no_locks(self, tmp_path, monkeypatch, has_locks):
+        left = tmp_path / ".it.0123abcd.tmp"
+        left.mkdir()
+        take = _files._take
+        monkeypatch.setattr(_files, "_take", lambda lock: has_locks if left.samefile(of(lock)) else take(lock))
+        self.write("file", tmp_path / "it")
+        assert sorted(names_in(tmp_path)) == [".it.0123abcd.tmp", "it"]
+
+    @pytest.mark.parametrize("when", ["before it is open", "while it is open", "while it is being removed"])
+    def test_a_folder_that_another_process_takes_for_left_is_made_anew(self, tmp_path, monkeypatch, when):
+        opened, take, taken = os.open, _files._take, []
+
+        def open_late(path, *flags, **more):
+            if when == "before it is open" and not taken:
+                taken.append(path)
+                path.rmdir()
+            return opened(path, *flags, **more)
+
+        def take_late(lock):
+            if when != "before it is open" and not taken:
+                taken.append(of(lock))
+                taken[0].rmdir()
+                return when == "while it is open"
+            return take(lock)
+
+        monkeypatch.setattr(os, "open", open_late)
+        monkeypatch.setattr(_files, "_take", take_late)
+        self.write("file", tmp_path / "it")
+        assert len(taken) == 1
+        assert (tmp_path / "it").read_bytes() == b"new"
+        assert names_in(tmp_path) == ["it"]
+
+
+def of(descriptor):
+    return Path(f"/proc/self/fd/{descriptor}").readlink()
 
 
 class TestReplacingAFolder:
@@ -328,7 +384,7 @@ class TestLinks:
         link = tmp_path / "current.bin"
         link.symlink_to(real)
         with atomic_write(link) as temporary:
-            assert temporary.parent == real.parent
+            assert temporary.parent.parent == real.parent
             temporary.write_bytes(b"new")
         assert link.is_symlink()
         assert real.read_bytes() == b"new"
@@ -359,7 +415,7 @@ class TestPermissions:
         path.write_bytes(b"old")
         path.chmod(mode)
         with atomic_write(path) as temporary:
-            assert temporary.stat().st_mode & 0o777 & ~0o600 == mode & ~0o600
+            assert temporary.parent.stat().st_mode & 0o777 == 0o700
             temporary.write_bytes(b"new")
         assert path.stat().st_mode & 0o777 == mode
         assert path.read_bytes() == b"new"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import glob
 import json
 import logging
 import os
@@ -12,11 +13,15 @@ import re
 import secrets
 import shutil
 import stat
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from recoder.errors import FileWriteError
+
+try:
+    import fcntl
+except ImportError:  # on Windows
+    fcntl = None  # type: ignore[assignment]
 
 __all__ = [
     "BEFORE",
@@ -28,11 +33,11 @@ __all__ = [
     "atomic_write",
     "check_writable",
     "has_manifest_of",
-    "in_own_folder",
     "move",
     "replace_folder",
     "set_aside",
     "sync",
+    "working_folder",
     "write_errors",
 ]
 
@@ -43,6 +48,9 @@ BEFORE = ".before"
 
 MANIFEST = "manifest.json"
 """The file that says what a folder of ours holds."""
+
+_WORKING = r"\.[0-9a-f]{8}\.tmp"
+"""Ends the name of a hidden folder in which a file, or a folder, is written until it takes its place."""
 
 # of linux/fcntl.h and linux/fs.h: paths that begin at the working directory, and the names of both change
 _HERE, _EXCHANGE = -100, 2
@@ -60,11 +68,11 @@ _IN_PLACE = "the new one is in place, but a loss of power might still undo that"
 
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yields a temporary path beside ``path``; on a clean exit it is synced and renamed to ``path``.
+    """Yields a temporary path; on a clean exit the file there is synced and takes the place of ``path``.
 
-    Missing folders are made. On any error, an interrupt included, the temporary file is removed and a previous
-    file at ``path`` stays as it was. The new file has its permissions; where ``path`` is a link, the file that it leads
-    to is replaced.
+    Missing folders are made. On any error, an interrupt included, what was written is removed and a previous file at
+    ``path`` stays as it was. The new file has its permissions; where ``path`` is a link, the file that it leads to is
+    replaced. The temporary path is in a folder of its own, where a library may write files of its own beside it.
 
     Raises:
         FileWriteError: if the folder or the file cannot be written, for example because the disk is full.
@@ -81,20 +89,17 @@ def atomic_place(path: str | os.PathLike[str]) -> Iterator[Path]:
         FileWriteError: if the file cannot be made, or take its place.
     """
     target = _real(path)
-    with write_errors(target):
-        temporary = _made_beside(target)
-    try:
+    with contextlib.ExitStack() as stack:
+        with write_errors(target):
+            temporary = stack.enter_context(_file_in_working_folder(target))
+            mode = stat.S_IMODE((target if target.exists() else temporary).stat().st_mode)
         yield temporary
         with write_errors(target):
-            if target.exists():
-                temporary.chmod(stat.S_IMODE(target.stat().st_mode))
+            temporary.chmod(mode)
             sync(temporary)
             temporary.replace(target)
         with write_errors(target, kept=_IN_PLACE):
             sync(target.parent)
-    finally:
-        with write_errors(target):
-            temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -112,23 +117,80 @@ def atomic_folder(path: str | os.PathLike[str], is_such: Callable[[Path], bool])
         FileWriteError: if it cannot be written, or what is there is something else.
     """
     target = _real(path)
-    with write_errors(target):
-        if target.exists() and (not target.is_dir() or (any(target.iterdir()) and not is_such(target))):
-            raise FileWriteError(
-                f"cannot write {target}: something else is there, and stays; choose the name of a new folder"
-            )
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-        temporary.mkdir()
-    try:
+    with contextlib.ExitStack() as stack:
+        with write_errors(target):
+            if target.exists() and (not target.is_dir() or (any(target.iterdir()) and not is_such(target))):
+                raise FileWriteError(
+                    f"cannot write {target}: something else is there, and stays; choose the name of a new folder"
+                )
+            temporary = stack.enter_context(working_folder(target)) / target.name
+            temporary.mkdir()
         with write_errors(target):
             yield temporary
             for file in temporary.iterdir():
                 sync(file)
             sync(temporary)
         replace_folder(temporary, target)
+
+
+@contextlib.contextmanager
+def working_folder(target: Path) -> Iterator[Path]:
+    """Yields a new hidden folder beside ``target``, which is removed at the end with what is in it.
+
+    Nobody else may look into it. Missing folders are made. What processes that were killed left of theirs for the same
+    ``target`` is removed: whoever works in one holds a lock on it, which the system takes from the dead. Where the
+    file system has no such locks, it stays.
+
+    Raises:
+        OSError: if it cannot be made.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for left in target.parent.glob(f".{glob.escape(target.name)}.*.tmp"):
+        if re.fullmatch(_WORKING, left.name.removeprefix(f".{target.name}")):
+            _remove_if_left(left)
+    folder, lock = _locked_folder(target)
+    try:
+        yield folder
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+def _locked_folder(target: Path) -> tuple[Path, int]:
+    """Returns a new folder beside ``target``, and the descriptor that holds the lock on it."""
+    while True:
+        folder = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+        folder.mkdir(mode=stat.S_IRWXU)
+        # until it is locked it looks like one that was left, and another process may remove it
+        with contextlib.suppress(FileNotFoundError):
+            lock = os.open(folder, os.O_RDONLY)
+            if _take(lock) is not False and folder.exists():
+                return folder, lock
+            os.close(lock)
+
+
+def _remove_if_left(folder: Path) -> None:
+    """Removes a folder that another process made for itself, if that has died; else, or if it cannot, leaves it."""
+    with contextlib.suppress(OSError):
+        lock = os.open(folder, os.O_RDONLY)
+        try:
+            if _take(lock):
+                shutil.rmtree(folder)
+        finally:
+            os.close(lock)
+
+
+def _take(descriptor: int) -> bool | None:
+    """Returns whether the lock of an open folder could be taken: not while another has it; None: there are no locks."""
+    if fcntl is None:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
 
 
 def replace_folder(whole: Path, target: Path) -> None:
@@ -183,20 +245,6 @@ def _remove(path: Path) -> None:
         path.unlink()
 
 
-@contextlib.contextmanager
-def in_own_folder(path: Path) -> Iterator[Path]:
-    """Yields the path of a file in a folder beside ``path``, whose place and permissions it gets on a clean exit.
-
-    For a library that first writes to a temporary file of its own beside the file that it is to write, as safetensors
-    0.8 does: if the process is killed, what is left has a name of ours, and can be found by it.
-    """
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"{path.name}.") as folder:
-        inner = Path(folder, "file")
-        yield inner
-        inner.chmod(path.stat().st_mode)
-        inner.replace(path)
-
-
 def append(path: str | os.PathLike[str], data: bytes) -> None:
     """Adds data at the end of a file and syncs it; if that fails, the file is cut to what it was.
 
@@ -233,8 +281,8 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     Raises:
         FileWriteError: if it could not.
     """
-    with write_errors(path):
-        _made_beside(_real(path)).unlink()
+    with write_errors(path), _file_in_working_folder(_real(path)):
+        pass
 
 
 @contextlib.contextmanager
@@ -267,21 +315,17 @@ def _real(path: str | os.PathLike[str]) -> Path:
     return Path(os.path.realpath(path)) if os.fspath(path) else Path()
 
 
-def _made_beside(target: Path) -> Path:
-    """Makes an empty file of another name beside it, and the folder, and returns its path.
-
-    Nobody may read it who may not read what is there now.
-    """
+@contextlib.contextmanager
+def _file_in_working_folder(target: Path) -> Iterator[Path]:
+    """Yields the path of a new empty file in a working folder, for a file that may be written at ``target``."""
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, "it is a folder")
     if target.exists() and not target.is_file():
         raise OSError(errno.ENODEV, "it is a device or a pipe")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    made = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-    made.touch(exist_ok=False)
-    if target.exists():
-        made.chmod(stat.S_IMODE(target.stat().st_mode) | stat.S_IWUSR | stat.S_IRUSR)
-    return made
+    with working_folder(target) as folder:
+        path = folder / target.name
+        path.touch()
+        yield path
 
 
 def has_manifest_of(folder: Path, kind: str) -> bool:

@@ -234,8 +234,7 @@ def test_what_a_killed_process_left_of_its_trials_is_removed(tmp_path):
     of_others = [tmp_path / "s.sqlite_trial_0_epoch_1.png", tmp_path / "s.sqlite2_trial_0_epoch_1.model", left[2]]
     for path in {*left, *of_others}:
         path.touch()
-    (tmp_path / ".s.sqlite_trial_1_epoch_1.model.1a2b3c4d.tmp").touch()
-    folder = tmp_path / ".s.sqlite_trial_0_epoch_1.model.1a2b3c4d.tmp.xyz"
+    folder = tmp_path / ".s.sqlite_trial_0_epoch_1.model.1a2b3c4d.tmp"
     folder.mkdir()
     (folder / "half").touch()
     again = tuned(2, study=study)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
-from recoder._files import sync, write_errors
+from recoder._files import sync, working_folder, write_errors
 from recoder.cli.output import tell
 
 __all__ = ["PROTOCOL", "SplitFiles"]
@@ -19,7 +18,7 @@ PROTOCOL = "protocol.json"
 
 
 class SplitFiles:
-    """Files that are all on the disk, under other names, before the first of them takes its place.
+    """Files that are all on the disk, in a working folder, before the first of them takes its place.
 
     What has not taken its place when the block ends is removed.
 
@@ -29,6 +28,8 @@ class SplitFiles:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._in_working_folder = contextlib.ExitStack()
+        self._working_folder: Path | None = None
         self._written: dict[str, Path] = {}
 
     def __enter__(self) -> SplitFiles:
@@ -37,9 +38,7 @@ class SplitFiles:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for temporary in self._written.values():
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
+        self._in_working_folder.close()
 
     @contextlib.contextmanager
     def writing(self, name: str) -> Iterator[Path]:
@@ -52,8 +51,9 @@ class SplitFiles:
         with write_errors(target):
             if target.is_dir():
                 raise IsADirectoryError(errno.EISDIR, "it is a folder")
-            self._folder.mkdir(parents=True, exist_ok=True)
-            temporary = self._written[name] = target.with_name(f".{name}.{secrets.token_hex(4)}.tmp")
+            if self._working_folder is None:
+                self._working_folder = self._in_working_folder.enter_context(working_folder(self._folder / PROTOCOL))
+            temporary = self._written[name] = self._working_folder / name
             yield temporary
             sync(temporary)
 

@@ -23,7 +23,7 @@ import numpy.typing as npt
 import safetensors
 from safetensors.numpy import save_file
 
-from recoder._files import as_os_error, atomic_write, in_own_folder
+from recoder._files import as_os_error, atomic_write
 from recoder.embedding.backend import StoredBackend
 from recoder.embedding.base import Floats
 from recoder.embedding.ids import EmbeddingIds
@@ -108,9 +108,9 @@ def read_index(path: Path, kind: str) -> IndexFile:
 
 
 def _write_state(path: Path, tensors: dict[str, npt.NDArray[Any]], description: dict[str, Any]) -> None:
-    with atomic_write(path) as temporary, in_own_folder(temporary) as file:
+    with atomic_write(path) as temporary:
         try:
-            save_file(tensors, file, metadata={_METADATA_KEY: json.dumps(description)})
+            save_file(tensors, temporary, metadata={_METADATA_KEY: json.dumps(description)})
         except safetensors.SafetensorError as error:
             raise as_os_error(error) from error  # what atomic_write turns into a FileWriteError
 

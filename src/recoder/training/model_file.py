@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from recoder._files import as_os_error, atomic_write, in_own_folder
+from recoder._files import as_os_error, atomic_write
 from recoder._replaced import read_again_if_replaced
 from recoder.data.interactions import Interactions
 from recoder.errors import ConfigError, FileFormatError
@@ -145,9 +145,9 @@ def write_model_file(
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     of_file = {"format_version": FORMAT_VERSION, "recoder_version": version, "crc32": crc32_of(tensors)}
     metadata = {**of_file, "aliases": aliases, **described}
-    with atomic_write(path) as temporary, in_own_folder(temporary) as file:
+    with atomic_write(path) as temporary:
         try:
-            save_file(tensors, file, metadata=metadata_text(metadata))
+            save_file(tensors, temporary, metadata=metadata_text(metadata))
         except SafetensorError as error:
             raise as_os_error(error) from error  # how the writer reports that the disk is full
 
