@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from recoder import _files
-from recoder._files import append, atomic_folder, atomic_write, check_writable, move, replace_folder
+from recoder._files import append, atomic_folder, atomic_write, check_writable, held_alone, move, replace_folder
 from recoder.errors import FileWriteError
 
 
@@ -276,6 +276,58 @@ class TestWhatAKilledProcessLeaves:
         assert len(taken) == 1
         assert (tmp_path / "it").read_bytes() == b"new"
         assert names_in(tmp_path) == ["it"]
+
+
+HOLDING = """
+import os, sys
+from pathlib import Path
+from recoder._files import held_alone
+
+with held_alone(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+
+
+class TestHeldAlone:
+    def hold(self, path):
+        process = subprocess.Popen(
+            [sys.executable, "-c", HOLDING, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert process.stdout.readline() == b"held\n"
+        return process
+
+    @pytest.mark.parametrize("ends", ["by itself", "killed"])
+    def test_it_is_for_one_process_at_a_time_until_that_ends_in_whatever_way(self, tmp_path, ends):
+        pytest.importorskip("fcntl")
+        (tmp_path / "link").symlink_to(tmp_path / "it")
+        with self.hold(tmp_path / "it") as process:
+            for name in ("it", "link"):
+                with pytest.raises(BlockingIOError), held_alone(tmp_path / name):
+                    pytest.fail("another process has it")
+            with held_alone(tmp_path / "other"):
+                pass
+            if ends == "killed":
+                process.kill()
+            process.stdin.close()
+            process.wait()
+        with held_alone(tmp_path / "it"):
+            assert sorted(names_in(tmp_path)) == [".it.in-use", "link"]
+        assert names_in(tmp_path) == ["link"]
+
+    def test_a_folder_that_goes_while_it_is_being_locked_is_made_anew(self, tmp_path, monkeypatch):
+        take, taken = _files._take, []
+
+        def take_late(lock):
+            if not taken:
+                taken.append(of(lock))
+                taken[0].rmdir()
+            return take(lock)
+
+        monkeypatch.setattr(_files, "_take", take_late)
+        with held_alone(tmp_path / "it"), pytest.raises(BlockingIOError), held_alone(tmp_path / "it"):
+            pytest.fail("it is held")
+        assert len(taken) == 1
 
 
 def of(descriptor):

@@ -33,6 +33,7 @@ __all__ = [
     "atomic_write",
     "check_writable",
     "has_manifest_of",
+    "held_alone",
     "move",
     "replace_folder",
     "set_aside",
@@ -156,17 +157,61 @@ def working_folder(target: Path) -> Iterator[Path]:
         os.close(lock)
 
 
+@contextlib.contextmanager
+def held_alone(target: Path) -> Iterator[None]:
+    """Keeps other processes out of such blocks for the same ``target``, as far as the file system has locks.
+
+    A hidden folder beside it is locked, and removed at the end; one that a killed process left does no harm.
+
+    Raises:
+        BlockingIOError: if another one is in such a block.
+        OSError: if the folder cannot be made.
+    """
+    target = _real(target)
+    folder = target.with_name(f".{target.name}.in-use")
+    lock = None
+    while lock is None:
+        folder.mkdir(mode=stat.S_IRWXU, exist_ok=True)
+        lock = _locked(folder)
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
 def _locked_folder(target: Path) -> tuple[Path, int]:
     """Returns a new folder beside ``target``, and the descriptor that holds the lock on it."""
     while True:
         folder = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
         folder.mkdir(mode=stat.S_IRWXU)
         # until it is locked it looks like one that was left, and another process may remove it
-        with contextlib.suppress(FileNotFoundError):
-            lock = os.open(folder, os.O_RDONLY)
-            if _take(lock) is not False and folder.exists():
+        with contextlib.suppress(BlockingIOError):
+            lock = _locked(folder)
+            if lock is not None:
                 return folder, lock
-            os.close(lock)
+
+
+def _locked(folder: Path) -> int | None:
+    """Opens a folder, takes its lock and returns the descriptor that holds it; None: somebody removed the folder.
+
+    Raises:
+        BlockingIOError: if another one holds the lock.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        if _take(descriptor) is False:
+            raise BlockingIOError(errno.EWOULDBLOCK, os.strerror(errno.EWOULDBLOCK))
+        if folder.exists() and os.path.samestat(os.fstat(descriptor), folder.stat()):
+            return descriptor
+    except BaseException:
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return None
 
 
 def _remove_if_left(folder: Path) -> None:

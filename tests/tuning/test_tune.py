@@ -12,6 +12,7 @@ import torch
 from scipy import sparse
 
 from html_tables import read_html
+from recoder._files import held_alone
 from recoder.data import HeldOut, IdMap, Interactions, RecommendationDataset, strong_generalization
 from recoder.data.splits.in_training import validation_rows
 from recoder.errors import (
@@ -253,6 +254,17 @@ def test_a_trial_of_a_killed_process_is_run_again(tmp_path):
     optuna.load_study(study_name="recoder", storage=storage).ask({"l2": EASE_SPACE["l2"].distribution()})
     storage.engine.dispose()
     assert_same(tuned(5, study=study), tuned(5))
+
+
+def test_a_study_that_another_process_tunes_with_is_an_error_and_stays_as_it_is(tmp_path):
+    study = tmp_path / "s.sqlite"
+    first = tuned(2, study=study)
+    (tmp_path / "s.sqlite_trial_2_epoch_1.model").touch()  # which the other process is about to give its name
+    with held_alone(study), pytest.raises(ConfigError, match=r"another process tunes with the study .*s\.sqlite; wait"):
+        tuned(4, study=study)
+    assert (tmp_path / "s.sqlite_trial_2_epoch_1.model").exists()
+    assert_same(tuned(2, study=study), first)
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_the_seed_is_kept_with_the_study(tmp_path):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from recoder._files import check_writable
+from recoder._files import check_writable, held_alone
 from recoder._optional import imported
 from recoder.errors import ConfigError, FileFormatError, FileWriteError
 from recoder.tuning.pruning import NUM_RUNGS
@@ -26,13 +27,18 @@ def open_study(path: str | None) -> Iterator[Any]:
         MissingDependencyError: if optuna is not installed.
         FileWriteError: if the file cannot be written.
         FileFormatError: if it is no study.
+        ConfigError: if another process uses it, which would take the trials of this one for abandoned.
     """
     optuna = imported("optuna", "tune")
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = None
+    alone = contextlib.ExitStack()
     try:
-        storage = None if path is None else _storage(path, optuna)
+        if path is not None:
+            _check_place(path)
+            _hold_alone(path, alone)
+            storage = _storage(path, optuna)
         # no trial is judged by fewer than five others, nor in the first fifth of its run
         pruner = optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=NUM_RUNGS // 5 + 1, n_min_trials=5)
         yield optuna.create_study(
@@ -45,6 +51,7 @@ def open_study(path: str | None) -> Iterator[Any]:
         if storage is not None:
             storage.remove_session()
             storage.engine.dispose()
+        alone.close()
 
 
 def ended_trials(study: Any, space: Space) -> list[Trial]:
@@ -71,11 +78,23 @@ def fail_abandoned(study: Any) -> None:
             study.tell(stored.number, state=failed)
 
 
-def _storage(path: str, optuna: Any) -> Any:
-    check_writable(path)
+def _check_place(path: str) -> None:
     special = sorted(set(path) & set("{}?%#"))
     if special:  # optuna takes a URL, in which they mean something else
         raise ConfigError(f"study is {path!r}; the address of a database cannot hold {special[0]!r}: name it otherwise")
+    check_writable(path)
+
+
+def _hold_alone(path: str, until: contextlib.ExitStack) -> None:
+    try:
+        until.enter_context(held_alone(Path(path)))
+    except BlockingIOError as error:
+        raise ConfigError(
+            f"another process tunes with the study {path}; wait until it has ended, or name another file"
+        ) from error
+
+
+def _storage(path: str, optuna: Any) -> Any:
     errors = imported("sqlalchemy.exc", "tune", "optuna")
     try:
         return optuna.storages.RDBStorage(f"sqlite:///{path}")

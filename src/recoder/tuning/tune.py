@@ -78,7 +78,7 @@ def tune(
 
     Raises:
         ConfigError: if there is nothing to tune, an argument is out of range or not for trials to have, no trial was
-            completed, or the study is of something else.
+            completed, or the study is of something else or in use by another process.
         DataTypeError: if ``train``, ``valid``, ``model`` or ``metric`` is something else.
         ShapeError: if ``valid`` is over other items than ``train``.
         UnknownIdError: if the model looks users up, and one of ``valid`` was not in training.
