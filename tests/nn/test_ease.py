@@ -71,6 +71,25 @@ def test_it_inverts_the_smaller_of_the_two_matrices():
     assert solved(tall).solution.weights.shape == (12, 12)
 
 
+@pytest.mark.parametrize("dropout_prob", [0.0, 0.3])
+def test_histories_of_training_are_scored_without_the_product_of_all_users(dropout_prob, monkeypatch):
+    matrix = random_interactions(20, 60, 2)
+    model = solved(matrix, l2=3.0, dropout_prob=dropout_prob)
+    dense = matrix.toarray()
+    mixed = np.vstack([dense[:3], dense[3:5] * 2, dense[5:7], np.zeros((1, 60), np.float32)])
+    expected = mixed @ by_the_formula(matrix, 3.0, dropout_prob)
+    np.testing.assert_allclose(model(torch.from_numpy(mixed)).numpy(), expected, rtol=1e-3, atol=1e-4)
+
+    def fail(*_):
+        pytest.fail("it is for histories that were not in training")
+
+    monkeypatch.setattr(torch.Tensor, "__matmul__", fail)
+    scores = model(torch.from_numpy(dense[:7]))
+    np.testing.assert_allclose(
+        scores.numpy(), dense[:7] @ by_the_formula(matrix, 3.0, dropout_prob), rtol=1e-3, atol=1e-4
+    )
+
+
 def test_users_with_one_interaction_make_it_no_larger():
     several = random_interactions(6, 30, 1)
     lonely = sparse.csr_matrix((np.ones(20), (np.arange(20), np.arange(20))), shape=(20, 30), dtype=np.float32)

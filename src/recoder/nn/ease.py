@@ -20,6 +20,7 @@ from recoder.errors import ConfigError, FileFormatError, UnknownIdError
 from recoder.nn.base import FactorizationModel, not_initialized
 from recoder.ops.closed_form import item_weights, user_gram_inverse
 from recoder.ops.encode import weighted_row_sums
+from recoder.ops.row_lookup import RowLookup
 from recoder.ops.rows import SparseRows
 
 __all__ = ["EASE"]
@@ -218,7 +219,7 @@ class _UserWeights(nn.Module):
             ("values", interactions.values),
         ):
             self.register_buffer(name, tensor)
-        self._orders: tuple[SparseRows, SparseRows] | None = None
+        self._derived: tuple[SparseRows, SparseRows, RowLookup] | None = None
 
     @staticmethod
     def of(pairs: sparse.csr_matrix, penalties_N: np.ndarray[Any, Any], discounts_N: Tensor) -> _UserWeights:
@@ -252,24 +253,47 @@ class _UserWeights(nn.Module):
     def forward(self, rows: SparseRows) -> Tensor:
         """Returns the scores of all items: ``[B, N]``."""
         input_BN = rows.to_dense()
-        users, items = self._by_user_and_item()
-        overlaps_VB = weighted_row_sums((input_BN * self.inputs).T.contiguous(), users, None, sparse=False)
-        scores_NB = weighted_row_sums(self.inverse @ overlaps_VB, items, None, sparse=False)
+        users, items, lookup = self._from_interactions()
+        weights_VB = self._weights_of_users(input_BN, users, lookup.places(rows))
+        scores_NB = weighted_row_sums(weights_VB, items, None, sparse=False)
         return scores_NB.T * self.outputs + input_BN * self.own
 
-    def _by_user_and_item(self) -> tuple[SparseRows, SparseRows]:
-        """Returns the interactions in both orders; sorted once, and again where they are moved."""
-        if self._orders is None or self._orders[0].cols is not self.items:
+    def _weights_of_users(self, input_BN: Tensor, users: SparseRows, places_B: Tensor) -> Tensor:
+        """Returns ``M X inputs input'``, the weight of each user in X for each of the batch: ``[V, B]``.
+
+        That takes ``V^2`` multiplications for one of the batch. But the histories that X holds have ``M X inputs X'``,
+        which is ``I - M``: M is the inverse of ``I + X inputs X'``.
+
+        Args:
+            input_BN: the histories of the batch.
+            users: X.
+            places_B: which row of X each of them is, -1: none.
+        """
+        is_known_B = places_B >= 0
+        new_bN, known_b = input_BN[~is_known_B], places_B[is_known_B]
+        weights_VB = self.inverse.new_empty(len(self.inverse), len(input_BN))
+        if len(new_bN):
+            overlaps_Vb = weighted_row_sums((new_bN * self.inputs).T.contiguous(), users, None, sparse=False)
+            weights_VB[:, ~is_known_B] = self.inverse @ overlaps_Vb
+        if len(known_b):
+            of_known_bV = self.inverse[known_b].neg_()
+            of_known_bV[torch.arange(len(known_b), device=known_b.device), known_b] += 1
+            weights_VB[:, is_known_B] = of_known_bV.T
+        return weights_VB
+
+    def _from_interactions(self) -> tuple[SparseRows, SparseRows, RowLookup]:
+        """Returns the interactions by user and by item, and what finds users' histories; anew where they are moved."""
+        if self._derived is None or self._derived[0].cols is not self.items:
             users = SparseRows(self.offsets, self.items, self.values, len(self.inputs))
             by_item = users.columns
             items = SparseRows(by_item.offsets, by_item.rows, self.values[by_item.entries], users.num_rows)
-            self._orders = users, items
-        return self._orders
+            self._derived = users, items, RowLookup(users)
+        return self._derived
 
     def _load_from_state_dict(self, *arguments: Any) -> None:
         """Checks the interactions that a file brings: what sums over them trusts them."""
         super()._load_from_state_dict(*arguments)
-        self._orders = None
+        self._derived = None
         is_whole = int(self.offsets[0]) == 0 and int(self.offsets[-1]) == len(self.items)
         is_ascending = bool((self.offsets.diff() >= 0).all())
         is_outside = (self.items < 0) | (self.items >= len(self.inputs))
