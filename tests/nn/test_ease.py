@@ -18,8 +18,9 @@ from recoder.errors import (
     UnknownIdError,
 )
 from recoder.model import Recoder
-from recoder.nn import EASE, Popularity
+from recoder.nn import EASE, Popularity, ease
 from recoder.ops import closed_form
+from recoder.ops.rows import SparseRows
 
 
 def random_interactions(num_users, num_items, seed, *, density=0.25):
@@ -71,23 +72,36 @@ def test_it_inverts_the_smaller_of_the_two_matrices():
     assert solved(tall).solution.weights.shape == (12, 12)
 
 
-@pytest.mark.parametrize("dropout_prob", [0.0, 0.3])
-def test_histories_of_training_are_scored_without_the_product_of_all_users(dropout_prob, monkeypatch):
-    matrix = random_interactions(20, 60, 2)
-    model = solved(matrix, l2=3.0, dropout_prob=dropout_prob)
-    dense = matrix.toarray()
-    mixed = np.vstack([dense[:3], dense[3:5] * 2, dense[5:7], np.zeros((1, 60), np.float32)])
-    expected = mixed @ by_the_formula(matrix, 3.0, dropout_prob)
-    np.testing.assert_allclose(model(torch.from_numpy(mixed)).numpy(), expected, rtol=1e-3, atol=1e-4)
+class TestOverUsers:
+    """Histories that were in training, and many at once, are scored in other ways."""
 
-    def fail(*_):
-        pytest.fail("it is for histories that were not in training")
+    @pytest.fixture(params=[0, 10, 10**9], ids=["sums", "either", "products"])
+    def way(self, request, monkeypatch):
+        monkeypatch.setattr(ease, "_PRODUCTS_FOR_A_SUM", request.param)
+        monkeypatch.setattr(ease, "_COLUMNS_AT_ONCE", 7)
+        monkeypatch.setattr(ease, "_WEIGHTS_AT_ONCE", 90)
 
-    monkeypatch.setattr(torch.Tensor, "__matmul__", fail)
-    scores = model(torch.from_numpy(dense[:7]))
-    np.testing.assert_allclose(
-        scores.numpy(), dense[:7] @ by_the_formula(matrix, 3.0, dropout_prob), rtol=1e-3, atol=1e-4
-    )
+    @pytest.mark.usefixtures("way")
+    @pytest.mark.parametrize("users_per_block", [1, 2, 5, 100])
+    @pytest.mark.parametrize("dropout_prob", [0.0, 0.3])
+    def test_scores_are_those_of_the_formula(self, dropout_prob, users_per_block):
+        matrix = random_interactions(20, 60, 2)
+        model = solved(matrix, l2=3.0, dropout_prob=dropout_prob)
+        dense = matrix.toarray()
+        mixed = np.vstack([dense[:3], dense[3:5] * 2, dense[5:7], np.zeros((1, 60), np.float32), dense[9:]])
+        blocks = list(model.score_blocks(SparseRows.from_scipy(sparse.csr_matrix(mixed)), None, users_per_block))
+        assert [len(block) for block in blocks[:-1]] == [users_per_block] * (len(blocks) - 1)
+        expected = mixed @ by_the_formula(matrix, 3.0, dropout_prob)
+        np.testing.assert_allclose(torch.cat(blocks).numpy(), expected, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(model(torch.from_numpy(mixed)).numpy(), expected, rtol=1e-3, atol=1e-4)
+
+    def test_histories_of_training_need_no_product(self, monkeypatch):
+        matrix = random_interactions(20, 60, 2)
+        model = solved(matrix, l2=3.0)
+        monkeypatch.setattr(ease._UserWeights, "_weigh_new", lambda *_: pytest.fail("none of them is new"))
+        scores = model(torch.from_numpy(matrix.toarray()[::-1].copy()))
+        expected = matrix.toarray()[::-1] @ by_the_formula(matrix, 3.0)
+        np.testing.assert_allclose(scores.numpy(), expected, rtol=1e-3, atol=1e-4)
 
 
 def test_users_with_one_interaction_make_it_no_larger():
@@ -97,6 +111,13 @@ def test_users_with_one_interaction_make_it_no_larger():
     assert len(solved(both).solution.inverse) == (np.diff(several.indptr) > 1).sum()
     scores = solved(both, l2=2.0)(torch.from_numpy(both.toarray()))
     np.testing.assert_allclose(scores.numpy(), both.toarray() @ by_the_formula(both, 2.0), rtol=1e-4, atol=1e-5)
+
+
+def test_where_nobody_has_two_interactions_scores_are_zero_and_nothing_is_printed(capfd):
+    matrix = sparse.csr_matrix(np.eye(5, 9, dtype=np.float32))
+    scores = solved(matrix)(torch.from_numpy(matrix.toarray()))
+    assert not scores.any()
+    assert capfd.readouterr() == ("", "")
 
 
 def test_dropout_gives_the_weights_that_are_best_on_average_over_what_is_dropped():

@@ -47,6 +47,24 @@ def test_sums_of_rows_equal_the_dense_ones(dense):
     assert torch.equal(rows.sum_rows(rows.values**2), (dense**2).sum(dim=1))
 
 
+@given(dense_tensors, st.integers(1, 7))
+@settings(max_examples=60, deadline=None)
+def test_blocks_are_the_rows_in_order_and_of_no_rows_there_is_one(dense, rows_per_block):
+    blocks = list(SparseRows.from_dense(dense).split(rows_per_block))
+    assert torch.equal(torch.cat([block.to_dense() for block in blocks]), dense)
+    assert [block.num_rows for block in blocks[:-1]] == [rows_per_block] * (len(blocks) - 1)
+    assert blocks[-1].num_rows > 0 or len(blocks) == 1
+
+
+@given(dense_tensors, st.data())
+@settings(max_examples=60, deadline=None)
+def test_rows_that_are_taken_come_in_the_order_that_is_asked_for(dense, data):
+    some = data.draw(st.lists(st.integers(0, len(dense) - 1), max_size=8) if len(dense) else st.just([]))
+    taken = SparseRows.from_dense(dense).take(torch.tensor(some, dtype=torch.int64))
+    assert torch.equal(taken.to_dense(), dense[some])
+    assert torch.equal(taken.offsets, SparseRows.from_dense(dense[some]).offsets)
+
+
 def test_row_ids_name_the_row_of_each_entry():
     rows = SparseRows.from_dense(DENSE)
     assert rows.offsets.tolist() == [0, 1, 1, 3]

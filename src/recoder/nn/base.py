@@ -5,7 +5,8 @@ Sizes: B users in the batch, I items to score, N items of the catalogue, D facto
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,7 +50,8 @@ class FactorizationModel(nn.Module):
 
     Optional hooks: ``penalty``, added to the loss of a training step; ``batch_loss``, for models with a loss of their
     own; ``training_plan``, for those that train parts in turn; ``solve``, for those that do not learn by gradient
-    steps; ``learns_by``, for those that need to know the objective when users are scored.
+    steps; ``learns_by``, for those that need to know the objective when users are scored; ``score_blocks``, for those
+    that score many users at less cost than one by one.
     """
 
     folds_in_users: bool = True
@@ -113,6 +115,18 @@ class FactorizationModel(nn.Module):
         rows = _no_interactions(input_users) if input is None else SparseRows.from_dense(input)
         factors_BD = self.user_factors(rows, input_users, input_items)
         return dot_scores(factors_BD, *self.item_factors(target_items))
+
+    def score_blocks(self, input: SparseRows, users: Tensor | None, users_per_block: int) -> Iterator[Tensor]:
+        """Yields what ``forward`` gives for all items, for so many users at a time: ``[b, N]``.
+
+        Args:
+            input: interactions ``[B, N]``.
+            users: int64 ``[B]``.
+            users_per_block: b, but for the last block; the scores of more are not held at once.
+        """
+        of_blocks = itertools.repeat(None) if users is None else users.split(users_per_block)
+        for rows, of_block in zip(input.split(users_per_block), of_blocks, strict=False):
+            yield self(rows.to_dense(), input_users=of_block)
 
     def penalty(self) -> Tensor | None:
         """Returns a scalar, the mean per user, to add to the loss of the step whose forward pass just ran; or None."""

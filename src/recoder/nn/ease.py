@@ -6,6 +6,7 @@ Z interactions of these.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,15 @@ from recoder.ops.row_lookup import RowLookup
 from recoder.ops.rows import SparseRows
 
 __all__ = ["EASE"]
+
+_WEIGHTS_AT_ONCE = 1 << 26
+"""Weights of users of the training data that are held at once: 256 MiB."""
+
+_PRODUCTS_FOR_A_SUM = 10
+"""Multiplications of a product of matrices that take as long as one with a number that is looked up."""
+
+_COLUMNS_AT_ONCE = 256
+"""Of M: few enough that the rows of so many lie in a cache of the processor, which they are read from in any order."""
 
 
 class EASE(FactorizationModel):
@@ -160,8 +170,16 @@ class EASE(FactorizationModel):
         rows = SparseRows.from_dense(input)
         cols = rows.cols if input_items is None else input_items[rows.cols]
         rows = SparseRows(rows.offsets, cols, rows.values, len(self.popularity))
-        scores_BN = input.new_zeros(len(input), rows.num_cols) if self.solution is None else self.solution(rows)
+        (scores_BN,) = self.score_blocks(rows, input_users, max(1, len(input)))
         return scores_BN if target_items is None else scores_BN[:, target_items]
+
+    def score_blocks(self, input: SparseRows, users: Tensor | None, users_per_block: int) -> Iterator[Tensor]:
+        """Yields the scores of blocks of users; see ``FactorizationModel.score_blocks``."""
+        if self.popularity is None:
+            raise not_initialized(self)
+        if self.solution is None:
+            return (self.popularity.new_zeros(rows.num_rows, rows.num_cols) for rows in input.split(users_per_block))
+        return self.solution.score_blocks(input, users_per_block)
 
 
 class _ItemWeights(nn.Module):
@@ -182,9 +200,10 @@ class _ItemWeights(nn.Module):
         """Returns that it holds no users."""
         return {"users": None}
 
-    def forward(self, rows: SparseRows) -> Tensor:
-        """Returns the scores of all items: ``[B, N]``."""
-        return weighted_row_sums(self.weights, rows, None, sparse=False)
+    def score_blocks(self, input: SparseRows, users_per_block: int) -> Iterator[Tensor]:
+        """Yields the scores of all items for each block of users: ``[b, N]``."""
+        for rows in input.split(users_per_block):
+            yield weighted_row_sums(self.weights, rows, None, sparse=False)
 
 
 class _UserWeights(nn.Module):
@@ -250,36 +269,52 @@ class _UserWeights(nn.Module):
         """Returns what ``empty`` needs to know, but for the number of items."""
         return {"users": len(self.inverse), "interactions": len(self.items)}
 
-    def forward(self, rows: SparseRows) -> Tensor:
-        """Returns the scores of all items: ``[B, N]``."""
-        input_BN = rows.to_dense()
-        users, items, lookup = self._from_interactions()
-        weights_VB = self._weights_of_users(input_BN, users, lookup.places(rows))
-        scores_NB = weighted_row_sums(weights_VB, items, None, sparse=False)
-        return scores_NB.T * self.outputs + input_BN * self.own
+    def score_blocks(self, input: SparseRows, users_per_block: int) -> Iterator[Tensor]:
+        """Yields the scores of all items for each block of users: ``[b, N]``."""
+        _, items, _ = self._from_interactions()
+        blocks_at_once = max(1, _WEIGHTS_AT_ONCE // (len(self.inverse) * users_per_block + 1))
+        for several in input.split(blocks_at_once * users_per_block):
+            weights_BV = self._weights_of_users(several)
+            for rows, weights_bV in zip(several.split(users_per_block), weights_BV.split(users_per_block), strict=True):
+                scores_Nb = weighted_row_sums(weights_bV.T.contiguous(), items, None, sparse=False)
+                yield scores_Nb.T * self.outputs + rows.to_dense() * self.own
 
-    def _weights_of_users(self, input_BN: Tensor, users: SparseRows, places_B: Tensor) -> Tensor:
-        """Returns ``M X inputs input'``, the weight of each user in X for each of the batch: ``[V, B]``.
+    def _weights_of_users(self, input: SparseRows) -> Tensor:
+        """Returns ``input inputs X' M``, the weight of each user in X for each of the input: ``[B, V]``.
 
-        That takes ``V^2`` multiplications for one of the batch. But the histories that X holds have ``M X inputs X'``,
-        which is ``I - M``: M is the inverse of ``I + X inputs X'``.
-
-        Args:
-            input_BN: the histories of the batch.
-            users: X.
-            places_B: which row of X each of them is, -1: none.
+        A history that X holds needs no products: as M is the inverse of ``I + X inputs X'``, these weights are a row of
+        ``I - M``.
         """
-        is_known_B = places_B >= 0
-        new_bN, known_b = input_BN[~is_known_B], places_B[is_known_B]
-        weights_VB = self.inverse.new_empty(len(self.inverse), len(input_BN))
-        if len(new_bN):
-            overlaps_Vb = weighted_row_sums((new_bN * self.inputs).T.contiguous(), users, None, sparse=False)
-            weights_VB[:, ~is_known_B] = self.inverse @ overlaps_Vb
-        if len(known_b):
-            of_known_bV = self.inverse[known_b].neg_()
-            of_known_bV[torch.arange(len(known_b), device=known_b.device), known_b] += 1
-            weights_VB[:, is_known_B] = of_known_bV.T
-        return weights_VB
+        if not len(self.inverse):
+            return self.inverse.new_zeros(input.num_rows, 0)
+        *_, lookup = self._from_interactions()
+        places_B = lookup.places(input)
+        known, new = (places_B >= 0).nonzero()[:, 0], (places_B < 0).nonzero()[:, 0]
+        weights_BV = self.inverse[places_B.clamp_min(0)].neg_()
+        weights_BV[known, places_B[known]] += 1
+        if len(new):
+            self._weigh_new(weights_BV, new, input.take(new) if len(known) else input)
+        return weights_BV
+
+    def _weigh_new(self, weights_BV: Tensor, new_b: Tensor, input: SparseRows) -> None:
+        """Sets the weights of rows of other histories.
+
+        M times what each history has in common with those of X takes ``V^2`` multiplications for each. The sums of the
+        rows of M over each item's users, and of these over each history, take V for each interaction in X and in the
+        histories: that is less where the histories are many.
+        """
+        users, items, _ = self._from_interactions()
+        num_users, entries = len(self.inverse), len(self.items) + len(input.cols)
+        if num_users * input.num_rows < _PRODUCTS_FOR_A_SUM * entries:
+            input_bN = input.to_dense()
+            overlaps_Vb = weighted_row_sums((input_bN * self.inputs).T.contiguous(), users, None, sparse=False)
+            weights_BV[new_b] = (self.inverse @ overlaps_Vb).T
+            return
+        for start in range(0, num_users, _COLUMNS_AT_ONCE):
+            columns = slice(start, start + _COLUMNS_AT_ONCE)
+            sums_NC = weighted_row_sums(self.inverse[:, columns].contiguous(), items, None, sparse=False)
+            sums_NC.mul_(self.inputs[:, None])
+            weights_BV[new_b, columns] = weighted_row_sums(sums_NC, input, None, sparse=False)
 
     def _from_interactions(self) -> tuple[SparseRows, SparseRows, RowLookup]:
         """Returns the interactions by user and by item, and what finds users' histories; anew where they are moved."""

@@ -93,6 +93,8 @@ def _gram(rows: sparse.csr_matrix) -> Tensor:
 
 def _invert(symmetric: Tensor) -> None:
     """Inverts a symmetric positive definite matrix in its own memory."""
+    if not len(symmetric):
+        return
     is_inverted = _invert_by_scipy if _suits_scipy(len(symmetric)) else _invert_by_torch
     if not is_inverted(symmetric):
         raise DivergedError(

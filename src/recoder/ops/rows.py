@@ -5,6 +5,7 @@ Sizes: B rows (users), C columns (items of the batch, or the whole catalogue), Z
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from scipy import sparse
 from torch import Tensor
 
@@ -137,6 +139,19 @@ class SparseRows:
         return SparseRows(
             self.offsets[start : stop + 1] - first, self.cols[first:last], self.values[first:last], self.num_cols
         )
+
+    def split(self, rows_per_block: int) -> Iterator[SparseRows]:
+        """Yields the rows, so many at a time; of no rows once. They share their memory with these."""
+        for start in range(0, max(1, self.num_rows), rows_per_block):
+            yield self.cut(start, min(start + rows_per_block, self.num_rows))
+
+    def take(self, rows_b: Tensor) -> SparseRows:
+        """Returns some rows, in this order: int64 ``[b]``."""
+        lengths_b = self.offsets.diff()[rows_b]
+        offsets = F.pad(lengths_b.cumsum(0), (1, 0))
+        shifts_z = torch.repeat_interleave(self.offsets[rows_b] - offsets[:-1], lengths_b)
+        entries_z = torch.arange(len(shifts_z), device=shifts_z.device) + shifts_z
+        return SparseRows(offsets, self.cols[entries_z], self.values[entries_z], self.num_cols)
 
     def with_values(self, values: Tensor) -> SparseRows:
         """Returns the same pattern holding other values: ``[Z]``."""

@@ -31,6 +31,9 @@ __all__ = ["ModelScorer", "evaluation_mode"]
 BLOCK_SCORES = 1 << 24
 """Scores that are held at once: 64 MiB in float32."""
 
+_USERS_AT_ONCE = 4096
+"""Whose interactions a model is shown at once, though it scores them block by block."""
+
 _FEWEST_ROUNDED_USERS = 256  # to round a table takes as long as rounding saves over about 140 users
 
 
@@ -69,10 +72,7 @@ class ModelScorer:
             UnknownIdError: if there is an item, or for a model that looks users up a user, that the model lacks.
         """
         with evaluation_mode(self._model):
-            blocks = [
-                self._of_all_items(self._block_scores(batch, rows))
-                for batch, rows in self._blocks(users_interactions, self._users_per_dense_block())
-            ]
+            blocks = [self._of_all_items(scores_Bn) for _, scores_Bn in self._scored(users_interactions)]
         return blocks[0] if len(blocks) == 1 else torch.cat(blocks)
 
     def ranked(self, users_interactions: UsersInteractions, num_recommendations: int) -> npt.NDArray[np.int64]:
@@ -135,13 +135,16 @@ class ModelScorer:
         """
         parts: list[npt.NDArray[np.floating[Any]]] = [np.empty(0, np.float32)]
         done = 0
+        is_factorized = self._model.is_factorized
         with evaluation_mode(self._model):
-            for batch, sparse_rows in self._blocks(users_interactions, self._users_per_dense_block()):
-                pairs = slice(*np.searchsorted(rows, [done, done + sparse_rows.num_rows]))
+            scored = (scores_BN for _, scores_BN in self._scored(users_interactions))
+            for block in self.user_factors(users_interactions) if is_factorized else scored:
+                pairs = slice(*np.searchsorted(rows, [done, done + len(block)]))
                 local_P = torch.from_numpy(rows[pairs] - done).to(self._device)
                 items_P = torch.from_numpy(items[pairs]).to(self._device)
-                parts.append(self._pair_scores(batch, sparse_rows, local_P, items_P).cpu().numpy())
-                done += sparse_rows.num_rows
+                scores_P = self._products(block, local_P, items_P) if is_factorized else block[local_P, items_P]
+                parts.append(scores_P.cpu().numpy())
+                done += len(block)
         return np.concatenate(parts)
 
     def user_factors(self, users_interactions: UsersInteractions) -> Iterator[Tensor]:
@@ -164,15 +167,12 @@ class ModelScorer:
     def _by_scores(
         self, users_interactions: UsersInteractions, k: int, choice: _Choice
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        for batch, rows in self._blocks(users_interactions, self._users_per_dense_block()):
-            scores_BN = self._block_scores(batch, rows)
+        for rows, scores_BN in self._scored(users_interactions):
             scores_BI = scores_BN if choice.items is None else scores_BN[:, choice.items]
             yield choice.as_catalogue_ids(*top_k(scores_BI, k, choice.to_leave_out(rows)))
 
-    def _pair_scores(self, batch: Batch, rows: SparseRows, rows_P: Tensor, items_P: Tensor) -> Tensor:
-        if not self._model.is_factorized:
-            return self._block_scores(batch, rows)[rows_P, items_P]
-        factors_BD = self._model.user_factors(rows, batch.users)
+    def _products(self, factors_BD: Tensor, rows_P: Tensor, items_P: Tensor) -> Tensor:
+        """Returns the scores of pairs, each a row of the factors and an item: ``[P]``."""
         here, is_here_P = self._parts.items, None
         if here is not None:
             places_P = torch.searchsorted(here, items_P).clamp_max(len(here) - 1)
@@ -230,13 +230,19 @@ class ModelScorer:
             # a matrix may be narrower than the catalogue: items that came later are items nobody has seen
             yield batch, SparseRows(batch.rows.offsets, batch.rows.cols, batch.rows.values, num_items)
 
-    def _block_scores(self, batch: Batch, rows: SparseRows) -> Tensor:
-        model = self._model
+    def _scored(self, users_interactions: UsersInteractions) -> Iterator[tuple[SparseRows, Tensor]]:
+        """Yields the users' interactions and the scores of the items that are here, block by block: ``[b, N]``."""
+        model, users_per_block = self._model, self._users_per_dense_block()
         if model.is_factorized:
-            return dot_scores(model.user_factors(rows, batch.users), *model.item_factors())
-        scores = model(rows.to_dense(), input_users=batch.users)
-        # a copy: what a user's own forward returns may be a view of its parameters, and ranking overwrites scores
-        return checked_scores(model, scores, rows.num_rows, self._num_items).clone()
+            for batch, rows in self._blocks(users_interactions, users_per_block):
+                yield rows, dot_scores(model.user_factors(rows, batch.users), *model.item_factors())
+            return
+        many = users_per_block * max(1, _USERS_AT_ONCE // users_per_block)
+        for batch, rows in self._blocks(users_interactions, many):
+            scores_of_blocks = model.score_blocks(rows, batch.users, users_per_block)
+            for block, scores in zip(rows.split(users_per_block), scores_of_blocks, strict=True):
+                # a copy: what a user's own forward returns may be a view of its parameters, and ranking overwrites them
+                yield block, checked_scores(model, scores, block.num_rows, self._num_items).clone()
 
     def _check_ids(self, users_interactions: UsersInteractions) -> None:
         indices = users_interactions.interactions_matrix.indices

@@ -139,6 +139,16 @@ class FactorizationModelSuite(ABC):
                 assert bias is None or bias.shape == weight.shape[:1]
                 self._assert_equal(dot_scores(factors_BD, weight, bias), whole if items is None else whole[:, items])
 
+    def test_scores_of_blocks_of_users_are_those_of_forward(self) -> None:
+        """Whether users are scored at once or one by one."""
+        model = self._trained().model.eval()
+        rows = SparseRows.from_dense(torch.from_numpy(self.interactions().toarray()))
+        for users_per_block in (1, self.num_users - 1, self.num_users):
+            with torch.no_grad():
+                blocks = list(model.score_blocks(rows, torch.arange(self.num_users), users_per_block))
+            assert len(blocks) == -(-self.num_users // users_per_block)
+            self._assert_equal(torch.cat(blocks), self._dense_scores(model))
+
     def test_scores_in_evaluation_do_not_depend_on_chance(self) -> None:
         """Whatever noise the model draws in training."""
         model = self._trained().model.eval()
