@@ -20,7 +20,7 @@ from recoder.data import RecommendationDataLoader, RecommendationDataset, UsersI
 from recoder.data.batches import Batch, BatchCollator
 from recoder.losses import make_loss
 from recoder.model import Recoder
-from recoder.nn import DynamicAutoencoder, FactorizationModel, MatrixFactorization
+from recoder.nn import EASE, DynamicAutoencoder, FactorizationModel, MatrixFactorization, ease_weights
 from recoder.nn.base import draw_parameters
 from recoder.ops import search
 from recoder.recommender import scoring
@@ -196,6 +196,22 @@ def test_recommending_holds_scores_of_a_block_only(make, precision, matrix, monk
     with Operations() as operations:
         lists = recoder.recommend(UsersInteractions(np.arange(NUM_USERS), matrix), 10)
     assert [len(items) for items in lists] == [10] * NUM_USERS
+    size, name = operations.largest
+    assert size == at_once, name
+
+
+@pytest.mark.parametrize("products_for_a_sum", [0, 10**9], ids=["sums", "products"])
+def test_scores_by_what_users_share_are_held_a_block_at_a_time(products_for_a_sum, monkeypatch):
+    known, asked = (sparse.random(users, 500, 0.05, "csr", np.float32, users).sign() for users in (40, 300))
+    at_once = 25 * 500
+    monkeypatch.setattr(scoring, "BLOCK_SCORES", at_once)
+    monkeypatch.setattr(ease_weights, "_WEIGHTS_AT_ONCE", at_once)
+    monkeypatch.setattr(ease_weights, "_SUMS_AT_ONCE", at_once)
+    monkeypatch.setattr(ease_weights, "_PRODUCTS_FOR_A_SUM", products_for_a_sum)
+    recoder = Recoder(EASE(10.0), seed=1)
+    recoder.train(RecommendationDataset(known))
+    with Operations() as operations:
+        recoder.recommend(UsersInteractions(np.arange(300), asked), 10)
     size, name = operations.largest
     assert size == at_once, name
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -18,7 +20,7 @@ from recoder.errors import (
     UnknownIdError,
 )
 from recoder.model import Recoder
-from recoder.nn import EASE, Popularity, ease
+from recoder.nn import EASE, Popularity, ease_weights
 from recoder.ops import closed_form
 from recoder.ops.rows import SparseRows
 
@@ -75,11 +77,11 @@ def test_it_inverts_the_smaller_of_the_two_matrices():
 class TestOverUsers:
     """Histories that were in training, and many at once, are scored in other ways."""
 
-    @pytest.fixture(params=[0, 10, 10**9], ids=["sums", "either", "products"])
+    @pytest.fixture(params=[0, 0.5, 10**9], ids=["sums", "either", "products"])
     def way(self, request, monkeypatch):
-        monkeypatch.setattr(ease, "_PRODUCTS_FOR_A_SUM", request.param)
-        monkeypatch.setattr(ease, "_COLUMNS_AT_ONCE", 7)
-        monkeypatch.setattr(ease, "_WEIGHTS_AT_ONCE", 90)
+        monkeypatch.setattr(ease_weights, "_PRODUCTS_FOR_A_SUM", request.param)
+        monkeypatch.setattr(ease_weights, "_SUMS_AT_ONCE", 7 * 60)
+        monkeypatch.setattr(ease_weights, "_WEIGHTS_AT_ONCE", 90)
 
     @pytest.mark.usefixtures("way")
     @pytest.mark.parametrize("users_per_block", [1, 2, 5, 100])
@@ -98,10 +100,49 @@ class TestOverUsers:
     def test_histories_of_training_need_no_product(self, monkeypatch):
         matrix = random_interactions(20, 60, 2)
         model = solved(matrix, l2=3.0)
-        monkeypatch.setattr(ease._UserWeights, "_weigh_new", lambda *_: pytest.fail("none of them is new"))
-        scores = model(torch.from_numpy(matrix.toarray()[::-1].copy()))
-        expected = matrix.toarray()[::-1] @ by_the_formula(matrix, 3.0)
+        monkeypatch.setattr(ease_weights.UserWeights, "_weights_of_new", lambda *_: pytest.fail("none of them is new"))
+        some = matrix.toarray()[[19, 3, 3, 0]]
+        some[3] = 0
+        expected = some @ by_the_formula(matrix, 3.0)
+        np.testing.assert_allclose(model(torch.from_numpy(some)).numpy(), expected, rtol=1e-3, atol=1e-4)
+        model = copy.deepcopy(model)  # with what was derived
+        np.testing.assert_allclose(model(torch.from_numpy(some)).numpy(), expected, rtol=1e-3, atol=1e-4)
+
+    def test_equal_histories_of_training_are_scored_alike(self):
+        matrix = random_interactions(20, 60, 2)
+        matrix = sparse.vstack([matrix, matrix[:2]]).tocsr()
+        scores = solved(matrix, l2=3.0)(torch.from_numpy(matrix.toarray()))
+        expected = matrix.toarray() @ by_the_formula(matrix, 3.0)
         np.testing.assert_allclose(scores.numpy(), expected, rtol=1e-3, atol=1e-4)
+
+    @pytest.mark.parametrize("dtype", [torch.float64, torch.int64, torch.bool])
+    def test_the_input_may_be_of_any_dtype(self, dtype):
+        matrix = random_interactions(20, 60, 2).sign()
+        model = solved(matrix, l2=3.0)
+        dense = torch.from_numpy(matrix.toarray())
+        other = dense.roll(1, dims=1)
+        for histories in (dense, other):
+            assert torch.equal(model(histories.to(dtype)), model(histories))
+
+    @pytest.mark.parametrize("is_known", [True, False])
+    def test_gradients_in_the_input_are_those_of_the_formula(self, is_known):
+        matrix = random_interactions(20, 60, 2)
+        dense = torch.from_numpy(matrix.toarray()[:2]).mul_(1.0 if is_known else 1.5).requires_grad_()
+        solved(matrix, l2=3.0)(dense)[:, 7].sum().backward()
+        expected = by_the_formula(matrix, 3.0)[:, 7] * (dense.detach().numpy() != 0)
+        np.testing.assert_allclose(dense.grad.numpy(), expected, rtol=1e-3, atol=1e-4)
+
+    def test_a_forward_of_ones_own_is_used(self):
+        class Boosted(EASE):
+            def forward(self, *args, **kwargs):
+                return super().forward(*args, **kwargs) + torch.arange(60.0)
+
+        matrix = random_interactions(20, 60, 2)
+        recoder = Recoder(Boosted(3.0), seed=0)
+        recoder.train(RecommendationDataset(matrix))
+        users = UsersInteractions(np.arange(20), matrix)
+        expected = matrix.toarray() @ by_the_formula(matrix, 3.0) + np.arange(60)
+        np.testing.assert_allclose(recoder.predict(users).numpy(), expected, rtol=1e-3, atol=1e-4)
 
 
 def test_users_with_one_interaction_make_it_no_larger():

@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from recoder.data import RecommendationDataset, UsersInteractions
+from recoder.errors import ShapeError
 from recoder.model import Recoder
 from recoder.nn import EASE, DynamicAutoencoder
 
 
-@pytest.fixture(scope="module", params=["factors", "scores"])
+@pytest.fixture(scope="module", params=["factors", "scores", "scores of many users"])
 def trained(request):
     rng = np.random.default_rng(1)
     matrix = sparse.csr_matrix((rng.random((30, 17)) < 0.3).astype(np.float32))
@@ -21,7 +22,8 @@ def trained(request):
         if request.param == "factors"
         else Recoder(EASE())
     )
-    made.train(RecommendationDataset(matrix))
+    # fewer users than items are solved for over the users
+    made.train(RecommendationDataset(matrix[:12] if request.param == "scores of many users" else matrix))
     return made, UsersInteractions(np.arange(30), matrix)
 
 
@@ -50,12 +52,30 @@ def test_scores_of_pairs_are_those_of_the_dense_scores(trained, pairs):
     np.testing.assert_allclose(found, recoder.predict(users).numpy()[rows, items], rtol=1e-5, atol=1e-6)
 
 
-def test_pairs_may_span_blocks_of_users(trained, monkeypatch):
+@pytest.mark.parametrize("at_once", [1, 11, 4096])
+def test_users_may_be_scored_in_blocks(trained, monkeypatch, at_once):
     recoder, users = trained
-    monkeypatch.setattr("recoder.recommender.scoring.BLOCK_SCORES", 17 * 4)
     rows, items = np.repeat(np.arange(30), 3), np.tile([0, 5, 16], 30)
-    expected = recoder.predict(users).numpy()[rows, items]
-    np.testing.assert_allclose(recoder.scorer().at(users, rows, items), expected, rtol=1e-5, atol=1e-6)
+    whole, best = recoder.predict(users).numpy(), recoder.ranked(users, 5)
+    monkeypatch.setattr("recoder.recommender.scoring.BLOCK_SCORES", 17 * 4)
+    monkeypatch.setattr("recoder.recommender.scoring._USERS_AT_ONCE", at_once)
+    np.testing.assert_allclose(recoder.predict(users).numpy(), whole, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(recoder.scorer().at(users, rows, items), whole[rows, items], rtol=1e-5, atol=1e-6)
+    assert np.array_equal(recoder.ranked(users, 5), best)
+
+
+class OneBlockTooFew(EASE):
+    def score_blocks(self, input, users, users_per_block):
+        yield from list(super().score_blocks(input, users, users_per_block))[:-1]
+
+
+def test_scores_that_are_missing_are_an_error_that_says_so(monkeypatch):
+    matrix = sparse.csr_matrix(np.eye(30, 17, dtype=np.float32))
+    recoder = Recoder(OneBlockTooFew())
+    recoder.train(RecommendationDataset(matrix))
+    monkeypatch.setattr("recoder.recommender.scoring.BLOCK_SCORES", 17 * 4)
+    with pytest.raises(ShapeError, match=r"OneBlockTooFew\.score_blocks returned NoneType for 2 users and 17 target"):
+        recoder.ranked(UsersInteractions(np.arange(30), matrix), 3)
 
 
 def test_user_factors_are_the_models_own(trained):

@@ -5,7 +5,6 @@ Sizes: B users in the batch, I items to score, N items of the catalogue, D facto
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -117,16 +116,20 @@ class FactorizationModel(nn.Module):
         return dot_scores(factors_BD, *self.item_factors(target_items))
 
     def score_blocks(self, input: SparseRows, users: Tensor | None, users_per_block: int) -> Iterator[Tensor]:
-        """Yields what ``forward`` gives for all items, for so many users at a time: ``[b, N]``.
+        """Yields what ``forward`` gives for all items, for so many users at a time: ``[b, N]``; for no users once.
+
+        It is called in evaluation mode without gradients, of a model that is not factorized.
 
         Args:
             input: interactions ``[B, N]``.
             users: int64 ``[B]``.
             users_per_block: b, but for the last block; the scores of more are not held at once.
         """
-        of_blocks = itertools.repeat(None) if users is None else users.split(users_per_block)
-        for rows, of_block in zip(input.split(users_per_block), of_blocks, strict=False):
-            yield self(rows.to_dense(), input_users=of_block)
+        start = 0
+        for rows in input.split(users_per_block):
+            stop = start + rows.num_rows
+            yield self(rows.to_dense(), input_users=None if users is None else users[start:stop])
+            start = stop
 
     def penalty(self) -> Tensor | None:
         """Returns a scalar, the mean per user, to add to the loss of the step whose forward pass just ran; or None."""
@@ -194,16 +197,18 @@ def dot_scores(factors_BD: Tensor, weight_ID: Tensor, bias_I: Tensor | None) -> 
     return torch.addmm(bias_I, factors_BD, weight_ID.T)
 
 
-def checked_scores(model: FactorizationModel, scores: Tensor, num_users: int, num_items: int) -> Tensor:
-    """Returns the output of a user's own ``forward`` if it has one score per user and target item.
+def checked_scores(
+    model: FactorizationModel, scores: Tensor | None, num_users: int, num_items: int, *, method: str = "forward"
+) -> Tensor:
+    """Returns the output of a user's own ``forward``, or another method, if it has one score per user and target item.
 
     Raises:
         ShapeError: if it has not.
     """
     shape = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
-    if shape != (num_users, num_items):
+    if scores is None or shape != (num_users, num_items):
         raise ShapeError(
-            f"{type(model).__name__}.forward returned {shape} for {num_users} users and {num_items} target items; "
+            f"{type(model).__name__}.{method} returned {shape} for {num_users} users and {num_items} target items; "
             f"it must return a tensor of shape {(num_users, num_items)}"
         )
     return scores

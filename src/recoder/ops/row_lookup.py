@@ -24,8 +24,8 @@ class RowLookup:
     def __init__(self, rows: SparseRows) -> None:
         self._rows = rows
         # the same numbers in every process
-        numbers = torch.Generator().manual_seed(0)
-        of_columns_C = torch.randint(-(1 << 63), (1 << 63) - 1, (rows.num_cols,), generator=numbers)
+        numbers = torch.Generator("cpu").manual_seed(0)
+        of_columns_C = torch.randint(-(1 << 63), (1 << 63) - 1, (rows.num_cols,), generator=numbers, device="cpu")
         self._of_columns_C = of_columns_C.to(rows.cols.device)
         self._hashes_R, self._order_R = torch.sort(self._hashes(rows))
 

@@ -137,8 +137,8 @@ class ModelScorer:
         done = 0
         is_factorized = self._model.is_factorized
         with evaluation_mode(self._model):
-            scored = (scores_BN for _, scores_BN in self._scored(users_interactions))
-            for block in self.user_factors(users_interactions) if is_factorized else scored:
+            scores = (scores_BN for _, scores_BN in self._scored(users_interactions))
+            for block in self.user_factors(users_interactions) if is_factorized else scores:
                 pairs = slice(*np.searchsorted(rows, [done, done + len(block)]))
                 local_P = torch.from_numpy(rows[pairs] - done).to(self._device)
                 items_P = torch.from_numpy(items[pairs]).to(self._device)
@@ -240,9 +240,11 @@ class ModelScorer:
         many = users_per_block * max(1, _USERS_AT_ONCE // users_per_block)
         for batch, rows in self._blocks(users_interactions, many):
             scores_of_blocks = model.score_blocks(rows, batch.users, users_per_block)
-            for block, scores in zip(rows.split(users_per_block), scores_of_blocks, strict=True):
+            method = "score_blocks" if model._overrides("score_blocks") else "forward"
+            for block in rows.split(users_per_block):
+                scores = next(scores_of_blocks, None)
                 # a copy: what a user's own forward returns may be a view of its parameters, and ranking overwrites them
-                yield block, checked_scores(model, scores, block.num_rows, self._num_items).clone()
+                yield block, checked_scores(model, scores, block.num_rows, self._num_items, method=method).clone()
 
     def _check_ids(self, users_interactions: UsersInteractions) -> None:
         indices = users_interactions.interactions_matrix.indices

@@ -143,10 +143,10 @@ class FactorizationModelSuite(ABC):
         """Whether users are scored at once or one by one."""
         model = self._trained().model.eval()
         rows = SparseRows.from_dense(torch.from_numpy(self.interactions().toarray()))
-        for users_per_block in (1, self.num_users - 1, self.num_users):
+        for users_per_block in (1, max(1, self.num_users - 1), self.num_users):
             with torch.no_grad():
                 blocks = list(model.score_blocks(rows, torch.arange(self.num_users), users_per_block))
-            assert len(blocks) == -(-self.num_users // users_per_block)
+            assert [len(block) for block in blocks] == [block.num_rows for block in rows.split(users_per_block)]
             self._assert_equal(torch.cat(blocks), self._dense_scores(model))
 
     def test_scores_in_evaluation_do_not_depend_on_chance(self) -> None:
