@@ -5,23 +5,17 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
-import glob
 import json
 import logging
 import os
 import re
-import secrets
 import shutil
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from recoder._locks import working_folder
 from recoder.errors import FileWriteError
-
-try:
-    import fcntl
-except ImportError:  # on Windows
-    fcntl = None  # type: ignore[assignment]
 
 __all__ = [
     "BEFORE",
@@ -33,12 +27,10 @@ __all__ = [
     "atomic_write",
     "check_writable",
     "has_manifest_of",
-    "held_alone",
     "move",
     "replace_folder",
     "set_aside",
     "sync",
-    "working_folder",
     "write_errors",
 ]
 
@@ -49,9 +41,6 @@ BEFORE = ".before"
 
 MANIFEST = "manifest.json"
 """The file that says what a folder of ours holds."""
-
-_WORKING = r"\.[0-9a-f]{8}\.tmp"
-"""Ends the name of a hidden folder in which a file, or a folder, is written until it takes its place."""
 
 # of linux/fcntl.h and linux/fs.h: paths that begin at the working directory, and the names of both change
 _HERE, _EXCHANGE = -100, 2
@@ -68,22 +57,27 @@ _IN_PLACE = "the new one is in place, but a loss of power might still undo that"
 
 
 @contextlib.contextmanager
-def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_write(path: str | os.PathLike[str], *, part_of: Path | None = None) -> Iterator[Path]:
     """Yields a temporary path; on a clean exit the file there is synced and takes the place of ``path``.
 
     Missing folders are made. On any error, an interrupt included, what was written is removed and a previous file at
     ``path`` stays as it was. The new file has its permissions; where ``path`` is a link, the file that it leads to is
     replaced. The temporary path is in a folder of its own, where a library may write files of its own beside it.
 
+    Args:
+        path: of the file.
+        part_of: another file, where this one has a new name each time: what a killed process left of this one goes when
+            ``part_of`` is written again.
+
     Raises:
         FileWriteError: if the folder or the file cannot be written, for example because the disk is full.
     """
-    with write_errors(path), atomic_place(path) as temporary:
+    with write_errors(path), atomic_place(path, part_of=part_of) as temporary:
         yield temporary
 
 
 @contextlib.contextmanager
-def atomic_place(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_place(path: str | os.PathLike[str], *, part_of: Path | None = None) -> Iterator[Path]:
     """Yields what ``atomic_write`` does, for a block that reads other files too: its own errors stay as they are.
 
     Raises:
@@ -92,11 +86,13 @@ def atomic_place(path: str | os.PathLike[str]) -> Iterator[Path]:
     target = _real(path)
     with contextlib.ExitStack() as stack:
         with write_errors(target):
-            temporary = stack.enter_context(_file_in_working_folder(target))
-            mode = stat.S_IMODE((target if target.exists() else temporary).stat().st_mode)
+            temporary = stack.enter_context(_file_in_working_folder(target, part_of or target))
+            of_new = temporary.stat()
         yield temporary
         with write_errors(target):
-            temporary.chmod(mode)
+            mode = stat.S_IMODE((target.stat() if target.exists() else of_new).st_mode)
+            if stat.S_IMODE(temporary.stat().st_mode) != mode:
+                temporary.chmod(mode)
             sync(temporary)
             temporary.replace(target)
         with write_errors(target, kept=_IN_PLACE):
@@ -105,7 +101,7 @@ def atomic_place(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic_folder(path: str | os.PathLike[str], is_such: Callable[[Path], bool]) -> Iterator[Path]:
-    """Yields a temporary folder beside ``path``; on a clean exit its files are synced and it is renamed to ``path``.
+    """Yields a hidden folder beside ``path``; on a clean exit its files are synced and it is renamed to ``path``.
 
     On any error, an interrupt included, the temporary folder is removed and a previous one at ``path`` stays. Where
     ``path`` is a link, the folder that it leads to is replaced.
@@ -124,118 +120,13 @@ def atomic_folder(path: str | os.PathLike[str], is_such: Callable[[Path], bool])
                 raise FileWriteError(
                     f"cannot write {target}: something else is there, and stays; choose the name of a new folder"
                 )
-            temporary = stack.enter_context(working_folder(target)) / target.name
-            temporary.mkdir()
+            temporary = stack.enter_context(working_folder(target, mode=0o777))
         with write_errors(target):
             yield temporary
             for file in temporary.iterdir():
                 sync(file)
             sync(temporary)
         replace_folder(temporary, target)
-
-
-@contextlib.contextmanager
-def working_folder(target: Path) -> Iterator[Path]:
-    """Yields a new hidden folder beside ``target``, which is removed at the end with what is in it.
-
-    Nobody else may look into it. Missing folders are made. What processes that were killed left of theirs for the same
-    ``target`` is removed: whoever works in one holds a lock on it, which the system takes from the dead. Where the
-    file system has no such locks, it stays.
-
-    Raises:
-        OSError: if it cannot be made.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    for left in target.parent.glob(f".{glob.escape(target.name)}.*.tmp"):
-        if re.fullmatch(_WORKING, left.name.removeprefix(f".{target.name}")):
-            _remove_if_left(left)
-    folder, lock = _locked_folder(target)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(lock)
-
-
-@contextlib.contextmanager
-def held_alone(target: Path) -> Iterator[None]:
-    """Keeps other processes out of such blocks for the same ``target``, as far as the file system has locks.
-
-    A hidden folder beside it is locked, and removed at the end; one that a killed process left does no harm.
-
-    Raises:
-        BlockingIOError: if another one is in such a block.
-        OSError: if the folder cannot be made.
-    """
-    target = _real(target)
-    folder = target.with_name(f".{target.name}.in-use")
-    lock = None
-    while lock is None:
-        folder.mkdir(mode=stat.S_IRWXU, exist_ok=True)
-        lock = _locked(folder)
-    try:
-        yield
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(lock)
-
-
-def _locked_folder(target: Path) -> tuple[Path, int]:
-    """Returns a new folder beside ``target``, and the descriptor that holds the lock on it."""
-    while True:
-        folder = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-        folder.mkdir(mode=stat.S_IRWXU)
-        # until it is locked it looks like one that was left, and another process may remove it
-        with contextlib.suppress(BlockingIOError):
-            lock = _locked(folder)
-            if lock is not None:
-                return folder, lock
-
-
-def _locked(folder: Path) -> int | None:
-    """Opens a folder, takes its lock and returns the descriptor that holds it; None: somebody removed the folder.
-
-    Raises:
-        BlockingIOError: if another one holds the lock.
-    """
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except FileNotFoundError:
-        return None
-    try:
-        if _take(descriptor) is False:
-            raise BlockingIOError(errno.EWOULDBLOCK, os.strerror(errno.EWOULDBLOCK))
-        if folder.exists() and os.path.samestat(os.fstat(descriptor), folder.stat()):
-            return descriptor
-    except BaseException:
-        os.close(descriptor)
-        raise
-    os.close(descriptor)
-    return None
-
-
-def _remove_if_left(folder: Path) -> None:
-    """Removes a folder that another process made for itself, if that has died; else, or if it cannot, leaves it."""
-    with contextlib.suppress(OSError):
-        lock = os.open(folder, os.O_RDONLY)
-        try:
-            if _take(lock):
-                shutil.rmtree(folder)
-        finally:
-            os.close(lock)
-
-
-def _take(descriptor: int) -> bool | None:
-    """Returns whether the lock of an open folder could be taken: not while another has it; None: there are no locks."""
-    if fcntl is None:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return None
-    return True
 
 
 def replace_folder(whole: Path, target: Path) -> None:
@@ -326,7 +217,7 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     Raises:
         FileWriteError: if it could not.
     """
-    with write_errors(path), _file_in_working_folder(_real(path)):
+    with write_errors(path), _file_in_working_folder(_real(path), _real(path)):
         pass
 
 
@@ -361,13 +252,13 @@ def _real(path: str | os.PathLike[str]) -> Path:
 
 
 @contextlib.contextmanager
-def _file_in_working_folder(target: Path) -> Iterator[Path]:
-    """Yields the path of a new empty file in a working folder, for a file that may be written at ``target``."""
+def _file_in_working_folder(target: Path, part_of: Path) -> Iterator[Path]:
+    """Yields the path of a new empty file in a working folder, if a file may be written at ``target``."""
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, "it is a folder")
     if target.exists() and not target.is_file():
         raise OSError(errno.ENODEV, "it is a device or a pipe")
-    with working_folder(target) as folder:
+    with working_folder(part_of) as folder:
         path = folder / target.name
         path.touch()
         yield path

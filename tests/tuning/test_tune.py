@@ -12,7 +12,7 @@ import torch
 from scipy import sparse
 
 from html_tables import read_html
-from recoder._files import held_alone
+from recoder._locks import held_alone
 from recoder.data import HeldOut, IdMap, Interactions, RecommendationDataset, strong_generalization
 from recoder.data.splits.in_training import validation_rows
 from recoder.errors import (

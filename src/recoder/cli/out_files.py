@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
 from recoder._files import write_errors
+from recoder._locks import working_folder
 from recoder.errors import ConfigError
 
 __all__ = ["check_folder", "check_outs"]
@@ -58,11 +58,8 @@ def _check_place(option: str, out: Path) -> None:
     there = next(parent for parent in place.parents if parent.exists())
     if not there.is_dir():
         raise ConfigError(f"cannot write --{option} {out}: {there} is a file, no folder; choose another place")
-    with write_errors(out):
-        # as a file is called until it is whole: its own name may be another's where the folder is still missing
-        trial = there / f".{place.name}.{secrets.token_hex(4)}.tmp"
-        trial.touch(exist_ok=False)
-        trial.unlink()
+    with write_errors(out), working_folder(there / place.name):  # where a file is until it is whole
+        pass
 
 
 def _is_same(one: Path, other: Path) -> bool:

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
-from recoder._files import sync, working_folder, write_errors
+from recoder._files import sync, write_errors
+from recoder._locks import working_folder
 from recoder.cli.output import tell
 
 __all__ = ["PROTOCOL", "SplitFiles"]

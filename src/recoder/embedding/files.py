@@ -78,7 +78,7 @@ def write_index(
     else:
         sibling = path.with_name(f"{path.name}.{secrets.token_hex(8)}{structure.suffix}")
         with _removed_unless_recorded(sibling, path):
-            with atomic_write(sibling) as temporary:
+            with atomic_write(sibling, part_of=path) as temporary:
                 structure.save(temporary)
             description["sibling"] = {"name": sibling.name, **_fingerprint(sibling)}
             _write_state(path, tensors, description)

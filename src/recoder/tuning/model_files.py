@@ -53,7 +53,7 @@ class ModelFiles:
         for path in self.study.parent.glob(f".{glob.escape(self.study.name)}_trial_*"):
             match = begun.fullmatch(path.name)
             if match and int(match[1]) in numbers:
-                shutil.rmtree(path)
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
     def _found(self, ending: str) -> list[tuple[int, Path]]:
         """Returns the trials' files whose names end so, with the trials' numbers and in their order."""

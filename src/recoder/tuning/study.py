@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from recoder._files import check_writable, held_alone
+from recoder._files import check_writable, write_errors
+from recoder._locks import held_alone
 from recoder._optional import imported
 from recoder.errors import ConfigError, FileFormatError, FileWriteError
 from recoder.tuning.pruning import NUM_RUNGS
@@ -33,25 +34,24 @@ def open_study(path: str | None) -> Iterator[Any]:
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = None
-    alone = contextlib.ExitStack()
-    try:
-        if path is not None:
-            _check_place(path)
-            _hold_alone(path, alone)
-            storage = _storage(path, optuna)
-        # no trial is judged by fewer than five others, nor in the first fifth of its run
-        pruner = optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=NUM_RUNGS // 5 + 1, n_min_trials=5)
-        yield optuna.create_study(
-            storage=storage, study_name="recoder", direction="maximize", pruner=pruner, load_if_exists=True
-        )
-    except optuna.exceptions.StorageInternalError as error:
-        raise FileWriteError(f"cannot write the study {path}: {error.__cause__ or error}") from error
-    finally:
-        optuna.logging.set_verbosity(verbosity)
-        if storage is not None:
-            storage.remove_session()
-            storage.engine.dispose()
-        alone.close()
+    with contextlib.ExitStack() as alone:
+        try:
+            if path is not None:
+                _check_place(path)
+                _hold_alone(path, alone)
+                storage = _storage(path, optuna)
+            # no trial is judged by fewer than five others, nor in the first fifth of its run
+            pruner = optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=NUM_RUNGS // 5 + 1, n_min_trials=5)
+            yield optuna.create_study(
+                storage=storage, study_name="recoder", direction="maximize", pruner=pruner, load_if_exists=True
+            )
+        except optuna.exceptions.StorageInternalError as error:
+            raise FileWriteError(f"cannot write the study {path}: {error.__cause__ or error}") from error
+        finally:
+            optuna.logging.set_verbosity(verbosity)
+            if storage is not None:
+                storage.remove_session()
+                storage.engine.dispose()
 
 
 def ended_trials(study: Any, space: Space) -> list[Trial]:
@@ -86,12 +86,13 @@ def _check_place(path: str) -> None:
 
 
 def _hold_alone(path: str, until: contextlib.ExitStack) -> None:
-    try:
-        until.enter_context(held_alone(Path(path)))
-    except BlockingIOError as error:
-        raise ConfigError(
-            f"another process tunes with the study {path}; wait until it has ended, or name another file"
-        ) from error
+    with write_errors(path):
+        try:
+            until.enter_context(held_alone(Path(path)))
+        except BlockingIOError as error:
+            raise ConfigError(
+                f"another process tunes with the study {path}; wait until it has ended, or name another file"
+            ) from error
 
 
 def _storage(path: str, optuna: Any) -> Any:
