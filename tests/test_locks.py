@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import multiprocessing
 import os
 import stat
 import subprocess
@@ -161,6 +160,7 @@ class TestWorkingFolder:
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
     def test_a_childs_copy_of_the_block_removes_nothing(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(_locks, "_held", set())
         with working_folder(tmp_path / "it") as folder:
             block = working_folder(tmp_path / "other")
             other = block.__enter__()
@@ -171,21 +171,24 @@ class TestWorkingFolder:
             assert folder.exists()
 
 
-def hold(path, is_held, may_end):
-    with held_alone(path):
-        is_held.set()
-        may_end.wait(60)
+HOLDING = """
+import sys
+from pathlib import Path
+from recoder._locks import held_alone
+
+with held_alone(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
 
 
 class TestHeldAlone:
     @pytest.mark.parametrize("ends", ["by itself", "killed"])
     def test_it_is_for_one_process_at_a_time_until_that_ends_in_whatever_way(self, tmp_path, ends):
         (tmp_path / "link").symlink_to(tmp_path / "it")
-        start = multiprocessing.get_context("spawn")
-        is_held, may_end = start.Event(), start.Event()
-        process = start.Process(target=hold, args=(tmp_path / "it", is_held, may_end))
-        process.start()
-        assert is_held.wait(60)
+        command = [sys.executable, "-c", HOLDING, str(tmp_path / "it")]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert process.stdout.readline() == "held\n"
         for name in ("it", "link"):
             with pytest.raises(BlockingIOError), held_alone(tmp_path / name):
                 pytest.fail("another process has it")
@@ -193,8 +196,7 @@ class TestHeldAlone:
             pass
         if ends == "killed":
             process.kill()
-        may_end.set()
-        process.join()
+        process.communicate()
         with held_alone(tmp_path / "it"):
             assert names_in(tmp_path) == [".it.lock", "link"]
         assert names_in(tmp_path) == ["link"]
