@@ -28,7 +28,7 @@ KILLS = 10
 NUM_PROCESSES = 2
 EPOCHS = 2 * KILLS + 2
 _STEPS_PER_EPOCH = 5
-_FILE_OPERATIONS = {"first of items": 24, "other": 13}
+_FILE_OPERATIONS = {"first of items": 36, "other": 20}
 """Of a process from its start to its first checkpoint, and some of the second."""
 
 _SECTION = """\

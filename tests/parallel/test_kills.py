@@ -41,7 +41,7 @@ def test_killed_at_ten_random_moments_it_ends_bit_for_bit_the_same(undisturbed, 
 
 
 def test_torchrun_itself_starts_it_again(undisturbed, tmp_path) -> None:
-    when = [Moment(1, "step", 9), Moment(0, "file", 7)]
+    when = [Moment(1, "step", 9), Moment(0, "file", 16)]
     task = task_of(tmp_path / "run", undisturbed["parallel"], when, **SIZES)
     started_by_torchrun(task)
     assert_same(task, undisturbed)
