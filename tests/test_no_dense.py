@@ -206,7 +206,7 @@ def test_scores_by_what_users_share_are_held_a_block_at_a_time(products_for_a_su
     at_once = 25 * 500
     monkeypatch.setattr(scoring, "BLOCK_SCORES", at_once)
     monkeypatch.setattr(ease_weights, "_WEIGHTS_AT_ONCE", at_once)
-    monkeypatch.setattr(ease_weights, "_SUMS_AT_ONCE", at_once)
+    monkeypatch.setattr(ease_weights, "_AT_ONCE", 25)
     monkeypatch.setattr(ease_weights, "_PRODUCTS_FOR_A_SUM", products_for_a_sum)
     recoder = Recoder(EASE(10.0), seed=1)
     recoder.train(RecommendationDataset(known))

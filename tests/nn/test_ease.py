@@ -80,7 +80,7 @@ class TestOverUsers:
     @pytest.fixture(params=[0, 0.5, 10**9], ids=["sums", "either", "products"])
     def way(self, request, monkeypatch):
         monkeypatch.setattr(ease_weights, "_PRODUCTS_FOR_A_SUM", request.param)
-        monkeypatch.setattr(ease_weights, "_SUMS_AT_ONCE", 7 * 60)
+        monkeypatch.setattr(ease_weights, "_AT_ONCE", 7)
         monkeypatch.setattr(ease_weights, "_WEIGHTS_AT_ONCE", 90)
 
     @pytest.mark.usefixtures("way")

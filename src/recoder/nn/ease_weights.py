@@ -23,15 +23,12 @@ from recoder.ops.rows import SparseRows
 __all__ = ["ItemWeights", "UserWeights"]
 
 _WEIGHTS_AT_ONCE = 1 << 26
-"""Weights of users of the training data that are held at once: 256 MiB."""
+"""Weights of users of the training data that are held at once: 256 MiB, or a quarter of what M takes."""
 
-_SUMS_AT_ONCE = 1 << 24
-"""Of rows of M over the users of an item, that are held at once: 64 MiB."""
+_AT_ONCE = 64
+"""Columns of a matrix of users, whose rows are read in any order: so few of them lie in a cache of the processor."""
 
-_COLUMNS_AT_ONCE = 256
-"""Of M: few enough that rows of so many lie in a cache of the processor, from which they are read in any order."""
-
-_PRODUCTS_FOR_A_SUM = 10
+_PRODUCTS_FOR_A_SUM = 5
 """Multiplications of a product of matrices that take as long as one with a number that is looked up."""
 
 
@@ -135,8 +132,11 @@ class UserWeights(nn.Module):
         for several in input.split(_users_at_once(input.num_rows, users_per_block, len(self.inverse))):
             weights_BV = self._weights_of_users(several, users_per_block)
             for rows, weights_bV in zip(several.split(users_per_block), weights_BV.split(users_per_block), strict=True):
-                scores_Nb = weighted_row_sums(weights_bV.T.contiguous(), by_item, None, sparse=False)
-                yield (rows.to_dense() * self.own).addcmul(scores_Nb.T, self.outputs)
+                products_bN = weights_bV.new_empty(len(weights_bV), len(self.inputs))
+                for weights_cV, products_cN in zip(*_in_parts(weights_bV, products_bN, dim=0), strict=True):
+                    products_cN.copy_(weighted_row_sums(weights_cV.T.contiguous(), by_item, None, sparse=False).T)
+                own_z = rows.values * self.own[rows.cols]
+                yield (products_bN * self.outputs).index_put((rows.row_ids, rows.cols), own_z, accumulate=True)
 
     def _weights_of_users(self, input: SparseRows, users_per_block: int) -> Tensor:
         """Returns ``input inputs X' M``, the weight of each user in X for each of the input: ``[B, V]``.
@@ -146,16 +146,17 @@ class UserWeights(nn.Module):
         if not len(self.inverse):
             return self.inverse.new_zeros(input.num_rows, 0)
         *_, lookup = self._from_interactions()
-        places_B = lookup.places(input)
-        if input.values.requires_grad:  # what is looked up has no gradient
-            places_B = torch.full_like(places_B, -1)
+        # what is looked up has no gradient
+        places_B = torch.full_like(input.offsets[1:], -1) if input.values.requires_grad else lookup.places(input)
+        if not (places_B >= 0).any():
+            return self._weights_of_new(input, users_per_block)
         weights_BV = self.inverse[places_B.clamp_min(0)].neg_()
-        weights_BV[places_B < 0] = 0
         known = (places_B >= 0).nonzero()[:, 0]
         weights_BV[known, places_B[known]] += 1
+        weights_BV[places_B < 0] = 0
         new = ((places_B < 0) & (input.offsets.diff() > 0)).nonzero()[:, 0]
         if len(new):
-            weights_BV[new] = self._weights_of_new(input.take(new), users_per_block).to(weights_BV.dtype)
+            weights_BV[new] = self._weights_of_new(input.take(new), users_per_block)
         return weights_BV
 
     def _weights_of_new(self, input: SparseRows, users_per_block: int) -> Tensor:
@@ -167,6 +168,8 @@ class UserWeights(nn.Module):
         """
         by_user, by_item, _ = self._from_interactions()
         num_users, known, asked = len(self.inverse), len(self.items), len(input.cols)
+        if not asked:
+            return self.inverse.new_zeros(input.num_rows, num_users)
         of_product = input.num_rows * (num_users**2 + _PRODUCTS_FOR_A_SUM * known)
         input = input.with_values(input.values * self.inputs[input.cols])
         if of_product < _PRODUCTS_FOR_A_SUM * num_users * (known + asked):
@@ -175,12 +178,11 @@ class UserWeights(nn.Module):
                 for rows in input.split(users_per_block)
             ]
             return (self.inverse @ torch.cat(overlaps_Vb, dim=1)).T
-        columns_at_once = max(1, min(_COLUMNS_AT_ONCE, _SUMS_AT_ONCE // max(1, len(self.inputs))))
-        weights_bV = []
-        for columns_VC in self.inverse.split(columns_at_once, dim=1):
-            sums_NC = weighted_row_sums(columns_VC.contiguous(), by_item, None, sparse=False)
-            weights_bV.append(weighted_row_sums(sums_NC, input, None, sparse=False))
-        return torch.cat(weights_bV, dim=1)
+        weights_bV = self.inverse.new_empty(input.num_rows, num_users)
+        for columns_Vc, weights_bc in zip(*_in_parts(self.inverse, weights_bV, dim=1), strict=True):
+            sums_Nc = weighted_row_sums(columns_Vc.contiguous(), by_item, None, sparse=False)
+            weights_bc.copy_(weighted_row_sums(sums_Nc, input, None, sparse=False))
+        return weights_bV
 
     def _from_interactions(self) -> tuple[SparseRows, SparseRows, RowLookup]:
         """Returns the interactions by user and by item, and what finds users' histories; anew where they are moved."""
@@ -202,9 +204,14 @@ class UserWeights(nn.Module):
             raise FileFormatError("the interactions that EASE was solved from are no rows of items: damaged")
 
 
+def _in_parts(*tensors: Tensor, dim: int) -> list[tuple[Tensor, ...]]:
+    """Returns the parts of each tensor, few of its rows or columns each."""
+    return [tensor.split(_AT_ONCE, dim) for tensor in tensors]
+
+
 def _users_at_once(num_users: int, users_per_block: int, num_weights: int) -> int:
     """Returns how many users' weights, so many each, are to be held at once: a whole number of blocks, about equal."""
-    most = max(1, _WEIGHTS_AT_ONCE // max(1, num_weights * users_per_block))
+    most = max(1, max(_WEIGHTS_AT_ONCE, num_weights**2 // 4) // max(1, num_weights * users_per_block))
     blocks = max(1, -(-num_users // users_per_block))
     parts = -(-blocks // most)
     return -(-blocks // parts) * users_per_block
