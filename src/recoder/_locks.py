@@ -11,14 +11,13 @@ import secrets
 import shutil
 import socket
 import stat
+import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-try:
+if sys.platform != "win32":
     import fcntl
-except ImportError:  # on Windows
-    fcntl = None  # type: ignore[assignment]
 
 __all__ = ["held_alone", "working_folder"]
 
@@ -152,7 +151,7 @@ def _release(descriptor: int) -> None:
 
 def _take(descriptor: int) -> bool | None:
     """Returns whether the lock of what is open could be taken: not while another has it; None: there are no locks."""
-    if fcntl is None:
+    if sys.platform == "win32":
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

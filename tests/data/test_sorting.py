@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from recoder._locks import _HOST
 from recoder.data import Interactions
 from recoder.data.mapped import is_mapped
 from recoder.data.sorting import _SortedRows
@@ -261,7 +262,8 @@ def test_duckdb_that_runs_out_of_memory_or_disk_or_is_interrupted_says_so(
 
         return sorted_rows
 
-    full = duckdb.IOException(f'Could not write file "{tmp_path}/.m.1234.tmp/spill/1": No space left on device')
+    spilled = tmp_path / f".m.{_HOST}-1234.tmp" / "spill" / "1"
+    full = duckdb.IOException(f'Could not write file "{spilled}": No space left on device')
     for error, expected in (
         (duckdb.OutOfMemoryException("no"), NotEnoughMemoryError),
         (full, FileWriteError),

@@ -128,15 +128,22 @@ class UserWeights(nn.Module):
     def score_blocks(self, input: SparseRows, users_per_block: int) -> Iterator[Tensor]:
         """Yields the scores of all items for each block of users: ``[b, N]``."""
         input = input.with_values(input.values.to(self.inverse.dtype))
-        _, by_item, _ = self._from_interactions()
         for several in input.split(_users_at_once(input.num_rows, users_per_block, len(self.inverse))):
             weights_BV = self._weights_of_users(several, users_per_block)
-            for rows, weights_bV in zip(several.split(users_per_block), weights_BV.split(users_per_block), strict=True):
-                products_bN = weights_bV.new_empty(len(weights_bV), len(self.inputs))
-                for weights_cV, products_cN in zip(*_in_parts(weights_bV, products_bN, dim=0), strict=True):
-                    products_cN.copy_(weighted_row_sums(weights_cV.T.contiguous(), by_item, None, sparse=False).T)
+            start = 0
+            for rows in several.split(users_per_block):
+                scores_bN = self._products(weights_BV[start : start + rows.num_rows]) * self.outputs
                 own_z = rows.values * self.own[rows.cols]
-                yield (products_bN * self.outputs).index_put((rows.row_ids, rows.cols), own_z, accumulate=True)
+                yield scores_bN.index_put((rows.row_ids, rows.cols), own_z, accumulate=True)
+                start += rows.num_rows
+
+    def _products(self, weights_bV: Tensor) -> Tensor:
+        """Returns ``weights X``: ``[b, N]``."""
+        _, by_item, _ = self._from_interactions()
+        products_bN = weights_bV.new_empty(len(weights_bV), len(self.inputs))
+        for some in _in_parts(len(weights_bV)):
+            products_bN[some] = weighted_row_sums(weights_bV[some].T.contiguous(), by_item, None, sparse=False).T
+        return products_bN
 
     def _weights_of_users(self, input: SparseRows, users_per_block: int) -> Tensor:
         """Returns ``input inputs X' M``, the weight of each user in X for each of the input: ``[B, V]``.
@@ -179,9 +186,9 @@ class UserWeights(nn.Module):
             ]
             return (self.inverse @ torch.cat(overlaps_Vb, dim=1)).T
         weights_bV = self.inverse.new_empty(input.num_rows, num_users)
-        for columns_Vc, weights_bc in zip(*_in_parts(self.inverse, weights_bV, dim=1), strict=True):
-            sums_Nc = weighted_row_sums(columns_Vc.contiguous(), by_item, None, sparse=False)
-            weights_bc.copy_(weighted_row_sums(sums_Nc, input, None, sparse=False))
+        for some in _in_parts(num_users):
+            sums_Nc = weighted_row_sums(self.inverse[:, some].contiguous(), by_item, None, sparse=False)
+            weights_bV[:, some] = weighted_row_sums(sums_Nc, input, None, sparse=False)
         return weights_bV
 
     def _from_interactions(self) -> tuple[SparseRows, SparseRows, RowLookup]:
@@ -204,9 +211,10 @@ class UserWeights(nn.Module):
             raise FileFormatError("the interactions that EASE was solved from are no rows of items: damaged")
 
 
-def _in_parts(*tensors: Tensor, dim: int) -> list[tuple[Tensor, ...]]:
-    """Returns the parts of each tensor, few of its rows or columns each."""
-    return [tensor.split(_AT_ONCE, dim) for tensor in tensors]
+def _in_parts(size: int) -> Iterator[slice]:
+    """Yields the parts of so many rows or columns, few of them each."""
+    for start in range(0, size, _AT_ONCE):
+        yield slice(start, start + _AT_ONCE)
 
 
 def _users_at_once(num_users: int, users_per_block: int, num_weights: int) -> int:
