@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import runpy
 import socket
-import subprocess
 import sys
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 __all__ = ["FINDING_TESTS", "together"]
 
@@ -14,24 +18,45 @@ TESTS = Path(__file__).parents[1]
 FINDING_TESTS = {"PYTHONPATH": os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))}
 """So that scripts find each other as tests do."""
 
+TIMEOUT_S = 600.0
+
 
 def together(script: str, num_processes: int, *arguments: str | Path, expect: int = 0) -> list[str]:
-    """Runs a script of this folder in so many processes, as ``torchrun`` does, and returns what each printed."""
+    """Runs a script of this folder in so many processes, as ``torchrun`` does, and returns what each printed.
+
+    They are forked from a process that has imported what takes seconds, and has started no thread.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     world = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(num_processes)}
-    command = [sys.executable, str(Path(__file__).with_name(script)), *map(str, arguments)]
-    started = [
-        subprocess.Popen(
-            command,
-            env={**os.environ, **FINDING_TESTS, **world, "RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(num_processes)
-    ]
-    printed = [process.communicate(timeout=600)[0] for process in started]
-    assert all(process.returncode == expect for process in started), "\n".join(printed)
+    start = multiprocessing.get_context("forkserver")
+    start.set_forkserver_preload(["recoder.model", "recoder.metrics", "torch.distributed"])
+    command = [str(Path(__file__).with_name(script)), *map(str, arguments)]
+    with TemporaryDirectory() as folder:
+        outputs = [Path(folder, str(rank)) for rank in range(num_processes)]
+        processes = [
+            start.Process(target=_run, args=(command, {**world, "RANK": str(rank)}, output))
+            for rank, output in enumerate(outputs)
+        ]
+        for process in processes:
+            process.start()
+        end = time.monotonic() + TIMEOUT_S
+        for process in processes:
+            process.join(max(0, end - time.monotonic()))
+        exit_codes = [process.exitcode for process in processes]
+        for process in processes:
+            process.kill()
+            process.join()
+        printed = [output.read_text() if output.exists() else "" for output in outputs]
+    assert exit_codes == [expect] * num_processes, "\n".join(printed)
     return printed
+
+
+def _run(command: Sequence[str], world: Mapping[str, str], output: Path) -> None:
+    descriptor = os.open(output, os.O_WRONLY | os.O_CREAT)
+    for stream in (1, 2):
+        os.dup2(descriptor, stream)
+    os.environ.update(world)
+    sys.argv = list(command)
+    runpy.run_path(command[0], run_name="__main__")

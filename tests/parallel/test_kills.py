@@ -40,6 +40,7 @@ def test_killed_at_ten_random_moments_it_ends_bit_for_bit_the_same(undisturbed, 
     assert_same(task, undisturbed)
 
 
+@pytest.mark.parametrize("undisturbed", ["items"], indirect=True)
 def test_torchrun_itself_starts_it_again(undisturbed, tmp_path) -> None:
     when = [Moment(1, "step", 9), Moment(0, "file", 16)]
     task = task_of(tmp_path / "run", undisturbed["parallel"], when, **SIZES)
