@@ -32,7 +32,7 @@ BLOCK_SCORES = 1 << 24
 """Scores that are held at once: 64 MiB in float32."""
 
 _USERS_AT_ONCE = 4096
-"""Whose interactions a model is shown at once, though it scores them block by block."""
+"""Whose interactions a model is shown at once, though items are scored for fewer of them at a time."""
 
 _FEWEST_ROUNDED_USERS = 256  # to round a table takes as long as rounding saves over about 140 users
 
@@ -150,7 +150,7 @@ class ModelScorer:
     def user_factors(self, users_interactions: UsersInteractions) -> Iterator[Tensor]:
         """Yields the factors of the users of a factorized model, block by block: ``[b, D]``."""
         with evaluation_mode(self._model):
-            for batch, rows in self._blocks(users_interactions, self._users_per_dense_block()):
+            for batch, rows in self._blocks(users_interactions, _USERS_AT_ONCE):
                 yield self._model.user_factors(rows, batch.users)
 
     def _by_factors(
@@ -159,10 +159,14 @@ class ModelScorer:
         model = self._model
         precision = self._precision if len(users_interactions) >= _FEWEST_ROUNDED_USERS else "fp32"
         search = FactorSearch(*model.item_factors(choice.items), k, precision=precision)
-        for batch, rows in self._blocks(users_interactions, self._agreed(search.users_per_block)):
-            factors_BD = model.user_factors(rows, batch.users)
-            ids_BK, scores_BK = choice.as_catalogue_ids(*search.top_k(factors_BD, choice.to_leave_out(rows)))
-            yield self._best_of_all(ids_BK, scores_BK, k)
+        users_per_block = self._agreed(search.users_per_block)
+        for batch, rows in self._blocks(users_interactions, _USERS_AT_ONCE):
+            factors_BD, start = model.user_factors(rows, batch.users), 0
+            for block in rows.split(users_per_block):
+                factors_bD = factors_BD[start : start + block.num_rows]
+                ids_bK, scores_bK = choice.as_catalogue_ids(*search.top_k(factors_bD, choice.to_leave_out(block)))
+                yield self._best_of_all(ids_bK, scores_bK, k)
+                start += block.num_rows
 
     def _by_scores(
         self, users_interactions: UsersInteractions, k: int, choice: _Choice
