@@ -69,7 +69,7 @@ _GRIDS: dict[str, tuple[Settings, ...]] = {
         {},
         {"embedding_size": 128, "num_epochs": 5},
         {"embedding_size": 400},
-        {"loss_params": {"confidence": 10.0}, "weight_decay": 20.0},
+        {"loss_params": {"confidence": 10.0}, "weight_decay": 20.0, "confidence_power": 0.0},
     ),
     "ease": ({}, {"l2": 50.0}, {"l2": 150.0}, {"l2": 500.0}),
     "edlae": (

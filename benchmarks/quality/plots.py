@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.quality.contestants import Contestant
+from benchmarks.quality.contestants import CONTESTANTS, Contestant
 from benchmarks.quality.judging import MAIN_METRIC
 from benchmarks.quality.summary import Point, front_of
 
@@ -17,6 +17,8 @@ __all__ = ["draw"]
 _COLOURS = {"ours": "#0072B2", "implicit": "#D55E00", "irspack": "#CC79A7", "recoder-0.4.0": "#E69F00"}
 _OTHER_COLOUR = "#555555"
 _MARKS = "osD^vP*XhdpH<>8"
+_PLACES = {contestant.name: place for place, contestant in enumerate(CONTESTANTS)}
+"""By which a contestant has the same mark on every data set."""
 _LOWEST_SHOWN = 0.6  # of the best: what is lower stands at the lower edge, or else nobody could tell the others apart
 _QUICKEST_SHOWN = 1 / 30  # of the quickest that is not low: what is quicker stands at the left edge
 _LABEL_DECADES = 0.25  # labels that are nearer to one another stand one above the other
@@ -47,7 +49,8 @@ def draw(title: str, points: Sequence[Point], chosen: Sequence[tuple[Contestant,
     _draw_front(axes, [point for point in points if point.contestant.is_ours], "front of Recoder", "-", right)
     _draw_front(axes, [point for point in points if not point.contestant.is_ours], "front of the others", "--", right)
     for number, contestant in enumerate(dict.fromkeys(point.contestant for point in points)):
-        colour, mark = _COLOURS.get(contestant.environment, _OTHER_COLOUR), _MARKS[number % len(_MARKS)]
+        colour = _COLOURS.get(contestant.environment, _OTHER_COLOUR)
+        mark = _MARKS[_PLACES.get(contestant.name, number) % len(_MARKS)]
         for point in points:
             if point.contestant == contestant:
                 alpha, size = (1.0, 8.0) if (contestant, point.point) in chosen else (0.4, 5.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -20,6 +21,7 @@ from recoder.data import Interactions, RecommendationDataset, strong_generalizat
 
 __all__ = [
     "DATA_SETS",
+    "MOST_OF_THE_ACTIVE",
     "SMOKE_SETS",
     "Protocol",
     "SplitFiles",
@@ -38,6 +40,9 @@ _SOURCES = {
     "citeulike-a": ("all articles of users' libraries", ["interactions.parquet"], None),
     "lastfm-2k": ("all artists that a user listened to", ["interactions.parquet"], None),
     "epinions": ("all ratings, as what was rated", ["train.parquet", "test.parquet"], None),
+    "msweb": ("all areas of a web site that were visited", ["interactions.parquet"], None),
+    "retailrocket-small": ("all products that were seen", ["interactions.parquet"], None),
+    "book-crossing": ("all books, rated or only read", ["interactions.parquet"], None),
 }
 
 DATA_SETS = {name: used for name, (used, _, _) in _SOURCES.items()}
@@ -53,6 +58,9 @@ _MADE_BY = (
 )
 """What reads a data set and splits it."""
 
+MOST_OF_THE_ACTIVE = 0.25
+"""The part of the users with enough interactions that is held out for validation at most: training needs them too."""
+
 # the matrices of a split; workers read all but the targets
 _PARTS = ("train", "valid", "valid_target", "test", "test_target")
 
@@ -62,7 +70,8 @@ class Protocol:
     """How everyone is judged.
 
     Attributes:
-        held_out: the part of the users that is held out for validation, and the same for the test.
+        held_out: the part of the users that is held out for validation, and the same for the test; less where that is
+            more than ``MOST_OF_THE_ACTIVE`` of those with ``min_interactions``.
         fold_in: the part of a held-out user's interactions that is given.
         min_interactions: of a user who is held out.
         count: items that are recommended to each.
@@ -171,7 +180,10 @@ class SplitFolder:
         return about
 
     def _write(self, interactions: Interactions, seed: int, folder: Path) -> dict[str, Any]:
-        held_out = round(self._protocol.held_out * interactions.num_users)
+        num_active = int((np.diff(interactions.matrix.indptr) >= self._protocol.min_interactions).sum())
+        held_out = min(
+            round(self._protocol.held_out * interactions.num_users), math.floor(MOST_OF_THE_ACTIVE * num_active)
+        )
         split = strong_generalization(
             interactions,
             num_valid_users=held_out,

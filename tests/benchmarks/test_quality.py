@@ -191,6 +191,15 @@ class TestSplits:
         ]
         assert len({split.about["fingerprint"] for split in splits}) == 3
 
+    def test_where_few_have_enough_interactions_most_of_them_stay_in_training(self, tmp_path: Path) -> None:
+        active = [(user, item) for user in range(40) for item in range(5)]
+        others = [(40 + user, item) for user in range(160) for item in range(2)]
+        users, items = zip(*active, *others, strict=True)
+        counts = sparse.csr_matrix((np.ones(len(users)), (users, items)))
+        splits = SplitFolder(tmp_path, lambda name: Interactions.from_matrix(counts), Protocol())
+        split = splits.split("made-up", 0)
+        assert (split.about["held out"], split.about["users"]) == (10, 180)
+
     @pytest.mark.parametrize(
         "file",
         [

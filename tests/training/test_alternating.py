@@ -79,7 +79,7 @@ def test_confidence_falls_with_the_popularity_of_the_item():
     matrix = interactions()
     recoder = recoder_of(MatrixFactorization(4, confidence_power=0.7, fold_in=True))
     recoder.train(RecommendationDataset(matrix), weight_decay=1.5, num_epochs=300)
-    counts = matrix.getnnz(axis=0)
+    counts = matrix.getnnz(axis=0) + 10
     shares = torch.from_numpy((counts / counts.mean()) ** -0.7)
     items = recoder.model.items.weight.detach().double()
     target = torch.from_numpy(matrix.toarray()).double()

@@ -44,7 +44,7 @@ class MatrixFactorization(FactorizationModel):
             of interactions, over the mean, to this power (after Rendle et al. 2022, RecSys, "Revisiting the
             performance of iALS on item recommendation benchmarks", section 4.2).
         confidence_power: there, too, the confidence of an interaction is divided by its item's number of interactions
-            in training, over the mean, to this power; for alternating least squares.
+            in training plus 10, over the mean of these, to this power; for alternating least squares.
 
     Raises:
         ConfigError: if an argument is out of range or unknown.

@@ -30,6 +30,9 @@ __all__ = ["AlternatingLeastSquares", "check_alternating"]
 STEPS = 2
 """Of conjugate gradients each time; the next sweep goes on from there, so few are enough (Takács, Pilászy & Tikk)."""
 
+_PRIOR_COUNT = 10
+"""Interactions that each item is taken to have beside its own where its popularity counts: a few say little of it."""
+
 _ROWS_AT_ONCE = 4096
 
 
@@ -58,7 +61,7 @@ class AlternatingLeastSquares:
         by_user, by_item = (SparseRows.from_scipy(matrix).to(users.device) for matrix in (whole, whole.T.tocsr()))
         shares_N = model.confidence_shares
         if shares_N is not None:
-            shares_N.copy_(_powers(by_item, 1.0, -model.confidence_power))
+            shares_N.copy_(_confidence_shares(by_item, model.confidence_power))
         of_user_Z = extra_weights(by_user, confidence, shares_N)
         of_item_Z = confidence * by_item.values * (1 if shares_N is None else shares_N[by_item.row_ids])
         self._users = _Side(users, by_user, of_user_Z, _powers(by_user, l2, model.l2_power))
@@ -225,3 +228,9 @@ def _powers(rows: SparseRows, factor: float, power: float) -> Tensor:
     """Returns ``factor`` times each row's number of interactions, over the mean, to a power."""
     counts_R = rows.offsets.diff()
     return scaled_penalties(counts_R, factor, power, float(counts_R.float().mean()))
+
+
+def _confidence_shares(by_item: SparseRows, power: float) -> Tensor:
+    """Returns what the confidence of each item's interactions is multiplied by: ``[N]``."""
+    counts_N = by_item.offsets.diff().to(torch.float32) + _PRIOR_COUNT
+    return (counts_N / counts_N.mean()) ** -power
