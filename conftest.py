@@ -114,15 +114,20 @@ def refuse(example: Example) -> None:
 def enter_folder_of_its_own(namespace: dict[str, Any]) -> None:
     """Goes to a new folder, so that a document's files stay together and out of the project; `tests` leads to ours."""
     namespace["_came_from"] = Path.cwd()
-    os.chdir(tempfile.mkdtemp(prefix="recoder-docs-"))
+    namespace["_folder"] = tempfile.mkdtemp(prefix="recoder-docs-")
+    os.chdir(namespace["_folder"])
     Path("tests").symlink_to(PROJECT / "tests")
 
 
 def leave_folder(namespace: dict[str, Any]) -> None:
-    """Goes back, removes what the document wrote, and lets go of what it made."""
-    folder = Path.cwd()
-    os.chdir(namespace["_came_from"])
-    shutil.rmtree(folder)
+    """Goes back, removes what the document wrote, and lets go of what it made.
+
+    The folder is the one that was made, wherever the process is: a run that is interrupted may come here from the
+    project, or twice.
+    """
+    if "_folder" in namespace:
+        os.chdir(namespace["_came_from"])
+        shutil.rmtree(namespace["_folder"])
     namespace.clear()  # or else nanobind reports voyager's indices as leaked when Python ends
 
 
