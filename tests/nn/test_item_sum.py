@@ -61,7 +61,19 @@ def test_row_is_normalised_before_the_noise():
     normalised = F.normalize(dense, p=2, dim=1)
     noisy = layer.noise(SparseRows.from_dense(normalised), users, None).to_dense()
     assert 0.3 < float((noisy[dense != 0] == 0).double().mean()) < 0.7
-    torch.testing.assert_close(layer(rows, users, None), noisy @ layer.table.weight, rtol=1e-12, atol=1e-14)
+    scales_B1 = layer.noise.scales((dense != 0).sum(dim=1, dtype=torch.float64)).unsqueeze(1)
+    expected = scales_B1 * noisy @ layer.table.weight
+    torch.testing.assert_close(layer(rows, users, None), expected, rtol=1e-12, atol=1e-14)
+
+
+def test_user_of_one_item_is_read_with_noise_as_without_or_not_at_all():
+    layer, users = item_sum(40, 4, noise_prob=0.5), torch.arange(40)
+    seed_step(layer, 3)
+    rows = SparseRows.from_dense(torch.eye(40, dtype=torch.float64) * 3)
+    noisy = layer(rows, users, None)
+    kept = noisy.any(dim=1)
+    assert 5 < int(kept.sum()) < 35
+    assert torch.equal(noisy[kept], layer.eval()(rows, users, None)[kept])
 
 
 def test_noise_of_a_user_is_the_same_in_any_batch_and_any_columns():

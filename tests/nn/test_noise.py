@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import itertools
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -54,15 +57,32 @@ def test_layers_of_other_streams_draw_other_noise():
 
 
 @pytest.mark.parametrize("prob", [0.1, 0.5, 0.8])
-def test_interactions_are_kept_at_the_expected_rate_and_scaled_up(prob):
+def test_interactions_are_kept_at_the_expected_rate_as_they_are(prob):
     values = torch.rand(NUM_USERS, NUM_ITEMS) + 0.5
     result = noisy(
         seeded(InteractionDropout(prob, "noise"), 7), torch.arange(NUM_USERS), torch.arange(NUM_ITEMS), values
     )
     kept = result != 0
-    assert torch.equal(result[kept], (values / (1 - prob))[kept])
+    assert torch.equal(result[kept], values[kept])
     five_deviations = 5 * (prob * (1 - prob) / values.numel()) ** 0.5
     assert float(kept.float().mean()) == pytest.approx(1 - prob, abs=five_deviations)
+
+
+@pytest.mark.parametrize("prob", [0.1, 0.5, 0.8])
+@pytest.mark.parametrize("count", [1, 2, 3, 8])
+def test_scale_is_the_number_of_interactions_over_that_expected_beside_one_that_is_kept(count, prob):
+    expected, of_first = 0.0, 1 - prob
+    for kept in itertools.product([True, False], repeat=count):
+        if kept[0]:  # one is as good as another
+            chance = math.prod(1 - prob if one else prob for one in kept)
+            expected += chance / of_first * sum(kept)
+    scale = InteractionDropout(prob, "noise").scales(torch.tensor([count], dtype=torch.float64))
+    assert float(scale) == pytest.approx(count / expected)
+
+
+def test_scales_are_1_where_nothing_can_be_missing_and_the_inverse_of_the_rest_for_long_rows():
+    scales = InteractionDropout(0.75, "noise").scales(torch.tensor([0.0, 1.0, 1e6]))
+    torch.testing.assert_close(scales, torch.tensor([1.0, 1.0, 4.0]), rtol=1e-5, atol=0)
 
 
 @pytest.mark.parametrize("prob", [0.1, 0.5, 0.8])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -14,8 +15,8 @@ from recoder.data.mapped import folder_of, is_mapped
 from recoder.model import Recoder
 
 
-def run(folder: Path, parallel: str | None, *, in_memory: bool = False) -> list[str]:
-    """Returns the losses of two epochs, and some recommendations, as text."""
+def run(folder: Path, parallel: str | None, *, in_memory: bool = False) -> tuple[list[float], list[list[int]]]:
+    """Returns the losses of two epochs, and some recommendations."""
     matrix = Interactions.open_mapped(folder).matrix
     dataset = RecommendationDataset(matrix.copy() if in_memory else matrix)
     recoder = Recoder(deep(), optimizer_type="adam", loss="logistic", seed=1, parallel=parallel)
@@ -26,9 +27,9 @@ def run(folder: Path, parallel: str | None, *, in_memory: bool = False) -> list[
         assert is_mapped(share)
         assert folder_of(share.indices) == folder
         np.testing.assert_array_equal(share.toarray(), matrix.toarray()[:, recoder.model.parts.items.numpy()])
-    return [f"{record.loss:.4f}" for record in history] + [str(lists)]
+    return [record.loss for record in history], [[int(item) for item in items] for items in lists]
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    sys.stdout.write("\n".join(run(Path(sys.argv[1]), "items")))
+    json.dump(run(Path(sys.argv[1]), "items"), sys.stdout)

@@ -37,7 +37,8 @@ class DynamicAutoencoder(FactorizationModel):
         activation_type: ``'none'``, an element-wise function of ``torch.nn.functional`` or ``torch``, or ``'softmax'``.
         is_constrained: tie the decoder's weights to the encoder's, transposed; biases stay apart.
         dropout_prob: probability of dropping a unit of the bottleneck in training.
-        noise_prob: probability of dropping an interaction of the input in training.
+        noise_prob: probability of dropping an interaction of the input in training. What is kept is scaled up by the
+            number of interactions over the number expected to be kept beside it.
         sparse: give the item tables sparse gradients, so that a step touches only the rows it uses; for the
             optimizers ``'adam'`` and ``'rowwise_adagrad'``.
 

@@ -52,7 +52,7 @@ class ELSA(FactorizationModel):
     def _set_params(self, embedding_size: int, noise_prob: float) -> None:
         self.embedding_size = whole_number("embedding_size", embedding_size, 1)
         self.noise_prob = non_negative("noise_prob", noise_prob)
-        self.noise = InteractionDropout(self.noise_prob, "noise")
+        self.noise = InteractionDropout(self.noise_prob, "noise")  # its scales would change no cosine
 
     def init_model(self, num_items: int | None = None, num_users: int | None = None) -> None:
         """Creates the parameters for ``num_items`` items; ``num_users`` is not used."""

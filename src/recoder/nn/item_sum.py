@@ -43,11 +43,15 @@ class ItemSum(nn.Module):
         """
         noisy = self.noise(rows, users, self.parts.catalogue_ids(items))
         sums_BD = weighted_row_sums(self.table.weight, noisy, items, sparse=self.table.row_gradients)
-        squares_B1 = rows.sum_rows(rows.values.to(sums_BD.dtype).square()).unsqueeze(1)
+        squares_B = rows.sum_rows(rows.values.to(sums_BD.dtype).square())
+        counts_B = rows.offsets.diff().to(sums_BD.dtype)
         if self.parts.ranks.size > 1:
             # one exchange: every start costs
-            both = summed(self.parts.ranks, torch.cat([sums_BD, squares_B1], dim=1))
-            sums_BD, squares_B1 = both[:, :-1], both[:, -1:]
+            all_three = summed(self.parts.ranks, torch.cat([sums_BD, torch.stack([squares_B, counts_B], dim=1)], dim=1))
+            sums_BD, squares_B, counts_B = all_three[:, :-2], all_three[:, -2], all_three[:, -1]
         # scaling the sums, not the Z values, whose norm is known only now. The floor is that of
         # torch.nn.functional.normalize; the norm is that of the row before noise
-        return sums_BD / squares_B1.sqrt().clamp_min(1e-12)
+        lengths_B = squares_B.sqrt().clamp_min(1e-12)
+        if self.noise.active:
+            lengths_B = lengths_B / self.noise.scales(counts_B)
+        return sums_BD / lengths_B.unsqueeze(1)

@@ -77,10 +77,13 @@ class Dropout(StepNoise):
 
 
 class InteractionDropout(Dropout):
-    """Drops stored interactions at random and scales up the rest: the denoising autoencoder's input noise."""
+    """Drops stored interactions at random: the denoising autoencoder's input noise.
+
+    What is kept has to be scaled up by ``scales``.
+    """
 
     def forward(self, rows: SparseRows, users: Tensor | None, items: Tensor | None) -> SparseRows:
-        """Returns the rows with some values set to 0.
+        """Returns the rows with some values set to 0, and the others as they are.
 
         Args:
             rows: the interactions ``[B, C]``.
@@ -92,7 +95,18 @@ class InteractionDropout(Dropout):
         user_ids_Z = rows.row_ids if users is None else users[rows.row_ids]
         item_ids_Z = rows.cols if items is None else items[rows.cols]
         kept_Z = uniform_hash(self.draw_seed(), user_ids_Z, item_ids_Z) >= self.prob
-        return rows.with_values(rows.values * kept_Z / (1 - self.prob))
+        return rows.with_values(rows.values * kept_Z)
+
+    def scales(self, counts_B: Tensor) -> Tensor:
+        """Returns what makes up for the noise: ``n / (1 + (n - 1) (1 - prob))`` for n interactions, ``[B]``.
+
+        One that is kept has so many beside it on average, itself included: a row of one item is either empty or what it
+        is without noise, one of many is scaled by ``1 / (1 - prob)``.
+
+        Args:
+            counts_B: floating point, n of each user.
+        """
+        return counts_B.clamp_min(1) / (1 + (counts_B - 1).clamp_min(0) * (1 - self.prob))
 
 
 class FactorDropout(Dropout):
