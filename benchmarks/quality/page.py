@@ -57,11 +57,12 @@ Written by `python -m benchmarks quality`; not edited by hand.
   *test* users. What was not run is listed below each set; whoever has not run the whole grid has not chosen, and is not
   compared.
 - The defaults of our recipes were chosen on goodbooks-10k-v1, gowalla, citeulike-a and lastfm-2k (`docs/experiments.md`
-  says how). The others had no part in it, but for one: what `confidence_power` of least squares makes of rare items was
-  chosen on all but book-crossing. Defaults of the autoencoder were chosen on held-out users of other splits, some of
-  whom are test users here; the others on validation users, most on those of one seed. About a tenth of the test users
-  of the other seeds are validation users of seed 0, by whom everyone's setting is chosen from its grid. So some of
-  those who judge had a part in the choice, among many others: that favours what was chosen, if by little.
+  says how). The others had no part in it, but for two: what `confidence_power` of least squares makes of rare items was
+  chosen on all but book-crossing, and how input noise scales what it keeps, on all. Defaults of the autoencoder were
+  chosen on held-out users of other splits, some of whom are test users here; the others on validation users, most on
+  those of one seed. About a tenth of the test users of the other seeds are validation users of seed 0, by whom
+  everyone's setting is chosen from its grid. So some of those who judge had a part in the choice, among many others:
+  that favours what was chosen, if by little.
 - Grids are of equal size, not of equal settings; those of least squares go up to 400 factors on each side.
 - Training time is all that a model needs from the matrix in memory to being able to recommend, without imports and
   reading. A warm-up on a few users comes before.

@@ -1,7 +1,7 @@
 """Recipes: a model with the settings that it is trained with, under one name.
 
-Each was chosen on validation users of two to seven public data sets, from a thousand to forty thousand users and three
-hundred to a hundred thousand items; there are no settings for single data sets. ``docs/experiments.md`` has what was
+Each was chosen on validation users of two to eight public data sets, from a thousand to ninety thousand users and three
+hundred to two hundred thousand items; there are no settings for single data sets. ``docs/experiments.md`` has what was
 tried.
 """
 

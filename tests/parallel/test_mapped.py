@@ -35,6 +35,6 @@ def test_processes_end_with_what_one_does(folder: Path) -> None:
     losses, lists = run(folder, None)
     for printed in together("mapped_worker.py", 2, folder):
         losses_here, lists_here = json.loads(printed)
-        assert losses_here == pytest.approx(losses, rel=1e-4)
+        assert losses_here == pytest.approx(losses, rel=1e-5)
         assert lists_here == lists
     assert not [path for path in folder.iterdir() if path.name.startswith("tmp")]

@@ -38,7 +38,7 @@ class DynamicAutoencoder(FactorizationModel):
         is_constrained: tie the decoder's weights to the encoder's, transposed; biases stay apart.
         dropout_prob: probability of dropping a unit of the bottleneck in training.
         noise_prob: probability of dropping an interaction of the input in training. What is kept is scaled up by the
-            number of interactions over the number expected to be kept beside it.
+            number of interactions over the number that is expected to be kept where one is.
         sparse: give the item tables sparse gradients, so that a step touches only the rows it uses; for the
             optimizers ``'adam'`` and ``'rowwise_adagrad'``.
 

@@ -39,7 +39,7 @@ class MultVAE(FactorizationModel):
             least two.
         activation_type: of the hidden layers; as in ``DynamicAutoencoder``.
         noise_prob: probability of dropping an interaction of the input in training. What is kept is scaled up by the
-            number of interactions over the number expected to be kept beside it.
+            number of interactions over the number that is expected to be kept where one is.
         kl_weight: what the weight of the divergence grows to, at least 0.
         kl_steps: the weight grows by ``1 / kl_steps`` a step, at least 1.
 
