@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 from collections.abc import Iterator
@@ -15,6 +16,9 @@ from recoder.data import RecommendationDataset, UsersInteractions
 # the same cases in every run, and no time limit for one: machines are busy at times
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("repeatable")
+
+# whichever test is the first to fork from a server, the others find in it what takes seconds to import
+multiprocessing.set_forkserver_preload(["recoder.model", "recoder.metrics", "torch.distributed"])
 
 
 @pytest.fixture

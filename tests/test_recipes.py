@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import functools
+import math
 
 import numpy as np
 import pytest
@@ -55,8 +56,20 @@ def test_a_recipe_is_repeatable_and_changed_by_name(split):
     assert recipe("als").train["num_epochs"] != 2  # the recipe itself stays
 
 
-@pytest.mark.parametrize(("num_users", "batch_size"), [(50, 100), (12_000, 240), (60_000, 500)])
-def test_batches_are_a_fiftieth_of_the_users_within_limits(num_users, batch_size, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "num_users", "batch_size"),
+    [
+        ("autoencoder", 50, 100),
+        ("autoencoder", 12_000, 240),
+        ("autoencoder", 12_049, 240),
+        ("autoencoder", 60_000, 500),
+        ("elsa", 4, 1),
+        ("elsa", 50, 8),
+        ("elsa", 12_000, 2_000),
+        ("elsa", 90_000, 10_000),
+    ],
+)
+def test_batches_are_a_share_of_the_users_within_limits(name, num_users, batch_size, monkeypatch):
     seen = {}
 
     @functools.wraps(Recoder.train)
@@ -65,9 +78,11 @@ def test_batches_are_a_fiftieth_of_the_users_within_limits(num_users, batch_size
 
     monkeypatch.setattr("recoder.recipes.Recoder.train", remember)
     data = RecommendationDataset(sparse.eye(num_users, 30, format="csr", dtype=np.float32))
-    recipe("autoencoder").fit(data, seed=0)
+    chosen = recipe(name).but(num_epochs=3)
+    chosen.fit(data, seed=0)
     assert seen["batch_size"] == batch_size
-    recipe("autoencoder").but(batch_size=7).fit(data, seed=0, eval_freq=0)
+    assert chosen.steps_per_epoch(num_users) == math.ceil(num_users / batch_size)
+    chosen.but(batch_size=7).fit(data, seed=0, eval_freq=0)
     assert seen["batch_size"] == 7
     assert seen["eval_freq"] == 0
 

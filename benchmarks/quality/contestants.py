@@ -85,7 +85,7 @@ _GRIDS: dict[str, tuple[Settings, ...]] = {
         {"loss": "logloss", "logq_correction": True},
     ),
     "recvae": ({}, {"gamma": 0.0025}, {"loss": "logloss", "logq_correction": True}, {"num_epochs": 8}),
-    "elsa": ({}, {"noise_prob": 0.3}, {"embedding_size": 512}, {"num_epochs": 10}),
+    "elsa": ({}, {"num_epochs": 40}, {"embedding_size": 512}, {"num_epochs": 10}),
 }
 _IN_EPOCHS = ("autoencoder", "multvae", "recvae", "elsa")
 

@@ -6,6 +6,7 @@ import ast
 import hashlib
 import json
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +85,11 @@ def source_hash(patterns: Iterable[str] = MEASURED_FILES, *, without: Iterable[s
 def _what_runs(path: Path) -> bytes:
     """Returns what a file comes to when it runs: of Python's the syntax tree without its docstrings."""
     source = path.read_bytes()
-    if path.suffix != ".py":
-        return source
+    return _without_docstrings(source) if path.suffix == ".py" else source
+
+
+@cache
+def _without_docstrings(source: bytes) -> bytes:
     tree = ast.parse(source)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)

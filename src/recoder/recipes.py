@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -34,8 +34,26 @@ __all__ = ["RECIPES", "Recipe", "recipe"]
 
 _PASSED_OTHERWISE = ("self", "model", "train_dataset", "val_dataset", "seed", "device", "num_items", "num_users")
 _OF_VALIDATION = ("eval_batch_size", "eval_num_recommendations", "eval_num_users")
-_USERS_PER_BATCH = 50
-_SMALLEST_BATCH, _LARGEST_BATCH = 100, 500
+_DEFAULT_BATCH_SIZE: int = inspect.signature(Recoder.train).parameters["batch_size"].default
+
+
+@dataclass(frozen=True)
+class UsersPerBatch:
+    """How many users a batch has: a share of all users, within limits.
+
+    Attributes:
+        batches: of an epoch, or one more, where the limits leave it so.
+        at_least: users of a batch.
+        at_most: likewise.
+    """
+
+    batches: int = 50
+    at_least: int = 100
+    at_most: int = 500
+
+    def of(self, num_users: int) -> int:
+        """Returns the size of a batch for so many users."""
+        return min(max(num_users // self.batches, self.at_least), self.at_most)
 
 
 @dataclass(frozen=True)
@@ -46,13 +64,15 @@ class Recipe:
         make_model: the model's class.
         model: its arguments, by name.
         recoder: those of ``Recoder``.
-        train: those of ``Recoder.train``. A ``batch_size`` of None is a fiftieth of the users, but 100 to 500.
+        train: those of ``Recoder.train``. A ``batch_size`` of None is what ``users_per_batch`` makes of the users.
+        users_per_batch: a fiftieth of the users, but 100 to 500, unless a step costs the same for any batch.
     """
 
     make_model: Callable[..., FactorizationModel]
     model: Mapping[str, Any]
     recoder: Mapping[str, Any]
     train: Mapping[str, Any]
+    users_per_batch: UsersPerBatch = UsersPerBatch()
 
     @staticmethod
     def of(model: FactorizationModel) -> Recipe:
@@ -75,9 +95,11 @@ class Recipe:
         if unknown:
             names = ", ".join(sorted(known)) or "nothing to change"
             raise ConfigError(f"the recipe has no {', '.join(unknown)}; it has {names}")
-        changed = ({k: value for k, value in settings.items() if known[k] == place} for place in range(3))
-        parts = ({**part, **new} for part, new in zip((self.model, self.recoder, self.train), changed, strict=True))
-        return Recipe(self.make_model, *parts)
+        model, recoder, train = (
+            {**part, **{k: value for k, value in settings.items() if known[k] == place}}
+            for place, part in enumerate((self.model, self.recoder, self.train))
+        )
+        return replace(self, model=model, recoder=recoder, train=train)
 
     def takers(self) -> tuple[Callable[..., Any], ...]:
         """Returns what takes the arguments of each part: the model's class, ``Recoder`` and its ``train``."""
@@ -139,19 +161,17 @@ class Recipe:
         """
         arguments = {**self.train, **more}
         if "batch_size" in arguments:
-            arguments["batch_size"] = users_of_a_batch(arguments["batch_size"], len(train_dataset))
+            arguments["batch_size"] = replace(self, train=arguments).batch_size(len(train_dataset))
         recoder.train(train_dataset, val_dataset, **arguments)
+
+    def batch_size(self, num_users: int) -> int:
+        """Returns how many users a batch has, of so many."""
+        asked: int | None = self.train.get("batch_size", _DEFAULT_BATCH_SIZE)
+        return self.users_per_batch.of(num_users) if asked is None else asked
 
     def steps_per_epoch(self, num_users: int) -> int:
         """Returns how many batches so many users make."""
-        return math.ceil(num_users / users_of_a_batch(self.train.get("batch_size", 64), num_users))
-
-
-def users_of_a_batch(batch_size: int | None, num_users: int) -> int:
-    """Returns the size of a batch that a recipe asks for, where None leaves it to the number of users."""
-    if batch_size is not None:
-        return batch_size
-    return min(max(num_users // _USERS_PER_BATCH, _SMALLEST_BATCH), _LARGEST_BATCH)
+        return math.ceil(num_users / self.batch_size(num_users))
 
 
 _BY_STEPS: dict[str, Any] = {"batch_size": None, "lr_schedule": "cosine", "weight_decay": 0.0}
@@ -197,6 +217,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             {"embedding_size": 256, "noise_prob": 0.0},
             {"optimizer_type": "adam"},
             {**_BY_STEPS, "lr": 1e-2, "num_epochs": 20},
+            UsersPerBatch(batches=6, at_least=1, at_most=10_000),
         ),
     }
 )

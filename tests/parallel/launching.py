@@ -24,14 +24,13 @@ TIMEOUT_S = 600.0
 def together(script: str, num_processes: int, *arguments: str | Path, expect: int = 0) -> list[str]:
     """Runs a script of this folder in so many processes, as ``torchrun`` does, and returns what each printed.
 
-    They are forked from a process that has imported what takes seconds, and has started no thread.
+    They are forked from a process that has imported what takes seconds (see conftest.py), and has started no thread.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     world = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(num_processes)}
     start = multiprocessing.get_context("forkserver")
-    start.set_forkserver_preload(["recoder.model", "recoder.metrics", "torch.distributed"])
     command = [str(Path(__file__).with_name(script)), *map(str, arguments)]
     with TemporaryDirectory() as folder:
         outputs = [Path(folder, str(rank)) for rank in range(num_processes)]

@@ -17,7 +17,7 @@ from recoder.errors import ConfigError, DataTypeError, EmptyDataError, NotInitia
 from recoder.losses import make_loss
 from recoder.model import Recoder
 from recoder.nn import EASE, MatrixFactorization
-from recoder.recipes import Recipe
+from recoder.recipes import RECIPES, Recipe
 from recoder.training.alternating import AlternatingLeastSquares
 
 __all__ = ["check_names_users", "forgotten", "updated"]
@@ -29,6 +29,9 @@ _LR_SHARE = 0.3
 
 _EPOCHS_SHARE, _MOST_EPOCHS = 0.07, 1.5
 """Of the epochs that it was trained for, and how many at most."""
+
+_STEPS_OF_SHORT, _STEPS_SHARE = 12, 0.1
+"""Of a training by a hundred large batches, such as ELSA's: at least so many, but no more than this share of it."""
 
 _STEPS_OF_NEW = 5
 """Of conjugate gradients."""
@@ -84,17 +87,19 @@ def updated(
         made.train(dataset)
         return made, merged
     kept = {k: value for k, value in about.train.items() if not k.startswith(_OF_ITS_FILES_AND_VALIDATION)}
-    arguments = Recipe(lambda: recoder.model, {}, {}, kept).but(**settings).train
+    by = RECIPES.get(about.recipe or "", Recipe.of(recoder.model))
+    as_before = replace(by, make_model=lambda: recoder.model, model={}, recoder={}, train=kept).but(**settings)
+    arguments = as_before.train
     by_least_squares = recoder.optimizer_type == "als" and not settings
     larger = recoder.extended(dataset, from_similar=not by_least_squares)
     if by_least_squares:
         _solve_again(larger, dataset, float(arguments.get("weight_decay", 0.0)), known, new)
         return larger, merged
-    as_before = Recipe(lambda: larger.model, {}, {}, arguments)
     step = {"lr": _LR_SHARE * arguments.get("lr", 1e-3), **settings}
     if "num_epochs" not in settings:
-        epochs = min(_EPOCHS_SHARE * arguments.get("num_epochs", 1), _MOST_EPOCHS)
-        steps = max(1, round(epochs * as_before.steps_per_epoch(len(dataset))))
+        num_epochs, steps_of_one = arguments.get("num_epochs", 1), as_before.steps_per_epoch(len(dataset))
+        at_least = min(_STEPS_OF_SHORT, int(_STEPS_SHARE * num_epochs * steps_of_one))
+        steps = max(1, at_least, round(min(_EPOCHS_SHARE * num_epochs, _MOST_EPOCHS) * steps_of_one))
         step = {"num_epochs": 1, "iters_per_epoch": steps, **step}
     step |= {name: None for name in _OF_THE_WHOLE_RUN if name in arguments and name not in settings}
     now = replace(about, num_users=merged.num_users, num_interactions=int(merged.matrix.nnz))

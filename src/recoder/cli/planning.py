@@ -19,7 +19,7 @@ from recoder.cli.memory_plan import MemoryPlan, memory_plan
 from recoder.data import RecommendationDataset
 from recoder.errors import DivergedError, NotEnoughMemoryError
 from recoder.model import Recoder
-from recoder.recipes import Recipe, recipe, users_of_a_batch
+from recoder.recipes import Recipe, recipe
 
 __all__ = ["Estimate", "estimate"]
 
@@ -96,7 +96,7 @@ def _seconds(chosen: Recipe, plan: MemoryPlan, interactions: sparse.csr_matrix) 
 
 def _of_steps(recoder: Recoder, chosen: Recipe, sample: sparse.csr_matrix, num_users: int) -> float:
     """Returns the time of all steps, from that of some."""
-    arguments = {**chosen.train, "batch_size": users_of_a_batch(chosen.train["batch_size"], num_users)}
+    arguments = {**chosen.train, "batch_size": chosen.batch_size(num_users)}
     dataset = RecommendationDataset(sample)
     recoder.train(dataset, **{**arguments, "num_epochs": 1, "iters_per_epoch": 1})
     first = max(recoder.history[-1].seconds, 1e-4)

@@ -15,7 +15,7 @@ from recoder.data.loader import check_sampling
 from recoder.errors import ConfigError
 from recoder.losses import make_loss
 from recoder.model import Recoder
-from recoder.recipes import RECIPES, Recipe, users_of_a_batch
+from recoder.recipes import RECIPES, Recipe
 from recoder.training.checks import check_model
 from recoder.training.config import TrainConfig
 
@@ -90,7 +90,7 @@ def _what_is_wrong(chosen: Recipe) -> str | None:
         if not recoder.model.is_solved:
             defaults = inspect.signature(Recoder.train).parameters
             arguments = {field.name: defaults[field.name].default for field in fields(TrainConfig)} | dict(chosen.train)
-            arguments["batch_size"] = users_of_a_batch(arguments["batch_size"], 0)
+            arguments["batch_size"] = chosen.batch_size(1)
             asked = TrainConfig(**arguments)
             check_model(
                 recoder.model,

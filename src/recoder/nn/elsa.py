@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from recoder._checks import non_negative, whole_number
 from recoder._random import fresh_seed
@@ -77,7 +77,8 @@ class ELSA(FactorizationModel):
         """Returns the rows of A, ``[I, D]``, and no biases."""
         if self.table is None:
             raise not_initialized(self)
-        return F.normalize(self.table.rows(items), dim=1), None
+        unit_ID: Tensor = _UnitRows.apply(self.table.rows(items))  # type: ignore[no-untyped-call]  # in torch 2.13
+        return unit_ID, None
 
     def batch_loss(
         self,
@@ -114,13 +115,46 @@ class ELSA(FactorizationModel):
         noisy = self.noise(input, users, items)
         factors_BD = weighted_row_sums(weight_CD, noisy, None, sparse=False)
         # |s|^2 = z A'A z' - 2 z (x A)' + x x', with z = x A
-        squares_B = (
-            (factors_BD @ (weight_CD.T @ weight_CD) * factors_BD).sum(dim=1)
-            - 2 * factors_BD.square().sum(dim=1)
-            + noisy.sum_rows(noisy.values.square())
-        )
-        wanted_BD = weighted_row_sums(weight_CD, target, None, sparse=False)
+        of_gram_B: Tensor = _SquaresByGram.apply(factors_BD, weight_CD)  # type: ignore[no-untyped-call]  # in torch 2.13
+        squares_B = of_gram_B - 2 * factors_BD.square().sum(dim=1) + noisy.sum_rows(noisy.values.square())
+        wanted_BD = factors_BD if noisy is target else weighted_row_sums(weight_CD, target, None, sparse=False)
         products_B = (factors_BD * wanted_BD).sum(dim=1) - noisy.dot_rows(target)
         lengths_B = (squares_B.clamp_min(_TINY) * target.sum_rows(target.values.square()).clamp_min(_TINY)).sqrt()
         loss: Tensor = (2 - 2 * products_B / lengths_B).mean()
         return loss
+
+
+class _UnitRows(torch.autograd.Function):
+    """Rows of length 1, ``[N, D]``: that of ``F.normalize``, whose gradient passes over the table ten times."""
+
+    @staticmethod
+    def forward(ctx: Any, rows_ND: Tensor) -> Tensor:
+        lengths_N1: Tensor = torch.linalg.vector_norm(rows_ND, dim=1, keepdim=True).clamp_min_(_TINY)
+        unit_ND = rows_ND / lengths_N1
+        ctx.save_for_backward(unit_ND, lengths_N1)
+        return unit_ND
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        unit_ND, lengths_N1 = ctx.saved_tensors
+        along_N1 = torch.bmm(gradients[0].unsqueeze(1), unit_ND.unsqueeze(2)).squeeze(2)  # without a table of products
+        return torch.addcmul(gradients[0], unit_ND, along_N1, value=-1).div_(lengths_N1)
+
+
+class _SquaresByGram(torch.autograd.Function):
+    """``z A'A z'`` of each row z, ``[B]``: of two products with all items, where those of autograd are three."""
+
+    @staticmethod
+    def forward(ctx: Any, factors_BD: Tensor, weight_ND: Tensor) -> Tensor:
+        product_BD = factors_BD @ (weight_ND.T @ weight_ND)
+        ctx.save_for_backward(factors_BD, weight_ND, product_BD)
+        squares_B: Tensor = torch.linalg.vecdot(product_BD, factors_BD)
+        return squares_B
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
+        factors_BD, weight_ND, product_BD = ctx.saved_tensors
+        twice_B1 = 2 * gradients[0].unsqueeze(1)
+        return twice_B1 * product_BD, weight_ND @ (factors_BD.T @ (twice_B1 * factors_BD))
