@@ -42,8 +42,8 @@ class UsersPerBatch:
     """How many users a batch has: a share of all users, within limits.
 
     Attributes:
-        batches: of an epoch, or one more, where the limits leave it so.
-        at_least: users of a batch.
+        batches: what the users are divided by.
+        at_least: users that a batch has, whatever the share is.
         at_most: likewise.
     """
 

@@ -18,7 +18,7 @@ from recoder.metrics import NDCG
 from recoder.model import Recoder
 from recoder.nn import DynamicAutoencoder, FactorizationModel, MatrixFactorization, MultVAE
 
-USERS, ITEMS, EPOCHS, K = 163, 157, 2, 20
+USERS, ITEMS, EPOCHS, K = 163, 157, 3, 20
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,8 @@ _LR_SHARE = 0.3
 _EPOCHS_SHARE, _MOST_EPOCHS = 0.07, 1.5
 """Of the epochs that it was trained for, and how many at most."""
 
-_STEPS_OF_SHORT, _STEPS_SHARE = 12, 0.1
-"""Of a training by a hundred large batches, such as ELSA's: at least so many, but no more than this share of it."""
+_FEWEST_STEPS, _STEPS_SHARE = 12, 0.1
+"""Where that is little, as for ELSA's hundred large batches: so many steps, but no more than this share of all."""
 
 _STEPS_OF_NEW = 5
 """Of conjugate gradients."""
@@ -98,7 +98,7 @@ def updated(
     step = {"lr": _LR_SHARE * arguments.get("lr", 1e-3), **settings}
     if "num_epochs" not in settings:
         num_epochs, steps_of_one = arguments.get("num_epochs", 1), as_before.steps_per_epoch(len(dataset))
-        at_least = min(_STEPS_OF_SHORT, int(_STEPS_SHARE * num_epochs * steps_of_one))
+        at_least = min(_FEWEST_STEPS, int(_STEPS_SHARE * num_epochs * steps_of_one))
         steps = max(1, at_least, round(min(_EPOCHS_SHARE * num_epochs, _MOST_EPOCHS) * steps_of_one))
         step = {"num_epochs": 1, "iters_per_epoch": steps, **step}
     step |= {name: None for name in _OF_THE_WHOLE_RUN if name in arguments and name not in settings}

@@ -125,7 +125,7 @@ class ELSA(FactorizationModel):
 
 
 class _UnitRows(torch.autograd.Function):
-    """Rows of length 1, ``[N, D]``: that of ``F.normalize``, whose gradient passes over the table ten times."""
+    """Rows of length 1, ``[N, D]``, as ``F.normalize`` makes them, with a gradient of three passes over the table."""
 
     @staticmethod
     def forward(ctx: Any, rows_ND: Tensor) -> Tensor:
