@@ -159,7 +159,26 @@ _RIVALS = (
         elsewhere={"gowalla": "irspack-scipy-1.16"},
         twin="ease",
         note="the same closed form as our `ease`: at equal settings the two can only tie; on gowalla with scipy 1.16, "
-        "as `scipy.linalg.inv` of 1.17, twice as fast, crashes with that many items",
+        "as `scipy.linalg.inv` of 1.17, which multiplies half as often, crashes with that many items; most of its time "
+        "to recommend is scipy's copying of its weights, once for each 500 users",
+    ),
+    Contestant(
+        "irspack EDLAE",
+        "irspack",
+        "irspack_edlae_quality.py",
+        "edlae",
+        (
+            {},
+            {"reg": 50.0, "dropout_p": 0.5},
+            {"reg": 20.0, "dropout_p": 0.7},
+            {"reg": 200.0, "dropout_p": 0.33},
+        ),
+        source="default; and more of both (Steck 2020, NeurIPS), as our `edlae` has",
+        bytes_per_item_pair=9.0,
+        elsewhere={"gowalla": "irspack-scipy-1.16"},
+        twin="edlae",
+        note="the same closed form as our `edlae`, but for the discount on popular items; recommends to 3,000 users at "
+        "a time",
     ),
     Contestant(
         "recoder 0.4.0",

@@ -54,28 +54,31 @@ Written by `python -m benchmarks quality`; not edited by hand.
   out; the same code judges all lists. The metrics are {metrics}.
 - Everyone is trained with each setting of a grid of four (popularity has none) on the data of seed 0. The best by
   {main} of its *validation* users is trained with seeds {seeds}, of the split and of the model, and judged on their
-  *test* users. What was not run is listed below each set; whoever has not run the whole grid has not chosen, and is not
+  *test* users. What was not run is listed below each set; a model whose grid was not run completely is shown, but not
   compared.
 - The defaults of our recipes were chosen on goodbooks-10k-v1, gowalla, citeulike-a and lastfm-2k (`docs/experiments.md`
-  says how). The others had no part in it, but for two: what `confidence_power` of least squares makes of rare items was
-  chosen on all but book-crossing, and how input noise scales what it keeps, on all. Defaults of the autoencoder were
-  chosen on held-out users of other splits, some of whom are test users here; the others on validation users, most on
-  those of one seed. About a tenth of the test users of the other seeds are validation users of seed 0, by whom
-  everyone's setting is chosen from its grid. So some of those who judge had a part in the choice, among many others:
-  that favours what was chosen, if by little.
-- Grids are of equal size, not of equal settings; those of least squares go up to 400 factors on each side.
+  says how, and what each choice gained). The others had no part in it, but for three: what `confidence_power` of least
+  squares makes of rare items was chosen on all but book-crossing, how input noise scales what it keeps on all, and how
+  many users ELSA takes to a batch on retailrocket-small and msweb too. Defaults of the autoencoder were chosen on
+  held-out users of other splits, some of whom are test users here; the others on validation users, most on those of one
+  seed. A tenth or more of the test users of the other seeds (a quarter, where a quarter is held out) are validation
+  users of seed 0, by whom everyone's setting is chosen from its grid. So some of those who judge had a part in the
+  choice, which favours what was chosen.
+- Grids are of equal size, not of equal settings; those of least squares go up to 400 factors on each side. They are not
+  of equal effort either: behind our defaults are many trials, behind a rival's points its documentation and papers.
 - Training time is all that a model needs from the matrix in memory to being able to recommend, without imports and
   reading. A warm-up on a few users comes before.
 - Recommending is one pass over the test users. The models of irspack answer new users with scores, and for implicit's
   BPR, which knows no new users, the benchmark makes them: of both it cuts the lists out of the scores by numpy
   (`argpartition`, 500 users at a time), and that counts as recommending.
-- Memory is how far the peak of a process rose after imports and warm-up, while it read the matrices, trained and
-  recommended to the validation and the test users; what stayed below the peak of before does not show.
+- Memory is the peak of a process, while it read the matrices, trained and recommended to the validation and the test
+  users, minus its peak after imports and warm-up; a process that needs less than those needed shows less than it uses.
 - Each training has a process of its own, {threads} threads{limits}, one after another. Those marked {mark}
   had not the machine to themselves: other processes used more than {disturbed:g} of a processor on average, and alone
   it may have been quicker. Those marked {elsewhere} ran on processors with other instruction sets than most of ours of
   the same data set; those marked {earlier} with earlier code of this library, or packages of a rival, and were not run
-  anew since.
+  anew since. (Where models of ours were measured with earlier code, and today's gave each user of lastfm-2k the same
+  values, their cells stay without a mark, with the times of then; the commits are at the end.)
 - Metrics ± standard error over the test users of all seeds; seconds and memory ± standard error over the seeds.
 """
 
@@ -87,11 +90,15 @@ took far less time than the others.
 
 _PAIRS = """\
 Ours is {ours} ({settings}), the best of ours on the validation users. Paired difference of {main} over the test users
-of all seeds, with its 95 % interval; a user who is in the test of two seeds counts in both.
+of all seeds, with its 95 % interval. A user who is in the test of two seeds counts in both, as another one would: with
+a tenth of the users in each test, intervals are up to a tenth too narrow, with a quarter up to a fifth.
 """
 
 _PREDECESSOR = """\
 The settings of the manual of 0.4.0, 100 epochs of them, and the recipe of the same model with its defaults; seed 0.
+"""
+
+_EPOCHS = """\
 The last line is a training of its own, whose clock stands still while the test users are judged after each epoch: the
 first that has no less {main} than 0.4.0.
 """
@@ -138,7 +145,10 @@ def render_page(results: Sequence[SetResults], facts: PageFacts, *, images: str,
             picture = f"{images}/{pictures[of_set.name]}"
             parts.append(f"![{of_set.name}: training time against {_MAIN}]({picture})\n")
             parts.append(_PICTURE.format(main=_MAIN))
-        parts += [results_text(of_set, facts["epochs"].get(of_set.name)), _not_run_text(of_set, contestants)]
+        parts += [
+            results_text(of_set, facts["epochs"].get(of_set.name)),
+            _not_run_text(of_set, contestants, facts["seeds"]),
+        ]
     parts += ["## Grids\n", _grids_text(contestants), "## Measured on\n", _measured_on(results, facts)]
     return "\n".join(parts)
 
@@ -230,7 +240,7 @@ def _pairs_text(entries: Sequence[Entry]) -> str:
             rows.append((*who, "-", "-", "-", f"not compared: {reason}"))
             continue
         paired, num_seeds = compared(ours, rival)
-        verdict = "higher" if paired.low > 0 else "**lower**" if paired.high < 0 else "no difference"
+        verdict = "higher" if paired.low > 0 else "**lower**" if paired.high < 0 else "no difference shown"
         if rival.contestant.twin == ours.contestant.name:
             verdict += ", the same closed form"
         rows.append(
@@ -272,6 +282,7 @@ def _predecessor_text(predecessor: Predecessor, home: Machine, epochs: Epochs | 
         (*_point_cells(predecessor.theirs, home), "1", "-"),
         (*_point_cells(predecessor.ours, home), *ours),
     ]
+    text = _PREDECESSOR.format(main=_MAIN)
     epoch = None if epochs is None else epochs.first_with(predecessor.theirs.quality)
     if epochs is not None and epoch is not None:
         who, settings = _point_cells(predecessor.ours, home)[:2]
@@ -280,7 +291,8 @@ def _predecessor_text(predecessor: Predecessor, home: Machine, epochs: Epochs | 
         earlier = EARLIER_MARK if epochs.is_of_earlier_code else ""
         after = f"{settings}, after epoch {epoch} of {len(epochs.seconds)}"
         rows.append((who, after, number_text(seconds) + earlier, f"{quality:.4f}", times, "yes"))
-    return _PREDECESSOR.format(main=_MAIN) + "\n" + markdown_table(headings, rows, num_text_columns=2)
+        text += _EPOCHS.format(main=_MAIN)
+    return text + "\n" + markdown_table(headings, rows, num_text_columns=2)
 
 
 def _point_cells(point: Point, home: Machine) -> tuple[str, ...]:
@@ -315,14 +327,20 @@ def _points_text(results: SetResults, home: Machine) -> str:
     return markdown_table(headings, rows, num_text_columns=2)
 
 
-def _not_run_text(results: SetResults, contestants: Sequence[Contestant]) -> str:
-    """Returns who was not run on a data set, with all of the grid or a part of it; empty where all were."""
+def _not_run_text(results: SetResults, contestants: Sequence[Contestant], seeds: Sequence[int]) -> str:
+    """Returns who was not run on a data set with the whole grid, or with each seed; empty where all were."""
     missing = []
     for contestant in contestants:
         tried = {point for point, _ in results.outcomes.get(contestant, {})}
         of = len(contestant.grid)
         if len(tried) < of:
             missing.append(f"{_name(contestant)} ({'all' if not tried else of - len(tried)} of its {of} settings)")
+        else:
+            chosen = chosen_point(results.outcomes[contestant])
+            of_chosen = {seed for point, seed in results.outcomes[contestant] if point == chosen}
+            left = [f"{seed}" for seed in seeds if seed not in of_chosen]
+            if chosen is not None and left:
+                missing.append(f"{_name(contestant)} (seed {_listed(left)})")
     return f"Not run on {results.name}: {', '.join(missing)}.\n" if missing else ""
 
 

@@ -24,7 +24,7 @@ from benchmarks.speed.lines import markdown_table
 
 __all__ = ["Moment", "differing", "leftovers", "measure", "moments", "started_again", "started_by_torchrun", "task_of"]
 
-KILLS = 10
+KILLS, QUICK_KILLS = 10, 3
 NUM_PROCESSES = 2
 EPOCHS = 2 * KILLS + 2
 _STEPS_PER_EPOCH = 5
@@ -208,7 +208,7 @@ def _row(folder: Path, parallel: str, quick: bool, sizes: Mapping[str, int]) -> 
     run(undisturbed)
     between = time.perf_counter()
     when = moments(0, parallel, float(Path(undisturbed["took"]).read_text(encoding="ascii")))
-    task = task_of(folder / parallel, parallel, when, **sizes)
+    task = task_of(folder / parallel, parallel, when[:QUICK_KILLS] if quick else when, **sizes)
     run(task)
     seconds = (f"{between - began:.1f}", f"{time.perf_counter() - between:.1f}")
     of_folders = differing(Path(task["folder"]), Path(undisturbed["folder"])), leftovers(Path(task["folder"]))

@@ -142,7 +142,14 @@ class TestContestants:
 
     def test_rivals_are_there_with_every_model_that_is_compared(self) -> None:
         rivals = {who.name for who in CONTESTANTS if not who.is_ours}
-        assert rivals == {"implicit ALS", "implicit BPR", "irspack iALS", "irspack DenseSLIM", "recoder 0.4.0"}
+        assert rivals == {
+            "implicit ALS",
+            "implicit BPR",
+            "irspack iALS",
+            "irspack DenseSLIM",
+            "irspack EDLAE",
+            "recoder 0.4.0",
+        }
 
 
 class TestJudging:
@@ -689,6 +696,10 @@ class TestPage:
             "\nNot run on other: **mine** (2 of its 4 settings), implicit ALS (all of its 4 settings), "
             "irspack DenseSLIM (all of its 4 settings).\n" in page
         )
+
+    def test_seeds_that_are_missing_are_listed(self) -> None:
+        page = render_page([RESULTS], self.facts(), images="", pictures={})
+        assert "\nNot run on some-set: **mine** (seed 2), implicit ALS (seed 2), " in page
 
     def facts_of(self, *names: str) -> dict[str, Any]:
         return {**self.facts(), "used": dict.fromkeys(names, "all of it")}

@@ -13,7 +13,7 @@ SHOWN = {
     "throughput": "| autoencoder, logistic, sampled |",
     "costs": "2BD is 800, and 2BD + 6B is 1,100.",
     "giant": "The step over 200,000 items takes",
-    "kills": "| items | 10 | none | none |",
+    "kills": "| items | 3 | none | none |",
     "hosts": "## Hosts with a link between them",
     "model": "| 100,000,000, items |",
 }
