@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import stat
 import subprocess
 import sys
 import threading
@@ -337,3 +339,20 @@ def test_a_folder_of_another_kind_stays(tmp_path):
     with pytest.raises(FileWriteError, match="something else is there, and stays"), atomic_folder(target, is_marked):
         pytest.fail("something else is there")
     assert names_in(tmp_path) == ["target"]
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.EIO])
+def test_a_file_system_that_cannot_sync_folders_is_good_enough(tmp_path, monkeypatch, number):
+    fsync = os.fsync
+
+    def of_files_only(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", of_files_only)
+    path = tmp_path / "model.bin"
+    expected = pytest.raises(FileWriteError, match="in place") if number == errno.EIO else contextlib.nullcontext()
+    with expected, atomic_write(path) as temporary:
+        temporary.write_bytes(b"new")
+    assert path.read_bytes() == b"new"

@@ -90,8 +90,9 @@ class Recoder:
             numbers on a CPU. None: drawn from torch's global generator. It is kept as ``seed`` and in the model file.
         device: where to train and score, ``'cpu'``, ``'cuda'`` or ``'cuda:1'``; instead of ``use_cuda``.
         precision: ``'fp32'``, or ``'bf16'``: matrix products take their inputs in bfloat16, which is faster where the
-            processor has instructions for it. Parameters, sums and the optimizer stay float32, and so do the scores
-            that are returned: recommending looks for candidates in bfloat16 and ranks them in float32.
+            processor has instructions for it; in training, where no kernel of the library's own is for them, their
+            results too. Parameters, sums, losses and the optimizer stay float32, and so do the scores that are
+            returned: recommending looks for candidates in bfloat16 and ranks them in float32.
         parallel: what the processes that ``torchrun`` started share, all of them running the same program on the same
             data: ``'items'``: each has a part of the items' (and users') tables and of their optimizer state, so that
             catalogues grow with the number of machines; ``'users'``: each computes some users of every batch;
@@ -101,9 +102,9 @@ class Recoder:
             on the seed, the step and the place in the table alone.
 
     Attributes:
-        model, num_items, num_users, optimizer_type, optimizer_state, loss, loss_params, user_based, item_based, seed,
-        device, precision: as given;
-            after loading a file, as the file says.
+        model, user_based, item_based, device, precision: as given.
+        num_items, num_users, optimizer_type, optimizer_state, loss, loss_params, seed: as given; after loading a file,
+            as the file says.
         history: what happened in each epoch, a ``History``; it can ``plot()``.
         interactions: the ids and titles that a loaded file brought, with its histories if it holds them; else None.
 
@@ -158,6 +159,7 @@ class Recoder:
         self._holds_histories = False
         self._progress = Progress()
         self._best = Best()
+        self._unwritten: Path | None = None
         self._optimizer: ModelOptimizer | None = None
         self._kept_state: OptimizerState = {}
         self._last_config: dict[str, Any] | None = None
@@ -304,7 +306,7 @@ class Recoder:
             val_dataset,
             self.model,
             num_items=self.num_items or train_dataset.num_items,
-            num_users=self.num_users or train_dataset.num_users,
+            num_users=train_dataset.num_users if self.num_users is None else self.num_users,
             user_based=self.user_based,
             item_based=self.item_based,
         )
@@ -328,11 +330,15 @@ class Recoder:
         before = self._last_config or {}
         judged_by = None if val_dataset is None else data_mark(val_dataset)
         best = best_of(self._best, before.get("early_stopping"), config.early_stopping, judged_by)
+        before_solving = self._progress, self._best, self.history, self._last_config
         if self.model.is_solved:  # anew: nothing of an earlier solution is left
             best, self._progress = Best(data=judged_by), Progress()
         elif is_done(self._progress, config, best):
             self._best = best
             self._give_best_back(best)
+            prefix = model_checkpoint_prefix
+            if prefix is not None and self._unwritten == self._checkpoint_path(prefix):  # as where the disk was full
+                _log.info("saved %s", self.save_state(prefix))
             return self.history
         go_on_with(self._progress, learns_from)
         mean_interactions = train_dataset.interactions_matrix.nnz / len(train_dataset)
@@ -359,7 +365,12 @@ class Recoder:
         self._last_config, self._best, self.history.best_epoch = described, best, None
         relay = Relay(told, partial(self._run, config.num_epochs, val_dataset is not None))
         if self.model.is_solved:
-            solve(self.model, train_dataset, config, self._progress, relay)
+            try:
+                solve(self.model, train_dataset, config, self._progress, relay)
+            except BaseException:
+                if not (self._progress.epoch or self._progress.step):  # the model has what it had
+                    self._progress, self._best, self.history, self._last_config = before_solving
+                raise
             return self.history
         if self.optimizer_type == "als":
             sweeps = AlternatingLeastSquares.of(self.model, loss, config.weight_decay, train_dataset)
@@ -529,7 +540,9 @@ class Recoder:
         """
         content = self.file_content(interactions=interactions, histories=histories)
         path = self._checkpoint_path(model_checkpoint_prefix)
+        self._unwritten = path
         write_together(path, content, self.model, self._counts_here, self._processes, version=__version__)
+        self._unwritten = None
         return str(path)
 
     def file_content(self, *, interactions: Interactions | None = None, histories: bool = False) -> ModelFile:
@@ -793,7 +806,8 @@ class Recoder:
     def _initialize(self, train: RecommendationDataset, *, popularity_of: nn.Module | None) -> None:
         if self._is_initialized:
             return
-        num_items, num_users = self.num_items or train.num_items, self.num_users or train.num_users
+        num_items = self.num_items or train.num_items
+        num_users = train.num_users if self.num_users is None else self.num_users
         before = list(self.model.parameters())
         counts_N = None
         if self._processes.items.size > 1:

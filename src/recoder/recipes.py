@@ -66,6 +66,7 @@ class Recipe:
         recoder: those of ``Recoder``.
         train: those of ``Recoder.train``. A ``batch_size`` of None is what ``users_per_batch`` makes of the users.
         users_per_batch: a fiftieth of the users, but 100 to 500, unless a step costs the same for any batch.
+        name: that it has in ``RECIPES``, or that it was made of by ``but`` has; None for one of your own.
     """
 
     make_model: Callable[..., FactorizationModel]
@@ -73,6 +74,7 @@ class Recipe:
     recoder: Mapping[str, Any]
     train: Mapping[str, Any]
     users_per_batch: UsersPerBatch = UsersPerBatch()
+    name: str | None = None
 
     @staticmethod
     def of(model: FactorizationModel) -> Recipe:
@@ -183,44 +185,44 @@ _SAMPLED: dict[str, Any] = {
     "logq_correction": False,
 }
 
-RECIPES: Mapping[str, Recipe] = MappingProxyType(
-    {
-        "popularity": Recipe(Popularity, {}, {}, {}),
-        "autoencoder": Recipe(
-            DynamicAutoencoder,
-            {"hidden_layers": [200], "activation_type": "tanh", "noise_prob": 0.5, "dropout_prob": 0.5},
-            {"optimizer_type": "adam", "loss": "logistic", "precision": "fp32"},
-            {**_BY_STEPS, **_SAMPLED, "lr": 1e-2, "num_epochs": 10},
-        ),
-        "als": Recipe(
-            MatrixFactorization,
-            {"embedding_size": 200, "fold_in": True, "l2_power": 0.5, "confidence_power": 0.3},
-            {"optimizer_type": "als", "loss": "mse", "loss_params": {"confidence": 20.0}},
-            {"weight_decay": 30.0, "num_epochs": 8},
-        ),
-        "ease": Recipe(EASE, {"l2": 100.0, "dropout_prob": 0.0, "popularity_discount": 0.0}, {}, {}),
-        "edlae": Recipe(EASE, {"l2": 50.0, "dropout_prob": 0.5, "popularity_discount": 0.1}, {}, {}),
-        "multvae": Recipe(
-            MultVAE,
-            {"hidden_layers": [600, 100], "noise_prob": 0.5, "kl_weight": 0.2, "kl_steps": 2_000},
-            {"optimizer_type": "adam", "loss": "logistic", "precision": "fp32"},
-            {**_BY_STEPS, **_SAMPLED, "lr": 3e-3, "num_epochs": 20},
-        ),
-        "recvae": Recipe(
-            RecVAE,
-            {"hidden_size": 300, "latent_size": 200, "noise_prob": 0.5, "gamma": 0.005, "encoder_passes": 3},
-            {"optimizer_type": "adam", "loss": "logistic", "precision": "fp32"},
-            {**_BY_STEPS, **_SAMPLED, "lr": 2e-3, "num_epochs": 15},
-        ),
-        "elsa": Recipe(
-            ELSA,
-            {"embedding_size": 256, "noise_prob": 0.0},
-            {"optimizer_type": "adam"},
-            {**_BY_STEPS, "lr": 1e-2, "num_epochs": 20},
-            UsersPerBatch(batches=6, at_least=1, at_most=10_000),
-        ),
-    }
-)
+_RECIPES = {
+    "popularity": Recipe(Popularity, {}, {}, {}),
+    "autoencoder": Recipe(
+        DynamicAutoencoder,
+        {"hidden_layers": [200], "activation_type": "tanh", "noise_prob": 0.5, "dropout_prob": 0.5},
+        {"optimizer_type": "adam", "loss": "logistic", "precision": "fp32"},
+        {**_BY_STEPS, **_SAMPLED, "lr": 1e-2, "num_epochs": 10},
+    ),
+    "als": Recipe(
+        MatrixFactorization,
+        {"embedding_size": 200, "fold_in": True, "l2_power": 0.5, "confidence_power": 0.3},
+        {"optimizer_type": "als", "loss": "mse", "loss_params": {"confidence": 20.0}},
+        {"weight_decay": 30.0, "num_epochs": 8},
+    ),
+    "ease": Recipe(EASE, {"l2": 100.0, "dropout_prob": 0.0, "popularity_discount": 0.0}, {}, {}),
+    "edlae": Recipe(EASE, {"l2": 50.0, "dropout_prob": 0.5, "popularity_discount": 0.1}, {}, {}),
+    "multvae": Recipe(
+        MultVAE,
+        {"hidden_layers": [600, 100], "noise_prob": 0.5, "kl_weight": 0.2, "kl_steps": 2_000},
+        {"optimizer_type": "adam", "loss": "logistic", "precision": "fp32"},
+        {**_BY_STEPS, **_SAMPLED, "lr": 3e-3, "num_epochs": 20},
+    ),
+    "recvae": Recipe(
+        RecVAE,
+        {"hidden_size": 300, "latent_size": 200, "noise_prob": 0.5, "gamma": 0.005, "encoder_passes": 3},
+        {"optimizer_type": "adam", "loss": "logistic", "precision": "fp32"},
+        {**_BY_STEPS, **_SAMPLED, "lr": 2e-3, "num_epochs": 15},
+    ),
+    "elsa": Recipe(
+        ELSA,
+        {"embedding_size": 256, "noise_prob": 0.0},
+        {"optimizer_type": "adam"},
+        {**_BY_STEPS, "lr": 1e-2, "num_epochs": 20},
+        UsersPerBatch(batches=6, at_least=1, at_most=10_000),
+    ),
+}
+
+RECIPES: Mapping[str, Recipe] = MappingProxyType({name: replace(made, name=name) for name, made in _RECIPES.items()})
 """By name."""
 
 

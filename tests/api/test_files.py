@@ -20,6 +20,7 @@ from recoder.errors import (
     FileFormatError,
     FileWriteError,
     NotInitializedError,
+    UnknownIdError,
     UnsafeFileError,
 )
 from recoder.metrics import NDCG
@@ -56,6 +57,31 @@ def test_without_interactions_a_file_names_no_user(fitted, tmp_path):
     with pytest.raises(NotInitializedError, match="none to keep"):
         recoder.load(path).save(tmp_path / "c.model", interactions=True)
     assert recoder.load(kept).interactions.num_users == 60
+
+
+def test_a_file_holds_rows_of_users_only_where_they_are_needed(films, tmp_path):
+    model = recoder.fit(films, "als", embedding_size=8, num_epochs=3, seed=1)
+    rows = model.recoder.model.users.weight.detach().numpy()
+    row = rows[3].tobytes()
+    for name, kept in (("bare", {}), ("whole", {"interactions": True}), ("resumable", {"training_state": True})):
+        file = tmp_path / f"{name}.model"
+        loaded = recoder.load(model.save(file, **kept))
+        assert (row in file.read_bytes()) == bool(kept), name
+        question = {"histories": [["m1", "m5"], []], "k": 4}
+        pd.testing.assert_frame_equal(loaded.recommend(**question), model.recommend(**question))
+        assert len(loaded.recoder.model.users.weight) == (60 if kept else 0)
+        assert repr(loaded).startswith("FittedModel(als, 60 users")
+    again = recoder.load(recoder.load(tmp_path / "bare.model").save(tmp_path / "again.model"))
+    pd.testing.assert_frame_equal(again.recommend(**question), model.recommend(**question))
+    np.testing.assert_array_equal(model.recoder.model.users.weight.detach().numpy(), rows)
+
+
+def test_a_file_without_rows_of_users_cannot_be_trained_further(films, tmp_path):
+    path = recoder.fit(films, "als", embedding_size=8, num_epochs=3, seed=1).save(tmp_path / "a.model")
+    bare = Recoder(MatrixFactorization(1))
+    bare.init_from_model_file(path)
+    with pytest.raises(UnknownIdError, match=r"saved without their rows of factors.* training_state=True"):
+        bare.train(RecommendationDataset(films.matrix), num_epochs=4)
 
 
 def test_a_model_that_looks_users_up_keeps_their_ids(films, tmp_path):

@@ -164,6 +164,14 @@ def test_wrong_questions_are_said(fitted):
         ({"histories": [["m2"], {"m3": 1, "m1": -1.0}]}, DataError, "history of 1 gives 'm1' the weight -1.0"),
         ({"histories": {"new": {"m1": float("nan")}}}, DataError, "history of 'new' gives 'm1' the weight nan"),
         ({"histories": [{"m1": 1e300}]}, DataError, "the weight 1e.300; a weight is a finite number"),
+        (
+            {"histories": [{"m1": 0.0, "m2": 1.0}]},
+            DataError,
+            "'m1' the weight 0.0; a weight is a finite number above 0",
+        ),
+        ({"histories": [{"m1": 1e-60}]}, DataError, "the weight 1e-60; .* above 0, as a float32"),
+        ({"users": np.array([True])}, DataTypeError, "among the users stands True.* of a mask"),
+        ({"histories": [[7]], "unknown": "drop"}, DataTypeError, "stands 7, which cannot be known: ids are strings"),
         ({"histories": [{"m1": [1.0]}]}, DataTypeError, "a weight of a history is no number"),
         ({"users": [["u1", "u2"]]}, DataTypeError, r"among the users stands \['u1', 'u2'\].* flat list"),
         ({"users": np.array([["u1"]])}, DataTypeError, r"among the users stands \['u1'\]"),
@@ -442,7 +450,7 @@ def test_known_users_are_judged_by_interactions_that_came_later(films):
 def test_what_is_in_the_histories_is_not_looked_for(films, caplog):
     train, test = films.split("last", k=2)
     model = recoder.fit(train, "ease", l2=1.0)
-    with caplog.at_level("INFO", logger="recoder.api"):
+    with caplog.at_level("INFO", logger="recoder.data"):
         told = model.evaluate(films, [Recall(5)])
     assert f"{train.matrix.nnz} of 448 interactions to judge by are in the users' histories" in caplog.text
     np.testing.assert_array_equal(told["Recall@5"], model.evaluate(test, [Recall(5)])["Recall@5"])
@@ -509,6 +517,18 @@ class TestModelsThatLookUsersUp:
         strangers = HeldOut(valid.dataset, IdMap([f"x{n}" for n in range(30)]), valid.item_ids)
         with pytest.raises(UnknownIdError, match="x0"):
             recoder.fit(train, "als", valid=strangers, fold_in=False, embedding_size=8, num_epochs=2)
+
+
+def test_validation_is_by_what_the_histories_do_not_hold(films):
+    train, test = films.split("random", seed=1)
+    history, target = (
+        matrix.copy() for matrix in (test.dataset.interactions_matrix, test.dataset.target_interactions_matrix)
+    )
+    valid = HeldOut(RecommendationDataset(history, history + target), test.user_ids, test.item_ids)
+    for name in ("ease", "als"):
+        model = recoder.fit(train, name, valid=valid, metrics=["NDCG@5"], seed=3)
+        expected = model.evaluate(test, ["NDCG@5"]).mean["NDCG@5"]
+        assert model.history[-1].metrics["NDCG@5"] == pytest.approx(expected)
 
 
 def test_forgotten_users_are_gone(films):

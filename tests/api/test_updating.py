@@ -142,6 +142,14 @@ def test_settings_say_how_long_to_go_on(parts):
         closed.partial_fit(new, num_epochs=3)
 
 
+def test_what_the_model_was_made_with_cannot_be_changed(parts):
+    old, new, _, _ = parts
+    model = recoder.fit(old, "autoencoder", hidden_layers=[8], num_epochs=1, seed=2)
+    with pytest.raises(ConfigError, match=r"optimizer_type: the model was made with it.* arguments of Recoder\.train"):
+        model.partial_fit(new, optimizer_type="sgd")
+    assert model.interactions is old
+
+
 @pytest.mark.filterwarnings("error")
 def test_weights_that_the_loss_is_not_defined_for_are_the_only_thing_said(parts):
     old, new, _, _ = parts

@@ -100,3 +100,18 @@ def test_names_that_mlflow_does_not_allow_are_made_to_fit(uri):
     log = MLflowLog(tracking_uri=uri)
     run(recoder(), Adds(), log, num_epochs=1)
     assert curve(uri, log, "größe _own__ 1_") == [(1, 0.25)]
+
+
+def test_an_experiment_that_another_training_made_meanwhile_is_taken(uri, monkeypatch):
+    import mlflow
+
+    create = mlflow.MlflowClient.create_experiment
+
+    def create_twice(self, name, **settings):
+        create(self, name, **settings)
+        return create(self, name, **settings)
+
+    monkeypatch.setattr(mlflow.MlflowClient, "create_experiment", create_twice)
+    log = MLflowLog("films", tracking_uri=uri)
+    run(recoder(), log)
+    assert client(uri).get_run(log.run_id).info.status == "FINISHED"

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import json
 
+import polars as pl
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 from typer.testing import CliRunner
 
 from recoder.cli.app import app
@@ -123,3 +126,13 @@ def test_columns_may_be_named_in_a_file_of_settings(file, tmp_path):
     assert found["columns"] == {"user": "user", "item": "title", "time": "time"}
     over = json.loads(info("--config", settings, "--item", "item", "--json").stdout)
     assert over["columns"]["item"] == "item"
+
+
+def test_weights_may_be_yes_or_no_and_categories(tmp_path):
+    path = tmp_path / "liked.parquet"
+    rows = pl.DataFrame({"user": [1, 1, 2], "item": [5, 6, 5], "liked": [True, False, True]})
+    rows.write_parquet(path)
+    found = json.loads(info(path, "--weight", "liked", "--json").stdout)
+    assert found["weights"]["zero"] == 1
+    parquet.write_table(rows.drop("liked").to_arrow().append_column("w", pa.array([3, 4, 3]).dictionary_encode()), path)
+    assert json.loads(info(path, "--weight", "w", "--json").stdout)["weights"]["median"] == 3

@@ -171,6 +171,30 @@ def test_times_that_nobody_asked_for_are_left_out_where_they_are_none(tmp_path):
         assert "choose another --time, or '' for none" in said
 
 
+@pytest.mark.parametrize(
+    ("weight", "said"),
+    [
+        ("0", "weights are left out: some are 0, and each row counts; with --weight rating"),
+        ("-1", "weights are left out: column 'rating'"),
+    ],
+)
+def test_weights_that_nobody_asked_for_do_not_drop_rows(tmp_path, weight, said):
+    path, out = tmp_path / "pairs.csv", tmp_path / "parts"
+    rows = [f"{user},{item},{weight if item == 1 else 4}\n" for user in range(9) for item in range(4)]
+    path.write_text("user,item,rating\n" + "".join(rows))
+    asked = ["data", "split", path, "--out", out, "--kind", "random"]
+    assert said in cli_run(*asked).stderr
+    parts = [pl.read_parquet(out / f"{name}.parquet") for name in ("train", "test")]
+    assert [part.columns for part in parts] == [["user", "item"]] * 2
+    assert sum(map(len, parts)) == 36
+    if weight == "0":
+        cli_run(*asked, "--weight", "rating")
+        parts = [pl.read_parquet(out / f"{name}.parquet") for name in ("train", "test")]
+        assert sum(map(len, parts)) == 27
+    else:
+        assert "negative" in cli_run(*asked, "--weight", "rating", code=2).stderr
+
+
 @pytest.fixture
 def pairs_file(tmp_path):
     path = tmp_path / "pairs.csv"

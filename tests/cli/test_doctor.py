@@ -107,3 +107,10 @@ def test_what_a_plan_would_look_at_is_refused_without_one(ratings, tmp_path):
     toml.write_text(f"[data]\npath = '{ratings}'\n")
     planned = json.loads(run("doctor", "--config", toml, "--model", "ease", "--json").stdout)
     assert planned["recipes"][0]["recipe"] == "ease"
+
+
+def test_weights_that_count_in_training_do_not_stop_a_plan(ratings, tmp_path):
+    toml = tmp_path / "als.toml"
+    toml.write_text(f"[data]\npath = '{ratings}'\nbinary = false\n")
+    planned = json.loads(run("doctor", "--plan", ratings, "--config", toml, "--model", "autoencoder", "--json").stdout)
+    assert planned["recipes"][0]["seconds"] > 0

@@ -169,3 +169,17 @@ def test_what_is_in_the_histories_is_not_to_be_found(parts, trained, tmp_path):
     assert json.loads(result.stdout)["metrics"] == json.loads(expected.stdout)["metrics"]
     number = f"{len(history)} of {len(history) + len(target)} interactions to judge by are in the users' histories"
     assert number in result.stderr
+
+
+def test_a_model_of_python_that_learnt_from_weights_is_judged_by_files_without_any(parts, tmp_path):
+    weighted = recoder.Interactions.from_parquet(parts / "train.parquet", user="user", item="film", weight="rating")
+    path = tmp_path / "als.model"
+    recoder.fit(weighted, "als", embedding_size=8, seed=1).save(path)
+    asked = {}
+    for name in ("history", "target"):
+        rows = pl.read_parquet(parts / f"test_{name}.parquet")
+        rows.select("user", "film").write_parquet(tmp_path / f"{name}.parquet")
+        asked[name] = tmp_path / f"{name}.parquet"
+    done = run("evaluate", path, "--history", asked["history"], "--target", asked["target"], "--json")
+    assert json.loads(done.stdout)["users"] == 12
+    assert "history.parquet has no column that is named like weights, which the model learnt from" in done.stderr

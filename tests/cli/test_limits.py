@@ -13,6 +13,7 @@ from recoder.cli.limits import checked, second_of
 WRONG = {
     ("data", "separator"): "a\nb",
     ("data", "encoding"): "utf99",
+    ("data", "quote"): "ab",
     ("data", "min_weight"): float("nan"),
     ("split", "seed"): -1,
     ("split", "valid"): 1.5,
@@ -62,6 +63,8 @@ def test_the_defaults_are_in_range():
         "2020-01-01",
         "2020-01-01T00:00:00",
         "2020-01-01T01:00:00+01:00",
+        "2020-01-01T00:00:00Z",
+        "2019-12-31T23:59:59.500",  # what happens in the second that it is in happens before it
         date(2020, 1, 1),
         datetime(2020, 1, 1),
         datetime(2020, 1, 1, 1, tzinfo=timezone(timedelta(hours=1))),

@@ -8,7 +8,7 @@ import pytest
 from pyarrow import parquet
 
 from recoder.cli.config import DataConfig
-from recoder.cli.reading import read_interactions, read_table, resolved, to_train_on
+from recoder.cli.reading import read_interactions, read_table, resolved, stream_tables, to_train_on
 from recoder.errors import ConfigError, FileFormatError
 
 TABLE = pa.table(
@@ -103,7 +103,7 @@ def test_ids_can_be_text_with_their_leading_zeros(made):
 def test_a_file_that_is_not_there_is_said_with_the_data_sets_that_are(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"there is no file .*absent\.csv; .* ml-100k"):
         resolved(DataConfig(path=str(tmp_path / "absent.csv")))
-    with pytest.raises(FileNotFoundError, match="there is no file"):
+    with pytest.raises(FileNotFoundError, match="is a folder"):
         resolved(DataConfig(path=str(tmp_path)))
     with pytest.raises(ConfigError, match="say where the interactions are"):
         resolved(DataConfig())
@@ -142,3 +142,47 @@ def test_training_counts_every_interaction_once_unless_weights_are_to_count(made
 def test_training_does_not_look_at_weights_that_do_not_count(made):
     data = resolved(made("a.csv", b"user,item,rating\n1,2,-1\n3,2,bad\n"))
     assert to_train_on(data).matrix.toarray().tolist() == [[1], [1]]
+
+
+def test_quotes_can_be_letters(made):
+    text = b'user\titem\n1\t"Heroes\n2\tLow\n3\t12" single\n'
+    with pytest.raises(FileFormatError, match="--quote ''"):
+        read_interactions(resolved(made("a.tsv", text)))
+    data = resolved(replace(made("a.tsv", text), quote=""))
+    assert read_interactions(data).item_ids.ids.to_pylist() == ['"Heroes', "Low", '12" single']
+    streamed = pa.concat_tables(stream_tables(data, rows_at_once=10))
+    assert streamed["item"].to_pylist() == ['"Heroes', "Low", '12" single']
+
+
+def test_a_stream_says_too_that_a_quote_is_not_closed(made):
+    data = resolved(made("a.csv", b'user,item\n1,"Heroes\n2,Low\n'))
+    with pytest.raises(FileFormatError, match=r"'item' of .*a\.csv goes over 3 lines: 'Heroes'"):
+        list(stream_tables(data, rows_at_once=10))
+
+
+def test_a_folder_of_a_data_sets_name_is_none(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ml-20m").mkdir()
+    assert resolved(DataConfig(path="ml-20m")).user is None
+    (tmp_path / "plays").mkdir()
+    with pytest.raises(FileNotFoundError, match="plays is a folder; name one file in it"):
+        resolved(DataConfig(path="plays"))
+
+
+@pytest.mark.parametrize(
+    ("said", "option"),
+    [({"user": "who"}, "--user"), ({"text_ids": True}, "--text-ids"), ({"names": ("a", "b")}, "--names")],
+)
+def test_the_form_of_a_public_data_set_is_known(said, option):
+    with pytest.raises(ConfigError, match=f"ml-20m is a public data set, whose form is known: leave {option} out"):
+        resolved(DataConfig(path="ml-20m", **said))
+    assert resolved(DataConfig(path="ml-20m", time="")).time == ""
+
+
+def test_a_column_that_is_called_like_titles_and_holds_none_is_left(made, tmp_path):
+    parquet.write_table(TABLE.append_column("title", pa.array([1, 2, 3])), tmp_path / "a.parquet")
+    data = resolved(DataConfig(path=str(tmp_path / "a.parquet")))
+    assert data.title == ""
+    assert read_interactions(data).titles is None
+    parquet.write_table(TABLE.append_column("title", pa.array(["a", "b", "c"])), tmp_path / "a.parquet")
+    assert resolved(DataConfig(path=str(tmp_path / "a.parquet"))).title == "title"

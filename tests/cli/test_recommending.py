@@ -323,3 +323,51 @@ def test_an_interrupt_leaves_no_half_file(models, ratings, tmp_path, monkeypatch
     result = run("recommend", models["ease"], ratings, "--out", tmp_path / "lists.parquet", code=130)
     assert result.stderr.endswith("recoder: interrupted\n")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--history", "4", "--user", "who"], "--user would say how a file is read, and there is none; give FILE too"),
+        (["--history", "4", "--item", "film"], "--item would say how a file is read"),
+        (["--history", "4", "--min-weight", "3"], "--min-weight would say how a file is read"),
+        (["--out", "lists.csv", "--weight", "rating"], "--weight would say how a file is read"),
+        (["--history", "4", "--quote", ""], "--quote would say how a file is read"),
+    ],
+)
+def test_what_would_be_said_of_no_file_is_refused(models, arguments, said):
+    assert said in run("recommend", models["ease"], *arguments, code=2).stderr
+
+
+def test_the_column_of_items_may_be_that_of_one_file_alone(models, tmp_path):
+    histories, films, out = tmp_path / "histories.csv", tmp_path / "films.csv", tmp_path / "lists.csv"
+    histories.write_text("user,film_no\nx,4\ny,2\n")
+    films.write_text("item\n6\n8\n")
+    run("recommend", models["ease"], histories, "--item", "film_no", "--candidates", films, "--k", 2, "--out", out)
+    assert set(pl.read_csv(out)["item_id"]) <= {6, 8}
+    films.write_text("film_no\n6\n8\n")
+    run("recommend", models["ease"], histories, "--item", "film_no", "--candidates", films, "--k", 2, "--out", out)
+    assert set(pl.read_csv(out)["item_id"]) <= {6, 8}
+    films.write_text("number\n6\n8\n")
+    arguments = ["--item", "film_no", "--candidates", films, "--k", 2, "--out", out]
+    assert "has no column 'film_no'" in run("recommend", models["ease"], histories, *arguments, code=2).stderr
+    films.write_text("item\n6\n8\n")
+    asked = ["--history", "4", "--item", "flm", "--candidates", films]
+    assert "has no column 'flm'" in run("recommend", models["ease"], *asked, code=2).stderr
+
+
+def test_weights_count_where_a_model_of_python_learnt_from_them(frame, tmp_path):
+    weighted = recoder.Interactions.from_frame(frame, user="user", item="film", weight="rating")
+    path, source, out = tmp_path / "als.model", tmp_path / "histories.parquet", tmp_path / "lists.parquet"
+    frame.with_columns(user="x" + pl.col("user")).write_parquet(source)
+    lists = {}
+    for name, learnt in (("weighted", weighted), ("binary", weighted.binarize())):
+        model = recoder.fit(learnt, "als", embedding_size=8, seed=1)
+        assert model.about.with_weights == (name == "weighted")
+        model.save(path)
+        run("recommend", path, source, "--k", 5, "--out", out)
+        lists[name] = pl.read_parquet(out)["score"].to_numpy()
+        asked = recoder.Interactions.from_frame(pl.read_parquet(source), user="user", item="film", weight="rating")
+        expected = model.recommend(histories=asked if name == "weighted" else asked.binarize(), k=5)
+        np.testing.assert_allclose(lists[name], expected["score"].to_numpy(), rtol=1e-4, atol=1e-5)
+    assert not np.allclose(lists["weighted"], lists["binary"], atol=1e-3)

@@ -333,6 +333,18 @@ def test_users_who_are_looked_up_must_be_the_same_to_go_on(tmp_path):
     assert "20 users and 160 interactions, or others" in run("train", "--resume", out, "--epochs", 9, code=2).stderr
 
 
+def test_least_squares_go_on_where_the_file_has_the_factors_of_users(ratings, tmp_path):
+    bare, whole = tmp_path / "bare.model", tmp_path / "whole.model"
+    settings = ["--model", "als", "--set", "embedding_size=4", "--epochs", "2"]
+    run("train", ratings, *settings, "--out", bare)
+    refused = run("train", "--resume", bare, "--epochs", "4", "--out", tmp_path / "b.model", code=2)
+    assert "was saved without the users' rows of factors" in refused.stderr
+    assert "--histories" in refused.stderr
+    run("train", ratings, *settings, "--histories", "--out", whole)
+    run("train", "--resume", whole, "--epochs", "4", "--out", tmp_path / "b.model")
+    assert len(recoder.load(tmp_path / "b.model").recoder.history) == 4
+
+
 def test_a_checkpoint_of_other_data_is_refused(ratings, frame, tmp_path):
     data, out = tmp_path / "data.parquet", tmp_path / "a.model"
     frame.write_parquet(data)

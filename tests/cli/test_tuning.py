@@ -29,7 +29,7 @@ def test_the_best_model_is_saved_and_answers(tuned):
     model = recoder.load(out)
     assert model.about.recipe == "als"
     assert model.recoder.model.embedding_size == 4
-    assert len(model.recommend(histories=[["u0"]], unknown="drop", k=3)) == 3
+    assert len(model.recommend(histories=[[-1]], unknown="drop", k=3)) == 3
     assert told["test"]["metrics"]["NDCG@5"] == model.about.metrics[-1]["metrics"]["NDCG@5"]
 
 

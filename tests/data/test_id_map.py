@@ -235,3 +235,35 @@ def test_a_missing_id_is_found_among_categories():
     categories = pa.array(["a", None]).dictionary_encode(null_encoding="encode")
     with pytest.raises(DataError, match="holds 1 missing ones"):
         IdMap(categories)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (np.array([True, False]), "stands (True|False), which is no id.* of a mask, pass the ids where it is True"),
+        ([np.True_], "of a mask"),
+        (np.array([1.0, 0.0]), r"stands 1\.0, which is no id.* cast whole numbers that were read as floats to int64"),
+        ([0, float("nan")], "stands nan, which is no id"),
+        ([np.float32(1)], "cast whole numbers"),
+        ([1, None], "stands None, which is no id"),
+        ([b"1"], "stands b'1', which is no id"),
+        ([pa.scalar(1)], "which is no id"),
+    ],
+)
+@pytest.mark.parametrize("unknown", ["error", "drop"])
+def test_what_only_equals_an_id_is_none(wrong, said, unknown):
+    with pytest.raises(DataTypeError, match=said):
+        IdMap([0, 1, 5]).indices(wrong, unknown=unknown)
+
+
+def test_ids_of_the_other_kind_are_not_dropped_as_unknown():
+    with pytest.raises(
+        DataTypeError, match="stands '5', which cannot be known: ids are whole numbers, a known one is 0"
+    ):
+        IdMap([0, 5]).indices(["5", "7"], unknown="drop")
+    with pytest.raises(DataTypeError, match="stands 5, which cannot be known: ids are strings, a known one is 'a'"):
+        IdMap(["a"]).indices(["a", 5], unknown="drop")
+    with pytest.raises(UnknownIdError, match="such as '5', a known one is 0"):
+        IdMap([0, 5]).indices(["5"])
+    assert IdMap([]).indices(["a", 5], unknown="drop").tolist() == []
+    assert IdMap([0, 5]).indices([np.int32(5), 7], unknown="drop").tolist() == [1]

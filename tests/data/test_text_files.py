@@ -168,6 +168,34 @@ BAD = {
 }
 
 
+UNCLOSED = {
+    "to the end": b'u,i\n1,"Heroes\n2,x\n3,y\n',
+    "up to another": b'u,i\n1,"Heroes,5\n2,x\n3,y"\n4,z\n',
+}
+
+
+@pytest.mark.parametrize("case", UNCLOSED)
+@pytest.mark.parametrize("separator", [",", "::"])
+def test_a_quote_of_an_id_that_is_never_closed_takes_no_rows_silently(case, separator, tmp_path):
+    path = tmp_path / "quotes.csv"
+    path.write_bytes(UNCLOSED[case].replace(b",", separator.encode()))
+    with pytest.raises(FileFormatError, match=r"column 'i' of .*quotes\.csv goes over \d lines: 'Heroes.*quote=None"):
+        Interactions.from_csv(path, user="u", item="i", separator=separator)
+
+
+def test_where_nothing_is_quoted_a_quote_is_a_letter(tmp_path):
+    path = tmp_path / "quotes.tsv"
+    path.write_bytes(b'u\ti\n1\t"Heroes\n2\t"Low\n3\t"weird al" yankovic\n')
+    read = Interactions.from_csv(path, user="u", item="i", separator="\t", quote=None)
+    assert read.item_ids.ids.to_pylist() == ['"Heroes', '"Low', '"weird al" yankovic']
+
+
+def test_titles_may_go_over_lines(tmp_path):
+    path = tmp_path / "titles.csv"
+    path.write_bytes(b'u,i,t\n1,a,"one\ntwo"\n2,b,three\n')
+    assert Interactions.from_csv(path, user="u", item="i", title="t").titles == ("one\ntwo", "three")
+
+
 @pytest.mark.parametrize("case", BAD)
 @pytest.mark.parametrize("separator", [",", "::"])
 def test_bad_text_is_refused(case, separator, tmp_path):
@@ -247,17 +275,17 @@ def test_a_text_streams_as_it_is_read(tmp_path, separator, monkeypatch):
     lines = [f"{row}{separator}name {row % 7}" for row in range(2000)]
     path = tmp_path / "a.csv.gz"
     path.write_bytes(gzip.compress("\n".join([f"who{separator}what", *lines]).encode()))
-    form = {"separator": separator, "names": None, "encoding": "utf8", "types": None}
+    form = {"separator": separator, "names": None, "encoding": "utf8", "quote": '"', "types": None}
     streamed = list(stream_csv_file(path, ["what", "who"], **form))
     assert len(streamed) > 10
-    assert pa.concat_tables(streamed).equals(read_csv_file(path, ["what", "who"], quote='"', **form).combine_chunks())
+    assert pa.concat_tables(streamed).equals(read_csv_file(path, ["what", "who"], **form).combine_chunks())
 
 
 def test_a_stream_whose_later_lines_differ_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setattr(text_files, "_BLOCK_BYTES", 100)
     path = tmp_path / "a.csv"
     path.write_text("isbn\n" + "123\n" * 100 + "12X\n")
-    form = {"separator": ",", "names": None, "encoding": "utf8"}
+    form = {"separator": ",", "names": None, "encoding": "utf8", "quote": '"'}
     with pytest.raises(FileFormatError, match="where ids are of several forms read them as text"):
         list(stream_csv_file(path, ["isbn"], types=None, **form))
     streamed = stream_csv_file(path, ["isbn"], types={"isbn": pa.string()}, **form)
@@ -276,7 +304,7 @@ def test_threads_of_arrow_read_no_stream_of_python(tmp_path, separator, encoding
 
     monkeypatch.setattr(text_files.csv, "read_csv", read_csv)
     read_csv_file(path, ["name"], separator=separator, names=None, encoding=encoding, quote='"', types=None)
-    list(stream_csv_file(path, ["name"], separator=separator, names=None, encoding=encoding, types=None))
+    list(stream_csv_file(path, ["name"], separator=separator, names=None, encoding=encoding, quote='"', types=None))
     assert len(given) == 4  # each after its first line
     assert all(isinstance(source, pa.NativeFile) for source in given)
 
@@ -288,7 +316,7 @@ def test_a_stream_names_the_line_that_is_wrong(tmp_path, header, monkeypatch):
     monkeypatch.setattr(text_files, "_BLOCK_BYTES", 128)
     names = None if header else ["u", "i"]
     with pytest.raises(FileFormatError, match=f"Row #{1001 + header}: Expected 2 columns, got 1"):
-        list(stream_csv_file(path, ["u"], separator=",", names=names, encoding="utf8", types=None))
+        list(stream_csv_file(path, ["u"], separator=",", names=names, encoding="utf8", quote='"', types=None))
 
 
 def test_line_breaks_within_quotes_are_read_wherever_a_block_of_the_file_ends(tmp_path):
@@ -314,7 +342,7 @@ def test_a_stream_is_not_cut_within_quotes(tmp_path):
     path = tmp_path / "a.csv"
     lines = [f'{n},{n % 7},"line one\nline two of {n}"' for n in range(200_000)]
     path.write_text("\n".join(["user,item,review", *lines]))
-    options = {"separator": ",", "names": None, "types": None}
+    options = {"separator": ",", "names": None, "quote": '"', "types": None}
     tables = list(stream_csv_file(path, ["user", "item"], encoding="utf8", **options))
     assert len(tables) > 1
     assert pa.concat_tables(tables).column("user").to_pylist() == list(range(200_000))
@@ -326,6 +354,6 @@ def test_a_mark_for_inches_does_not_keep_a_stream_from_going_on(tmp_path, monkey
     monkeypatch.setattr("recoder.data.text_files._MOST_BYTES", 1 << 20)
     path = tmp_path / "a.csv"
     path.write_text("user,item\n" + "".join(f'{n},12" disc {n % 7}\n' for n in range(300_001)))
-    options = {"separator": ",", "names": None, "types": None}
+    options = {"separator": ",", "names": None, "quote": '"', "types": None}
     tables = list(stream_csv_file(path, ["user", "item"], encoding="utf8", **options))
     assert sum(map(len, tables)) == 300_001

@@ -431,3 +431,13 @@ def test_what_a_recommender_returns_is_whole_numbers():
 
     with pytest.raises(DataTypeError, match="Halves returned an array of float64; items are whole numbers"):
         RecommenderEvaluator(Halves([]), ["Recall@1"]).evaluate(random_dataset())
+
+
+@pytest.mark.parametrize("lists", [[["12", "7"]], [[], [1.5, 2.0]], [[True, False]]])
+def test_lists_of_ids_of_ones_own_are_not_taken_for_columns(lists):
+    class Own(Recommender):
+        def recommend(self, users_hist):
+            return lists
+
+    with pytest.raises(DataTypeError, match=r"Own.recommend returned .*; items are columns of the matrix: pass whole"):
+        Own().ranked(None)

@@ -104,6 +104,21 @@ def test_where_training_is_against_the_input_what_is_given_of_validation_users_c
     assert told.val_loss == pytest.approx(dense_loss(model, loss, wanted), rel=1e-5)
 
 
+@pytest.mark.parametrize("learns_targets", [False, True])
+def test_users_who_do_not_validate_are_in_no_mean(model, scorer, learns_targets):
+    loss = make_loss("logistic", None)
+    told, expected = report(), report()
+    Validation(DATASET, learns_targets, model, loss, scorer, config(), CPU).on_epoch_end(expected)
+    empty = sparse.csr_matrix((7, NUM_ITEMS), dtype=np.float32)
+    stacked = [sparse.vstack([empty, part, empty]).tocsr() for part in (matrix(0), matrix(1))]
+    of_all = RecommendationDataset(*stacked)
+    Validation(of_all, learns_targets, model, loss, scorer, config(), CPU).on_epoch_end(told)
+    assert told.val_loss == pytest.approx(expected.val_loss, rel=1e-6)
+    nobody = RecommendationDataset(empty, empty)
+    Validation(nobody, learns_targets, model, loss, scorer, config(), CPU).on_epoch_end(told)
+    assert told.val_loss == pytest.approx(dense_loss(model, loss, nobody), rel=1e-5)
+
+
 def test_validation_takes_no_gradient_draws_no_noise_and_leaves_the_model_in_training(model, scorer):
     validation = Validation(DATASET, True, model, make_loss("mse", None), scorer, config(), CPU)
     values = []

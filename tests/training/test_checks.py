@@ -47,6 +47,8 @@ def test_data_in_order_passes():
         (dataset(value=5), None, config(), LOGISTIC, DataError, "largest of train_dataset is 5; set them"),
         (dataset(), dataset(value=7), config(), LOGISTIC, DataError, "largest of val_dataset is 7; set them"),
         (dataset(target=matrix(value=3)), None, config(), LOGISTIC, DataError, "largest of train_dataset is 3;"),
+        (dataset(), dataset(value=7, target=matrix()), config(), LOGISTIC, DataError, "largest of val_dataset is 7;"),
+        (dataset(), dataset(target=matrix(value=3)), config(), LOGISTIC, DataError, "largest of val_dataset is 3;"),
     ],
 )
 def test_data_that_cannot_work_is_an_error(train, validation, arguments, loss, error, words):
@@ -65,6 +67,7 @@ def test_values_that_outweigh_all_others_are_warned_of(caplog):
 
 def test_a_loss_is_asked_about_what_is_predicted_and_not_about_the_input():
     check_data(dataset(value=5, target=matrix()), None, config(), LOGISTIC)
+    check_data(dataset(value=5, target=matrix()), dataset(value=5, target=matrix()), config(), LOGISTIC)
 
 
 def sizes(train, validation, model, **told):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import signal
 
+import numpy as np
 import pytest
 import torch
 
@@ -246,3 +247,13 @@ def test_where_nothing_is_left_to_train_callbacks_are_told_nothing():
     starts = Starts()
     run(run(recoder()), starts)
     assert starts.runs == []
+
+
+def test_a_validation_loss_of_a_callback_may_be_a_number_of_numpy(tmp_path):
+    class Own(Callback):
+        def on_epoch_end(self, report):
+            report.val_loss = np.float32(0.5)
+
+    made = run(recoder(), Own())
+    assert type(made.history[-1].val_loss) is float
+    made.save_state(tmp_path / "x")

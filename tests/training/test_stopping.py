@@ -8,8 +8,9 @@ import pytest
 import torch
 from scipy import sparse
 
+from recoder import model
 from recoder.data import RecommendationDataset
-from recoder.errors import ConfigError, DivergedError, FileFormatError
+from recoder.errors import ConfigError, DivergedError, FileFormatError, FileWriteError
 from recoder.metrics import NDCG, Recall
 from recoder.model import Recoder
 from recoder.nn import EASE, DynamicAutoencoder, MatrixFactorization
@@ -122,7 +123,7 @@ def test_without_validation_users_it_is_an_error():
 
 def test_another_metric_forgets_the_best_and_another_patience_only_the_end():
     best, rule = Best(epoch=3, value=1.0, misses=2, is_over=True, data="users"), EarlyStopping("a", patience=2)
-    assert best_of(best, rule.to_json(), rule, "users") is best
+    assert best_of(best, rule.to_json(), rule, "users") == best
     patient = best_of(best, rule.to_json(), EarlyStopping("a", patience=4), "users")
     assert patient == Best(epoch=3, value=1.0, misses=2, data="users")
     for before, now in [(rule.to_json(), EarlyStopping("b")), (rule.to_json(), None), (None, rule), ("damaged", rule)]:
@@ -198,6 +199,46 @@ def test_a_run_killed_at_any_epoch_and_resumed_ends_as_the_undisturbed_one(param
         resumed.init_from_model_file(tmp_path / f"x_epoch_{epoch}.model")
         assert resumed.history.best_epoch is None
         assert_same(run(resumed), undisturbed)
+
+
+def test_a_file_written_when_the_run_was_to_end_goes_on_to_the_same_end(tmp_path):
+    class Saves(Callback):
+        def on_train_start(self, run):
+            self.run = run
+
+        def on_checkpoint(self, report):
+            if report.is_last:
+                self.path = self.run.save(tmp_path / "x")
+
+    saves = Saves()
+    undisturbed = run(recoder(), callbacks=[saves])
+    resumed = recoder()
+    resumed.init_from_model_file(saves.path)
+    assert_same(run(resumed), undisturbed)
+    assert len(resumed.history) == len(undisturbed.history)
+
+
+def test_a_last_checkpoint_that_failed_is_written_when_it_is_asked_for_again(tmp_path, monkeypatch):
+    made = recoder()
+
+    def full(*_, **__):
+        raise FileWriteError("no space left")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(model, "write_together", full)
+        with pytest.raises(FileWriteError):
+            run(made, num_epochs=2, early_stopping=None, model_checkpoint_prefix=tmp_path / "x")
+    assert list(tmp_path.iterdir()) == []
+    run(made, num_epochs=2, early_stopping=None, model_checkpoint_prefix=tmp_path / "x")
+    loaded = recoder()
+    loaded.init_from_model_file(tmp_path / "x_epoch_2.model")
+    assert_same(loaded, made)
+    assert len(loaded.history) == 2
+
+
+def test_gradients_of_the_last_step_are_not_kept():
+    made = run(recoder())
+    assert all(parameter.grad is None for parameter in made.model.parameters())
 
 
 def test_a_run_stopped_inside_an_epoch_goes_on_to_the_same_end(tmp_path, monkeypatch):
@@ -381,3 +422,17 @@ def test_a_run_that_goes_on_from_the_best_weights_has_all_of_its_patience():
     interrupted = Best(epoch=3, value=1.0, misses=2, data="users", weights={"weight": torch.ones(1, 1)})
     StopsEarly(EarlyStopping("m", patience=3), interrupted, model).on_train_start(None)
     assert interrupted.misses == 2
+
+
+def test_a_solution_that_fails_leaves_what_the_recoder_knew():
+    rng = np.random.default_rng(0)
+    plays = sparse.csr_matrix((rng.random((60, 200)) < 0.2).astype(np.float32))
+    made = Recoder(EASE(l2=100.0))
+    made.train(RecommendationDataset(plays))
+    history, scores = list(made.history), made.predict(RecommendationDataset(plays)[[0]][0])
+    large = plays.copy()
+    large.data[large.indptr[:-1]] = 1_000
+    with pytest.raises(DivergedError):
+        made.train(RecommendationDataset(large))
+    assert list(made.history) == history
+    assert torch.equal(made.predict(RecommendationDataset(plays)[[0]][0]), scores)

@@ -12,6 +12,7 @@ import torch
 from scipy import sparse
 
 from html_tables import read_html
+from recoder import fit
 from recoder._locks import held_alone
 from recoder.data import HeldOut, IdMap, Interactions, RecommendationDataset, strong_generalization
 from recoder.data.splits.in_training import validation_rows
@@ -124,6 +125,18 @@ def test_lists_and_entries_of_mappings_are_tuned_too(tmp_path):
     result = tuned(3, "autoencoder", space=layers)
     assert result.trials[0].settings == {"hidden_layers": [200], "num_epochs": 10}
     assert result.recoder.model.hidden_layers == result.best.settings["hidden_layers"]
+
+
+def test_a_metric_is_taken_by_its_name():
+    assert found(tuned(2, metric=str(METRIC))) == found(tuned(2, metric=METRIC))
+
+
+def test_fit_trains_the_model_of_the_best_trial_once_more():
+    result = tuned(4, "als", num_epochs=2, space={"embedding_size": Choice(4, 8, 200)})
+    model = fit(SPLIT.train, result.recipe, seed=result.seed)
+    assert model.about.recipe == "als"
+    assert model.about.model["embedding_size"] == result.best_settings["embedding_size"]
+    assert model.evaluate(SPLIT.valid, [METRIC]).mean[METRIC] == pytest.approx(result.best.value, abs=1e-6)
 
 
 def test_the_spaces_of_the_recipes_can_be_tuned_in():
@@ -480,7 +493,8 @@ def test_trials_are_a_table_in_print_in_a_notebook_and_for_data_frames():
         ({"model": "easy"}, ConfigError, "there is no recipe 'easy'"),
         ({"model": recipe("ease"), "space": None}, ConfigError, "pass space="),
         ({"lr": 1.0}, ConfigError, "the recipe has no lr"),
-        ({"metric": "NDCG@10"}, DataTypeError, "metric is a str; pass a Metric"),
+        ({"metric": 10}, DataTypeError, "metric is a int; pass a Metric"),
+        ({"metric": "nDCG@10"}, ConfigError, "there is no metric 'nDCG@10'"),
         ({"space": {"l2": (1, 2)}}, DataTypeError, r"space has \(1, 2\) for l2; pass a recoder.tuning.Range"),
         ({"space": {"l2": Range(1.0, 2.0)}}, ConfigError, "the first trial is the recipe as it is"),
     ],
@@ -663,3 +677,23 @@ def test_a_study_whose_name_means_something_else_in_an_address_is_refused(name, 
 def test_a_range_of_whole_numbers_over_a_fraction_says_how_to_write_it():
     with pytest.raises(ConfigError, match=r"is of whole numbers; write Range\(10\.0, 2000\.0\)"):
         tune(SPLIT.train, SPLIT.valid, "ease", num_trials=1, space={"l2": Range(10, 2000)})
+
+
+def test_settings_that_do_not_go_together_are_a_failed_trial(tmp_path):
+    space = {"loss": Choice("logistic", "mse"), "logq_correction": Choice(False, True)}
+    settings = {"space": space, "num_epochs": 1, "hidden_layers": [4], "study": tmp_path / "s.sqlite"}
+    result = tuned(8, "autoencoder", **settings)
+    states = {trial.state for trial in result.trials}
+    assert states == {"complete", "failed"}
+    assert all(
+        trial.settings == {"loss": "mse", "logq_correction": True} for trial in result.trials if trial.state == "failed"
+    )
+
+
+def test_a_mistyped_setting_does_not_spoil_the_study(tmp_path):
+    settings = {"num_epochs": 1, "space": {"embedding_size": Choice(4, 200)}, "study": tmp_path / "s.sqlite"}
+    with pytest.raises(ConfigError, match="logisitc"):
+        tuned(2, "als", loss="logisitc", **settings)
+    assert len(tuned(2, "als", loss="mse", **settings).trials) == 2
+    with pytest.raises(ConfigError, match="has another settings"):
+        tuned(3, "als", loss="mse", loss_params={"confidence": 2.0}, **settings)

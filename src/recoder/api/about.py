@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from scipy import sparse
+
+from recoder.data.mapped import entry_blocks
 from recoder.data.native_frames import DEFAULT_LIBRARY, checked_library
 from recoder.errors import ConfigError
 from recoder.metrics import EvaluationResult
 
-__all__ = ["About"]
+__all__ = ["About", "facts_of"]
 
 
 @dataclass
@@ -24,6 +27,7 @@ class About:
         library: of data frames to answer in.
         num_users: users that the model learnt from.
         num_interactions: their interactions.
+        with_weights: whether any of these weighs another number than 1.
         metrics: of each evaluation so far: the number of ``users``, and by metric ``mean`` and ``stderr``.
         more: JSON values that a program keeps with the model, such as the configuration that it was made by.
     """
@@ -35,6 +39,7 @@ class About:
     library: str = DEFAULT_LIBRARY
     num_users: int = 0
     num_interactions: int = 0
+    with_weights: bool = False
     metrics: list[dict[str, Any]] = field(default_factory=list)
     more: dict[str, Any] = field(default_factory=dict)
 
@@ -64,6 +69,12 @@ class About:
                 raise ConfigError(f"{name} is a {type(value).__name__}, not a {type(default).__name__}")
         checked_library(about.library)
         return about
+
+
+def facts_of(matrix: sparse.csr_matrix) -> dict[str, Any]:
+    """Returns the attributes of ``About`` that follow from what a model learns from, ``[U, N]``."""
+    weighs = any(bool((matrix.data[block] != 1).any()) for block in entry_blocks(int(matrix.nnz)))
+    return {"num_users": int(matrix.shape[0]), "num_interactions": int(matrix.nnz), "with_weights": weighs}
 
 
 def _finite(value: float) -> float | None:

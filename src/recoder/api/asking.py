@@ -130,7 +130,7 @@ def from_histories(histories: Any, item_ids: IdMap, *, unknown: str | None) -> A
 
     Raises:
         DataTypeError: if they are something else.
-        DataError: if a weight is negative or not finite as float32.
+        DataError: if a weight is not above 0 or not finite, as a float32.
         UnknownIdError, ConfigError: as ``known_places``.
         EmptyDataError: if there is no history.
     """
@@ -162,12 +162,12 @@ def from_histories(histories: Any, item_ids: IdMap, *, unknown: str | None) -> A
     rows_Z = np.repeat(np.arange(len(listed)), lengths)
     cols_Z = places_of(item_ids, items, "items", unknown)
     values_Z = _checked_weights(weights)
-    is_wrong_Z = ~np.isfinite(values_Z) | (values_Z < 0)
+    is_wrong_Z = ~(np.isfinite(values_Z) & (values_Z > 0))
     if is_wrong_Z.any():
         first = int(is_wrong_Z.argmax())
         raise DataError(
             f"the history of {user_ids[int(rows_Z[first])].as_py()!r} gives {items[first]!r} the weight "
-            f"{weights[first]!r}; a weight is a finite number and not negative: leave the item out"
+            f"{weights[first]!r}; a weight is a finite number above 0, as a float32: leave the item out"
         )
     matrix = _summed(rows_Z, cols_Z, values_Z, (len(listed), len(item_ids)))
     matrix.data[np.repeat(counts_once, np.diff(matrix.indptr))] = 1  # an item that a list names twice

@@ -15,7 +15,7 @@ from scipy import sparse
 from recoder import __version__
 from recoder._checks import path_text
 from recoder._files import check_writable
-from recoder.api.about import About
+from recoder.api.about import About, facts_of
 from recoder.data import IdMap, Interactions
 from recoder.errors import ConfigError, FileFormatError, NotInitializedError
 from recoder.model import Recoder
@@ -60,8 +60,20 @@ def save(fitted: FittedModel, path: str | os.PathLike[str], *, interactions: boo
         content.interactions = fitted.interactions
     if not training_state:
         content.optimizer = {}
+        if not interactions:
+            _leave_out_users(fitted.recoder.model, content)
     write_model_file(path, content, version=__version__)
     return path
+
+
+def _leave_out_users(model: FactorizationModel, content: ModelFile) -> None:
+    """Drops the rows of factors of training users, which tell what they like, where answers need none of them."""
+    # a class of one's own may have more of users
+    if type(model) is MatrixFactorization and model.folds_in_users:
+        content.num_users = 0
+        if content.best_weights:  # of a run that was interrupted
+            content.early_stopping, content.best_weights = None, {}
+        content.weights["users.weight"] = content.weights["users.weight"][:0]
 
 
 def completing(
@@ -142,18 +154,16 @@ def load(
     recoder.take_over(path, content)
     interactions = _of_library(content.interactions, library or about.library)
     about.library = interactions.library
-    counts = None if content.with_histories else _counts(path, content, interactions)
-    return FittedModel(recoder, interactions, about, item_counts=counts)
+    item_counts = None if content.with_histories else _counts(path, content, interactions)
+    return FittedModel(recoder, interactions, about, item_counts=item_counts)
 
 
 def _of_recoder(content: ModelFile) -> About:
     """Returns what a file that ``Recoder.save_state`` wrote tells of the training."""
-    histories = content.interactions if content.with_histories else None
-    return About(
-        train=dict(content.train or {}),
-        num_users=content.num_users or 0,
-        num_interactions=0 if histories is None else int(histories.matrix.nnz),
-    )
+    of_histories: dict[str, Any] = {}
+    if content.interactions is not None and content.with_histories:
+        of_histories = facts_of(content.interactions.matrix)
+    return About(train=dict(content.train or {}), **{**of_histories, "num_users": content.num_users or 0})
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from recoder._checks import check_unknown, path_text, whole_number
 from recoder.api import files
-from recoder.api.about import About
+from recoder.api.about import About, facts_of
 from recoder.api.answering import Answering
 from recoder.api.asking import Asked, chosen_items, from_histories, in_parts, known_rows, of_known_users, raw_list
 from recoder.api.explaining import score_drops
@@ -367,10 +367,11 @@ class FittedModel:
         """Learns from new interactions, of users and items that are known or new, and returns itself.
 
         A model that is trained by steps goes on from its parameters over all interactions, for a fourteenth of the
-        epochs of its training (1.5 at most) with a third of the learning rate. One by least squares solves for users
-        and items that are new, and goes a step for users with new interactions and items with a tenth more of them. A
-        closed form is computed anew from all interactions, which is logged. New users and items come after those that
-        are known, and start as the mean of the most similar of these.
+        epochs of its training (1.5 at most), or 12 steps if that is more, though no more than a tenth of its training,
+        with a third of the learning rate. One by least squares solves for users and items that are new, and goes a step
+        for users with new interactions and items with a tenth more of them. A closed form is computed anew from all
+        interactions, which is logged. New users and items come after those that are known, and start as the mean of the
+        most similar of these.
 
         Args:
             new: what came since.
@@ -414,6 +415,8 @@ class FittedModel:
         """Writes all that answers need to one file, and returns its path.
 
         The file holds parameters, ids and titles of items, the recipe and the metrics. ``recoder.load`` needs no more.
+        A ``MatrixFactorization`` with ``fold_in`` is saved without its rows of training users, which answers to
+        histories do not use, unless one of the arguments is True.
 
         Args:
             path: the file; a previous one stays whole until the new one is.
@@ -542,5 +545,5 @@ class FittedModel:
 
     def _recount(self) -> None:
         self._item_counts = count_items(self.interactions.matrix)
-        self.about.num_users = self.interactions.num_users
-        self.about.num_interactions = int(self.interactions.matrix.nnz)
+        for name, value in facts_of(self.interactions.matrix).items():
+            setattr(self.about, name, value)

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from recoder.api.about import About
+from recoder.api.about import About, facts_of
 from recoder.api.files import completing
 from recoder.api.fitted import FittedModel
 from recoder.api.judging import DEFAULT_METRICS
 from recoder.data import HeldOut, Interactions, RecommendationDataset
-from recoder.data.splits.in_training import validation_rows
+from recoder.data.splits.in_training import checked_held_out, validation_rows
+from recoder.data.splits.known_targets import without_known_targets
 from recoder.errors import ConfigError, DataTypeError
 from recoder.metrics import Metric
 from recoder.nn import FactorizationModel
@@ -25,7 +26,7 @@ __all__ = ["fit", "learn", "untrained"]
 
 def fit(
     train: Interactions,
-    model: str | FactorizationModel = "autoencoder",
+    model: str | Recipe | FactorizationModel = "autoencoder",
     *,
     valid: HeldOut | None = None,
     metrics: Sequence[Metric | str] | None = None,
@@ -37,8 +38,10 @@ def fit(
 
     Args:
         train: what to learn from; its weights count as the model's loss says, ``train.binarize()`` sets them to 1.
-        model: the name of a recipe, see ``recoder.recipes``; or a model, which is then changed in place.
-        valid: users to validate with, as from ``interactions.split``: metrics after each epoch.
+        model: the name of a recipe, see ``recoder.recipes``; a recipe, such as that of a ``TuningResult``; or a model,
+            which is then changed in place.
+        valid: users to validate with, as from ``interactions.split``: metrics after each epoch, by what their histories
+            do not hold. Those without a history are ranked by the model's own scores.
         metrics: of validation, or their names, such as ``"NDCG@100"``. None: ``Recall(20)``, ``Recall(50)`` and
             ``NDCG(100)``.
         seed: of everything that is drawn; None: drawn itself, and kept in the model's file.
@@ -59,7 +62,7 @@ def fit(
 
 def untrained(
     train: Interactions,
-    model: str | FactorizationModel,
+    model: str | Recipe | FactorizationModel,
     *,
     seed: int | None = None,
     device: str | torch.device | None = None,
@@ -88,17 +91,17 @@ def untrained(
             f"parallel is {settings['parallel']!r}, but what fit returns answers in one process; train a "
             "recoder.model.Recoder by several, and load its file"
         )
-    chosen = recipe(model) if isinstance(model, str) else Recipe.of(model)
-    chosen = chosen.but(**settings)
+    if not isinstance(model, Recipe):
+        model = recipe(model) if isinstance(model, str) else Recipe.of(model)
+    chosen = model.but(**settings)
     recoder = chosen.new_recoder(seed=seed, device=device)
     about = About(
-        recipe=model if isinstance(model, str) else None,
+        recipe=chosen.name,
         model=_storable(chosen.model),
         recoder=_storable(chosen.recoder),
         train=_storable(chosen.train),
         library=train.library,
-        num_users=train.num_users,
-        num_interactions=int(train.matrix.nnz),
+        **facts_of(train.matrix),
     )
     return chosen, FittedModel(recoder, train, about)
 
@@ -123,7 +126,8 @@ def learn(
     if valid is None and metrics is not None:
         raise ConfigError("metrics are of validation users, but valid is None; pass some, or leave metrics out")
     if valid is not None:
-        of_valid = validation_rows(valid, fitted.interactions, folds_in=fitted.recoder.model.folds_in_users)
+        judged = without_known_targets(checked_held_out(valid))
+        of_valid = validation_rows(judged, fitted.interactions, folds_in=fitted.recoder.model.folds_in_users)
         validation = {"metrics": DEFAULT_METRICS if metrics is None else metrics, "eval_freq": 1}
         validation = {name: value for name, value in validation.items() if name not in chosen.train}
     complete = completing(fitted.recoder, fitted.interactions, fitted.about, fitted.item_counts)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -12,12 +10,11 @@ from scipy import sparse
 from recoder.api.asking import from_histories, places_of
 from recoder.data import HeldOut, IdMap, Interactions, RecommendationDataset
 from recoder.data.mapped import item_counts
+from recoder.data.splits.known_targets import not_stored_in, tell_of_known, without_known_targets
 from recoder.errors import DataTypeError, EmptyDataError, NotInitializedError
 from recoder.metrics import NDCG, Metric, Recall
 
-__all__ = ["DEFAULT_METRICS", "aligned", "not_stored_in"]
-
-_log = logging.getLogger("recoder.api")
+__all__ = ["DEFAULT_METRICS", "aligned"]
 
 IntArray = npt.NDArray[np.int64]
 
@@ -48,7 +45,7 @@ def aligned(
         EmptyDataError: if no user, or no target's item, is known.
     """
     if isinstance(test, HeldOut):
-        judged = _without_known_targets(_over_items_of(known, test, unknown))
+        judged = without_known_targets(_over_items_of(known, test, unknown))
     elif not isinstance(test, Interactions):
         raise DataTypeError(
             f"test is a {type(test).__name__}; pass held-out users, as from interactions.split, or Interactions"
@@ -102,33 +99,8 @@ def _of_known_users(test: Interactions, known: Interactions, unknown: str | None
             "the users of test have all of its items in their histories, and what they have is not recommended; pass "
             "interactions that the model was not trained on"
         )
-    _tell_of_known(asked.nnz - target.nnz, asked.nnz)
+    tell_of_known(asked.nnz - target.nnz, asked.nnz)
     return HeldOut(RecommendationDataset(history, target), IdMap(known.user_ids.ids.take(rows)), known.item_ids)
-
-
-def _without_known_targets(test: HeldOut) -> HeldOut:
-    """Returns the users without targets that are in their histories: what they have is not recommended."""
-    history, target = test.dataset.interactions_matrix, test.dataset.target_interactions_matrix
-    if target is None:
-        return test
-    left = not_stored_in(history, target)
-    if left.nnz == target.nnz:
-        return test
-    _tell_of_known(target.nnz - left.nnz, target.nnz)
-    return HeldOut(RecommendationDataset(history, left), test.user_ids, test.item_ids)
-
-
-def _tell_of_known(number: int, of: int) -> None:
-    if number:
-        _log.info("%d of %d interactions to judge by are in the users' histories: left out", number, of)
-
-
-def not_stored_in(history: sparse.csr_matrix, matrix: sparse.csr_matrix) -> sparse.csr_matrix:
-    """Returns the entries of a matrix that another, the first, does not store."""
-    stored = sparse.csr_matrix((np.ones(history.nnz, np.float32), history.indices, history.indptr), history.shape)
-    left = sparse.csr_matrix(matrix - matrix.multiply(stored))
-    left.eliminate_zeros()
-    return left
 
 
 def _moved(matrix: sparse.csr_matrix, cols: npt.NDArray[np.int64], num_items: int) -> sparse.csr_matrix:

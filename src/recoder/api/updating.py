@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from recoder.api.about import About
+from recoder.api.about import About, facts_of
 from recoder.api.files import completing
 from recoder.data import Interactions, RecommendationDataset
 from recoder.data.mapped import item_counts
@@ -89,6 +89,11 @@ def updated(
     kept = {k: value for k, value in about.train.items() if not k.startswith(_OF_ITS_FILES_AND_VALIDATION)}
     by = RECIPES.get(about.recipe or "", Recipe.of(recoder.model))
     as_before = replace(by, make_model=lambda: recoder.model, model={}, recoder={}, train=kept).but(**settings)
+    if as_before.recoder:
+        raise ConfigError(
+            f"{', '.join(as_before.recoder)}: the model was made with it, and partial_fit takes arguments of "
+            "Recoder.train; fit a new model to change it"
+        )
     arguments = as_before.train
     by_least_squares = recoder.optimizer_type == "als" and not settings
     larger = recoder.extended(dataset, from_similar=not by_least_squares)
@@ -102,9 +107,8 @@ def updated(
         steps = max(1, at_least, round(min(_EPOCHS_SHARE * num_epochs, _MOST_EPOCHS) * steps_of_one))
         step = {"num_epochs": 1, "iters_per_epoch": steps, **step}
     step |= {name: None for name in _OF_THE_WHOLE_RUN if name in arguments and name not in settings}
-    now = replace(about, num_users=merged.num_users, num_interactions=int(merged.matrix.nnz))
-    counts = item_counts(merged.matrix)
-    with larger.files_with(completing(larger, merged, now, counts)):
+    now = replace(about, **facts_of(merged.matrix))
+    with larger.files_with(completing(larger, merged, now, item_counts(merged.matrix))):
         as_before.train_with(larger, dataset, **step)
     return larger, merged
 

@@ -86,7 +86,14 @@ class MLflowLog(Callback):
 
     def _experiment_id(self, client: Any) -> str:
         known = client.get_experiment_by_name(self._experiment)
-        return str(client.create_experiment(self._experiment) if known is None else known.experiment_id)
+        if known is None:
+            try:
+                return str(client.create_experiment(self._experiment))
+            except Exception:  # another training may have made it meanwhile
+                known = client.get_experiment_by_name(self._experiment)
+                if known is None:
+                    raise
+        return str(known.experiment_id)
 
 
 def _allowed(name: str) -> str:

@@ -14,7 +14,7 @@ from rich.text import Text
 
 import recoder
 from recoder.api.fitted import FittedModel
-from recoder.cli.config import DataConfig
+from recoder.cli.config import DataConfig, changed
 from recoder.cli.output import tell
 from recoder.cli.training import config_in
 from recoder.data import IdMap
@@ -58,12 +58,23 @@ def check_model_file(path: Path) -> None:
 
 
 def as_trained(fitted: FittedModel) -> DataConfig:
-    """Returns what a model's file says of the weights and ids that it learnt from; if nothing, each weight counts 1."""
+    """Returns what a model's file says of the weights and ids that it learnt from."""
     config = config_in(fitted.about.more)
     if config is None:
-        return DataConfig()
+        return DataConfig(binary=not fitted.about.with_weights)
     data = config.data
     return DataConfig(min_weight=data.min_weight, binary=data.binary, text_ids=data.text_ids)
+
+
+def with_what_weighs(data: DataConfig, fitted: FittedModel) -> DataConfig:
+    """Returns the same, but that every interaction counts 1 where a file has no weights and a model learnt from some.
+
+    A model that ``recoder train`` made knows that weights are to count, and asks for them.
+    """
+    if data.binary or data.weight or config_in(fitted.about.more) is not None:
+        return data
+    tell(f"{data.path} has no column that is named like weights, which the model learnt from: each row counts 1")
+    return changed(data, {"binary": True})
 
 
 def id_types(fitted: FittedModel, *, of_known_users: bool) -> dict[str, pa.DataType]:

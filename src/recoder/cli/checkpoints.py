@@ -105,6 +105,11 @@ def resume(fitted: FittedModel, path: Path) -> None:
     content = read_model_file(path)
     if content.interactions is None:
         raise FileFormatError(f"{path} holds no ids; go on from a file that recoder train wrote")
+    if content.num_users == 0:
+        raise ConfigError(
+            f"{path} was saved without the users' rows of factors, so its training cannot go on: train anew with all "
+            "the epochs that you want; with --histories a later file keeps these rows"
+        )
     its, now = content.interactions, fitted.interactions
     has_others = len(its.user_ids) > 0 and its.user_ids != now.user_ids
     number = (content.about or {}).get("num_interactions", fitted.about.num_interactions)

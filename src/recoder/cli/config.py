@@ -35,6 +35,7 @@ class DataConfig:
         separator: between the fields of a text file. None: by the file's name or its first line.
         names: what the columns of a text file are called, where its first line does not say so.
         encoding: of a text file.
+        quote: the character around fields of a text file that hold separators; the empty string: there is none.
         text_ids: ids are text, even where they look like numbers.
         min_weight: interactions that weigh less are left out.
         binary: every interaction counts 1, whatever it weighs.
@@ -49,6 +50,7 @@ class DataConfig:
     separator: str | None = None
     names: tuple[str, ...] | None = None
     encoding: str = "utf8"
+    quote: str = '"'
     text_ids: bool = False
     min_weight: float = 0.0
     binary: bool = True

@@ -184,8 +184,12 @@ def _share_of_top(counts_N: npt.NDArray[np.int64], share: float) -> float:
 
 
 def _weights(column: pa.ChunkedArray, name: str) -> npt.NDArray[np.float64]:
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
     kind = column.type
-    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
+    if pa.types.is_boolean(kind):
+        column = column.cast(pa.uint8())
+    elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
         raise DataTypeError(
             f"column {name!r} holds {kind}; weights are numbers: choose another --weight, or '' for none"
         )

@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from pyarrow import parquet
 from rich.console import Console
 from rich.table import Table
 
-from recoder.cli.config import Config, DataConfig, SplitConfig
+from recoder.cli.config import Config, DataConfig, SplitConfig, changed
 from recoder.cli.out_files import check_folder, check_outs
 from recoder.cli.output import say, tell
-from recoder.cli.reading import data_that_counts, read_interactions, resolved
+from recoder.cli.reading import (
+    data_that_counts,
+    interactions_of,
+    is_dataset_name,
+    read_interactions,
+    read_table,
+    resolved,
+)
 from recoder.cli.split_files import PROTOCOL, SplitFiles
 from recoder.cli.split_tables import part_names, tables_of
 from recoder.cli.splitting import NEEDS_TIMES, make_split
 from recoder.data import Interactions
+from recoder.data.frames import read_weights
 from recoder.errors import ConfigError, DataError, DataTypeError
 
 __all__ = ["print_parts", "write_split"]
+
+_OPTIONAL = ("weight", "time", "title")
 
 
 def write_split(config: Config, out: Path) -> dict[str, Any]:
@@ -58,19 +68,42 @@ def write_split(config: Config, out: Path) -> dict[str, Any]:
 
 
 def _read(config: Config) -> tuple[DataConfig, Interactions]:
-    """Returns the interactions and where they are; without times that nobody asked for where they are none."""
+    """Returns the interactions and where they are; without what nobody asked for where it cannot be used."""
     data = resolved(config.data)
     if data.min_weight > 0:
         data_that_counts(data)
-    try:
+    if is_dataset_name(str(data.path)):
         return data, read_interactions(data)
-    except (DataError, DataTypeError) as error:
-        if not data.time or config.data.time is not None or config.split.kind in NEEDS_TIMES:
+    table = read_table(data)
+    needed = {"weight"} if data.min_weight > 0 else {"time"} if config.split.kind in NEEDS_TIMES else set()
+    found = [role for role in _OPTIONAL if getattr(data, role) and getattr(config.data, role) is None]
+    found = [role for role in found if role not in needed]
+    if "weight" in found and _has_zeros(table.column(data.weight)):
+        tell(
+            f"weights are left out: some are 0, and each row counts; with --weight {data.weight} such rows are dropped"
+        )
+        data = changed(data, {"weight": ""})
+        found.remove("weight")
+    try:
+        return data, interactions_of(table, data)
+    except (DataError, DataTypeError):
+        if not found:
             raise
-        without = replace(data, time="")
-        interactions = read_interactions(without)
-        tell(f"times are left out: {error}")
-        return without, interactions
+    interactions_of(table, changed(data, dict.fromkeys(_OPTIONAL, "")))  # which raises where it is for the ids
+    for role in found:
+        try:
+            interactions_of(table, changed(data, {other: "" for other in _OPTIONAL if other != role}))
+        except (DataError, DataTypeError) as error:
+            tell(f"{role}s are left out: {error}")
+            data = changed(data, {role: ""})
+    return data, interactions_of(table, data)
+
+
+def _has_zeros(weights: pa.ChunkedArray) -> bool:
+    try:
+        return bool((read_weights(weights, "weights") == 0).any())
+    except (DataError, DataTypeError):  # which others tell of
+        return False
 
 
 def _check_folder(out: Path, config: Config) -> None:

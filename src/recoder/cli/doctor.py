@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
@@ -35,7 +36,7 @@ def plan_for(data: DataConfig, names: Sequence[str]) -> dict[str, Any]:
     """
     for name in names:
         recipe(name)
-    interactions = to_train_on(resolved(data))
+    interactions = to_train_on(replace(resolved(data), binary=True))  # as the estimates are made
     names = names or tuple(RECIPES)
     with Progress(console=Console(file=sys.stderr), transient=True, disable=not is_watched()) as progress:
         estimates = [estimate(name, interactions.matrix) for name in progress.track(names, description="measuring")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +10,15 @@ from scipy import sparse
 
 from recoder.api.asking import from_histories
 from recoder.api.fitted import FittedModel
-from recoder.api.judging import not_stored_in
-from recoder.cli.answers import as_trained, check_knows_users, id_types, load_model
+from recoder.cli.answers import as_trained, check_knows_users, id_types, load_model, with_what_weighs
 from recoder.cli.config import changed
+from recoder.cli.options import check_unused
 from recoder.cli.output import tell
 from recoder.cli.reading import resolved, to_train_on
 from recoder.cli.splitting import make_split
 from recoder.cli.training import config_in
 from recoder.data import HeldOut, Interactions, RecommendationDataset
+from recoder.data.splits.known_targets import not_stored_in
 from recoder.errors import ConfigError, DataTypeError, EmptyDataError
 from recoder.metrics.names import named_metric
 
@@ -68,27 +68,13 @@ def model_and_users(
     if target is None:
         if history is not None:
             raise ConfigError("a history alone says not what is to be found; give --target too")
-        check_no_files(columns)
+        check_unused(columns, "give --target too")
         return fitted, _own_test(path, fitted)
     if history is None:
         check_knows_users(path, fitted)
         return fitted, _of_known_users(_read(fitted, target, columns, of_known_users=True), fitted)
     known, wanted = (_read(fitted, file, columns, of_known_users=False) for file in (history, target))
     return fitted, _held_out(known, wanted, fitted)
-
-
-def check_no_files(columns: Mapping[str, Any]) -> None:
-    """Checks that nothing is said of files where none is read.
-
-    Args:
-        columns: of files, as ``changed`` takes them.
-
-    Raises:
-        ConfigError: if it is.
-    """
-    given = [f"--{name.replace('_', '-')}" for name, value in columns.items() if value is not None]
-    if given:
-        raise ConfigError(f"{' and '.join(given)} would say how a file is read, and there is none; give --target too")
 
 
 def _own_test(path: Path, fitted: FittedModel) -> HeldOut:
@@ -118,8 +104,9 @@ def _was_trained_on(fitted: FittedModel, train: Interactions) -> bool:
 
 
 def _read(fitted: FittedModel, file: str, columns: dict[str, Any], *, of_known_users: bool) -> Interactions:
-    data = changed(as_trained(fitted), {**columns, "path": file, "time": "", "title": ""})
-    return to_train_on(resolved(data), id_types=id_types(fitted, of_known_users=of_known_users))
+    data = resolved(changed(as_trained(fitted), {**columns, "path": file, "time": "", "title": ""}))
+    types = id_types(fitted, of_known_users=of_known_users)
+    return to_train_on(with_what_weighs(data, fitted), id_types=types)
 
 
 def _of_known_users(wanted: Interactions, fitted: FittedModel) -> Interactions:

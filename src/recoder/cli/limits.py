@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timezone
 from pathlib import Path
@@ -49,12 +50,13 @@ def second_of(moment: int | str | date) -> int:
         return moment
     if isinstance(moment, str):
         try:
-            moment = datetime.fromisoformat(moment)
+            moment = datetime.fromisoformat(re.sub("[Zz]$", "+00:00", moment))  # which Python 3.10 does not know
         except ValueError:
             raise ConfigError(f"{moment!r} is no date; write it as 2024-05-31, or 2024-05-31T18:30:00") from None
     if not isinstance(moment, datetime):
         moment = datetime(moment.year, moment.month, moment.day)
-    return int((moment if moment.tzinfo is not None else moment.replace(tzinfo=timezone.utc)).timestamp())
+    # times are whole seconds: before a fraction of one is before the next
+    return math.ceil((moment if moment.tzinfo is not None else moment.replace(tzinfo=timezone.utc)).timestamp())
 
 
 def _check_stopping(config: Config) -> None:
@@ -99,6 +101,13 @@ def _device(value: str) -> None:
         raise ConfigError(f"{reason}; say --device cpu, or cuda") from None
 
 
+def _quote(value: str) -> None:
+    try:
+        check_text_form(quote=value or None)
+    except ConfigError:
+        raise ConfigError(f"{value!r} cannot quote; it must be one ASCII character, or '' for none") from None
+
+
 def _metrics(names: Sequence[str]) -> None:
     for name in names:
         named_metric(name)
@@ -113,6 +122,7 @@ _CHECKS: Mapping[str, Mapping[str, Callable[[Any], Any]]] = {
     "data": {
         "separator": lambda value: check_text_form(separator=value.replace("\\t", "\t") or ","),
         "encoding": lambda value: check_text_form(encoding=value),
+        "quote": _quote,
         "min_weight": _at_least(0),
     },
     "split": {

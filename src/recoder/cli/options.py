@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +20,7 @@ __all__ = [
     "MinWeight",
     "Model",
     "Names",
+    "Quote",
     "Separator",
     "TextIds",
     "Time",
@@ -27,6 +28,7 @@ __all__ = [
     "User",
     "Weight",
     "assigned",
+    "check_unused",
     "completed_settings",
     "data_changes",
     "held_out",
@@ -69,6 +71,10 @@ Names = Annotated[
 Encoding = Annotated[
     str | None, typer.Option("--encoding", show_default="utf8", help="Of the text.", rich_help_panel=_TEXT)
 ]
+Quote = Annotated[
+    str | None,
+    typer.Option("--quote", show_default='"', help="Quotes fields; '' for none.", rich_help_panel=_TEXT),
+]
 MinWeight = Annotated[float | None, typer.Option("--min-weight", min=0, help="Leave out interactions that weigh less.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", metavar="TOML", help="Settings; options override it.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
@@ -78,6 +84,21 @@ def data_changes(*, names: str | None = None, **options: Any) -> dict[str, Any]:
     """Returns what options say of the section ``[data]``; names are separated by commas."""
     listed = None if names is None else tuple(name.strip() for name in names.split(","))
     return {"names": listed, **options}
+
+
+def check_unused(columns: Mapping[str, Any], otherwise: str) -> None:
+    """Checks that nothing is said of files where none is read.
+
+    Args:
+        columns: what options say of them, by name.
+        otherwise: what to do, for an error.
+
+    Raises:
+        ConfigError: if it is.
+    """
+    given = [f"--{name.replace('_', '-')}" for name, value in columns.items() if value is not None]
+    if given:
+        raise ConfigError(f"{' and '.join(given)} would say how a file is read, and there is none; {otherwise}")
 
 
 def held_out(config: Config, valid: float | None, test: float | None) -> Config:

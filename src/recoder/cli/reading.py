@@ -14,14 +14,15 @@ from recoder.cli.columns import ROLES, choose_columns
 from recoder.cli.config import DataConfig
 from recoder.cli.output import is_watched, tell
 from recoder.data import Interactions, dataset_names, load_dataset
-from recoder.data.parquet_files import parquet_column_names, read_parquet_file, stream_parquet_file
-from recoder.data.text_files import UNREADABLE, csv_column_names, read_csv_file, stream_csv_file
+from recoder.data.parquet_files import parquet_column_names, parquet_schema, read_parquet_file, stream_parquet_file
+from recoder.data.text_files import UNREADABLE, check_quotes, csv_column_names, read_csv_file, stream_csv_file
 from recoder.data.times import read_times
 from recoder.errors import ConfigError, DataTypeError, FileFormatError, UnknownIdError
 
 __all__ = [
     "check_times",
     "data_that_counts",
+    "interactions_of",
     "is_dataset_name",
     "read_interactions",
     "read_table",
@@ -38,7 +39,7 @@ _PEEK_BYTES = 1 << 16
 
 def is_dataset_name(path: str) -> bool:
     """Returns whether a path is none, but the name of a public data set."""
-    return path in dataset_names() and not Path(path).exists()
+    return path in dataset_names() and not Path(path).is_file()
 
 
 def resolved(
@@ -62,8 +63,14 @@ def resolved(
     if not path:
         raise ConfigError("say where the interactions are: the path of a file")
     if is_dataset_name(path):
+        of_files = [*ROLES, "names", "separator", "text_ids"]
+        said = [f"--{name.replace('_', '-')}" for name in of_files if getattr(data, name)]
+        if said:
+            raise ConfigError(f"{path} is a public data set, whose form is known: leave {' and '.join(said)} out")
         return data
     if not Path(path).is_file():
+        if Path(path).is_dir():
+            raise FileNotFoundError(f"{path} is a folder; name one file in it")
         names = ", ".join(dataset_names())
         where = "" if Path(path).is_absolute() else f" in {Path.cwd()}"
         raise FileNotFoundError(f"there is no file {path}{where}; it is no data set that can be loaded either: {names}")
@@ -71,10 +78,13 @@ def resolved(
         present = parquet_column_names(path)
     else:
         data = replace(data, separator=_separator(data))
-        present = list(data.names or csv_column_names(path, separator=str(data.separator), encoding=data.encoding))
+        form: dict[str, Any] = {"separator": data.separator, "encoding": data.encoding, "quote": data.quote or None}
+        present = list(data.names or csv_column_names(path, **form))
     given = {role: getattr(data, role) for role in ROLES}
     sought = given | {role: "" for role in unneeded if given[role] is None}
     chosen, found = choose_columns(present, sought, path, required)
+    if "title" in found and _is_parquet(path) and not _is_text(path, found["title"]):
+        chosen, found = choose_columns(present, {**sought, "title": ""}, path, required)
     if found:
         tell("columns: " + ", ".join(f"{column!r} as {role}" for role, column in chosen.items()))
     columns: dict[str, Any] = {role: chosen.get(role, given[role] if role in unneeded else "") for role in ROLES}
@@ -104,9 +114,10 @@ def read_table(data: DataConfig, *, id_types: Mapping[str, pa.DataType] | None =
         separator=str(data.separator),
         names=data.names,
         encoding=data.encoding,
-        quote='"',
+        quote=data.quote or None,
         types=_types(data, types),
     )
+    check_quotes(table, _id_columns(data), path)
     return _with_ids(table, data, types)
 
 
@@ -137,9 +148,11 @@ def stream_tables(
             separator=str(data.separator),
             names=data.names,
             encoding=data.encoding,
+            quote=data.quote or None,
             types=_types(data, types) | weights,
         )
     for table in tables:
+        check_quotes(table, _id_columns(data), path)
         yield _with_ids(table, data, types)
 
 
@@ -158,7 +171,15 @@ def read_interactions(
     """
     if is_dataset_name(str(data.path)):
         return load_dataset(str(data.path), folder, progress=is_watched())
-    table = read_table(data, id_types=id_types)
+    return interactions_of(read_table(data, id_types=id_types), data)
+
+
+def interactions_of(table: pa.Table, data: DataConfig) -> Interactions:
+    """Returns the interactions in the rows of a file.
+
+    Raises:
+        RecoderError: as ``Interactions.from_frame``.
+    """
     check_times(table, data)
     return Interactions.from_frame(table, **_named(data))
 
@@ -197,7 +218,7 @@ def to_train_on(data: DataConfig, *, id_types: Mapping[str, pa.DataType] | None 
     if not data.binary and not data.weight and not is_dataset_name(str(data.path)):
         raise ConfigError(
             f"weights are to count, and {data.path} has no column that is named like weights; say which it is with "
-            "--weight, or leave --weights out"
+            "--weight, or where a model is trained, leave --weights out"
         )
     interactions = read_interactions(data_that_counts(data), id_types=id_types)
     if data.min_weight > 0:
@@ -229,11 +250,21 @@ def _named(data: DataConfig) -> Mapping[str, Any]:
     return {role: column for role in ROLES if (column := getattr(data, role))}
 
 
+def _id_columns(data: DataConfig) -> list[str]:
+    return [column for column in (data.user, data.item) if column]
+
+
 def _is_parquet(path: str) -> bool:
     if Path(path).suffix in (".parquet", ".pq"):
         return True
     with Path(path).open("rb") as file:
         return file.read(4) == b"PAR1"
+
+
+def _is_text(path: str, column: str) -> bool:
+    kind = parquet_schema([path], [column]).field(column).type
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
 def _separator(data: DataConfig) -> str:

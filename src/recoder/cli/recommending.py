@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from recoder.api.fitted import FittedModel
-from recoder.cli.answers import check_knows_users, id_types, typed_ids
+from recoder.cli.answers import check_knows_users, id_types, typed_ids, with_what_weighs
 from recoder.cli.config import DataConfig
 from recoder.cli.histories import whole_histories
 from recoder.cli.output import is_watched, tell
 from recoder.cli.reading import data_that_counts, read_table, resolved, stream_tables
 from recoder.data import IdMap, Interactions
 from recoder.data.table_files import write_tables
-from recoder.errors import EmptyDataError
+from recoder.errors import ConfigError, EmptyDataError
 
 __all__ = ["Question", "recommend_to_file", "recommend_to_typed"]
 
@@ -54,9 +54,17 @@ class Question:
         """Returns the rows of ``FittedModel.recommend``."""
         return self.fitted.recommend(k=self.k, **whom, **self.options)
 
-    def with_items(self, files: Mapping[str, DataConfig]) -> Question:
-        """Returns the question about other items: those in the file ``candidates`` alone, or all but in ``exclude``."""
-        listed = {name: _items(data, self.fitted) for name, data in files.items()}
+    def with_items(self, files: Mapping[str, DataConfig], *, may_have_another_name: bool) -> Question:
+        """Returns the question about other items: those in the file ``candidates`` alone, or all but in ``exclude``.
+
+        Args:
+            files: by these names.
+            may_have_another_name: whether the name of their column may be that of another file: if they have none, it
+                is found by its name.
+        """
+        listed = {
+            name: _items(data, self.fitted, may_have_another_name=may_have_another_name) for name, data in files.items()
+        }
         return Question(self.path, self.fitted, self.k, {**self.options, **listed})
 
 
@@ -112,6 +120,7 @@ def _whom(question: Question, data: DataConfig | None, folder: Path) -> Iterator
     if data is not None:
         data = resolved(data, required=["user"])
         if data.item:
+            data = with_what_weighs(data, question.fitted)
             return _histories(question.fitted, data_that_counts(data), folder)
     check_knows_users(question.path, question.fitted, may_lack_histories=question.keeps_seen)
     known = question.fitted.interactions.user_ids
@@ -172,8 +181,17 @@ def _example(known: IdMap) -> str:
     return f", such as {known.ids[0].as_py()!r}" if len(known) else ""
 
 
-def _items(data: DataConfig, fitted: FittedModel) -> list[Any]:
-    data, known = resolved(data, required=["item"]), fitted.item_ids
+def _items(data: DataConfig, fitted: FittedModel, *, may_have_another_name: bool) -> list[Any]:
+    try:
+        data = resolved(data, required=["item"])
+    except ConfigError as error:
+        if not may_have_another_name:
+            raise
+        try:
+            data = resolved(replace(data, item=None), required=["item"])
+        except ConfigError:
+            raise error from None
+    known = fitted.item_ids
     table = read_table(data, id_types=id_types(fitted, of_known_users=False))
     listed: list[Any] = table.column(data.item).drop_null().unique().to_pylist()
     items = [item for item in listed if item in known]

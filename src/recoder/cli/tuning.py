@@ -21,7 +21,6 @@ from recoder.cli.splitting import make_split
 from recoder.cli.train_report import print_metrics
 from recoder.cli.training import CONFIG_KEY, effective
 from recoder.errors import ConfigError
-from recoder.metrics.names import named_metric
 from recoder.tuning import tune
 from recoder.tuning.model_files import ModelFiles
 
@@ -56,7 +55,6 @@ def tune_model(config: Config) -> dict[str, Any]:
     parts = make_split(to_train_on(config.data), config.split)
     if parts.valid is None:
         raise ConfigError("tuning needs users to choose by; hold some out: --valid 0.1")
-    metric = named_metric(config.tune.metric)
     minutes = config.tune.minutes
     try:
         found = tune(
@@ -65,7 +63,7 @@ def tune_model(config: Config) -> dict[str, Any]:
             config.model.recipe,
             num_trials=config.tune.trials,
             timeout_s=None if minutes is None else 60 * minutes,
-            metric=metric,
+            metric=config.tune.metric,
             study=file,
             seed=config.training.seed,
             device=config.training.device,
@@ -79,7 +77,7 @@ def tune_model(config: Config) -> dict[str, Any]:
     best = completed(replace(config, model=replace(config.model, settings=settings)))
     fitted.about.more[CONFIG_KEY] = asdict(best)
     if parts.test is not None:
-        fitted.evaluate(parts.test, [metric])
+        fitted.evaluate(parts.test, [config.tune.metric])
     fitted.save(out, interactions=config.output.histories)
     return {
         "model": out,

@@ -72,7 +72,8 @@ class IdMap:
         Raises:
             UnknownIdError: if the map does not hold all of them and ``unknown`` is ``"error"``.
             ConfigError: if ``unknown`` is neither.
-            DataTypeError: if ``raw_ids`` is a single id, or holds something that cannot be one, such as a list.
+            DataTypeError: if ``raw_ids`` is a single id, or holds something that cannot be one, such as a list, a
+                bool or a float; where unknown ones are dropped, also a string where ids are numbers, and the reverse.
         """
         places = self.places(raw_ids, unknown)
         return places[places >= 0]
@@ -101,14 +102,8 @@ class IdMap:
             raw_ids = raw_ids.tolist()
         listed = list(raw_ids)
         example = f", a known one is {self.ids[0].as_py()!r}" if len(self) else ""
-        try:
-            places = np.fromiter((self._index.get(raw_id, -1) for raw_id in listed), np.int64, len(listed))
-        except TypeError as error:
-            wrong = next(raw_id for raw_id in listed if not isinstance(raw_id, int | str | np.integer))
-            raise DataTypeError(
-                f"among the {kind} stands {wrong!r}, which is no id: an id is a whole number or a string{example}; "
-                "pass a flat list of ids"
-            ) from error
+        self._check_types(listed, kind, example, of_this_map=unknown == "drop")
+        places = np.fromiter((self._index.get(raw_id, -1) for raw_id in listed), np.int64, len(listed))
         absent = np.flatnonzero(places < 0)
         if len(absent) and unknown == "error":
             few = ", ".join(repr(listed[i]) for i in absent[:3])
@@ -117,6 +112,23 @@ class IdMap:
                 f"(such as {few}{example}); {next_step}"
             )
         return places
+
+    def _check_types(self, listed: list[Any], kind: str, example: str, *, of_this_map: bool) -> None:
+        """Checks what could be looked up: True and 1.0 would be found as 1, and "1" be dropped as unknown."""
+        own = str if pa.types.is_large_string(self.ids.type) else int
+        for found in set(map(type, listed)):
+            if not issubclass(found, int | str | np.integer) or issubclass(found, bool):
+                said, hint = "is no id: an id is a whole number or a string", "pass a flat list of ids"
+                if issubclass(found, bool | np.bool_):
+                    hint = "of a mask, pass the ids where it is True"
+                elif issubclass(found, float | np.floating):
+                    hint = "cast whole numbers that were read as floats to int64, and leave missing ones out"
+            elif of_this_map and len(self) and issubclass(found, str) != (own is str):
+                said, hint = f"cannot be known: ids are {'strings' if own is str else 'whole numbers'}", "convert them"
+            else:
+                continue
+            wrong = next(raw_id for raw_id in listed if type(raw_id) is found)
+            raise DataTypeError(f"among the {kind} stands {wrong!r}, which {said}{example}; {hint}")
 
     def raw_ids(self, indices: npt.ArrayLike) -> list[Any]:
         """Returns the raw ids, str or int, at these indices.

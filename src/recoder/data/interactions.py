@@ -33,7 +33,7 @@ from recoder.data.native_frames import DEFAULT_LIBRARY, checked_library, library
 from recoder.data.parquet_files import ParquetPath, read_parquet_files
 from recoder.data.sorting import LEAST_MEMORY_MIB, sort_parquet
 from recoder.data.summaries import interactions_html
-from recoder.data.text_files import read_csv_file
+from recoder.data.text_files import check_quotes, read_csv_file
 from recoder.data.times import Times, checked_times, latest_times, read_times
 from recoder.data.titles import checked_titles, first_titles
 from recoder.errors import (
@@ -243,7 +243,8 @@ class Interactions:
 
         Raises:
             FileNotFoundError: if there is no such file.
-            FileFormatError: if a line has too few or too many fields, or the file is cut off; it names the line.
+            FileFormatError: if a line has too few or too many fields, which it names, an id goes over several lines, as
+                where a quote is never closed, or the file is cut off.
             ConfigError, EmptyDataError, DataError, DataTypeError: as ``from_frame``.
         """
         frame = read_csv_file(
@@ -255,6 +256,7 @@ class Interactions:
             quote=quote,
             types=({} if title in (None, user, item, weight, time) else {title: pa.string()}) | dict(types or {}),
         )
+        check_quotes(frame, [user, item], str(path))
         return cls.from_frame(frame, user=user, item=item, weight=weight, time=time, title=title)
 
     @classmethod

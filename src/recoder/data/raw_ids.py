@@ -62,6 +62,10 @@ def numbers_of(ids: pa.Array) -> dict[Any, int]:
     return {raw_id: number for number, raw_id in enumerate(ids.to_pylist())}
 
 
+_MOST_OF_STRINGS = 2**31 - 1
+"""Bytes of text that Arrow's strings, with offsets of 32 bits, can have in one array."""
+
+
 def number_ids(column: pa.ChunkedArray, name: str) -> tuple[Codes, pa.Array]:
     """Returns the number of each row's id, in order of first appearance, and the ids by number.
 
@@ -95,6 +99,8 @@ def _encoded(column: pa.ChunkedArray, name: str) -> pa.DictionaryArray:
         encoded = _encoded_short(column)
         if encoded is not None:
             return encoded
+    if pa.types.is_string(column.type) and column.nbytes > _MOST_OF_STRINGS:
+        column = column.cast(pa.large_string())
     encoded = column.dictionary_encode().unify_dictionaries().combine_chunks()
     return pa.DictionaryArray.from_arrays(encoded.indices, plain_ids(encoded.dictionary, name))
 

@@ -217,7 +217,7 @@ class _Source:
         )
         table = self.connection.sql(f"SELECT raw FROM {role}s ORDER BY code").to_arrow_table()
         name = f"column {self.columns[role]!r}"
-        return IdMap(plain_ids(table.column("raw").combine_chunks(), name))
+        return IdMap(plain_ids(table.column("raw"), name))
 
     def titles(self, item_ids: IdMap) -> tuple[str, ...]:
         """Returns what each item is called in its first row.

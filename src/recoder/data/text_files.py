@@ -31,10 +31,12 @@ from recoder.errors import ConfigError, EmptyDataError, FileFormatError
 
 __all__ = [
     "UNREADABLE",
+    "check_quotes",
     "check_text_form",
     "csv_column_names",
     "read_csv_file",
     "read_delimited",
+    "read_header",
     "stream_csv_file",
 ]
 
@@ -96,7 +98,7 @@ def read_delimited(
         where: what to call the file in an error.
         separator: what stands between two fields, one character or several.
         names: what the columns are called, where the first line does not say so.
-        encoding: of the text, any that Python knows.
+        encoding: of the text, one that Python knows and that writes ASCII in single bytes.
         quote: the character around fields that hold separators; None: there is none.
         types: Arrow types of columns for which the inferred ones are not right.
 
@@ -108,7 +110,7 @@ def read_delimited(
             truncated.
     """
     check_text_form(separator, quote, encoding)
-    present = list(names) if names is not None else _header(open_file, where, separator, encoding, quote)
+    present = list(names) if names is not None else read_header(open_file, where, separator, encoding, quote)
     missing = [name for name in [*columns, *(types or ())] if name not in present]
     if missing:
         raise ConfigError(f"{where} has no column {missing[0]!r}; its columns are {present}")
@@ -158,6 +160,7 @@ def stream_csv_file(
     separator: str,
     names: Sequence[str] | None,
     encoding: str,
+    quote: str | None,
     types: Mapping[str, Any] | None,
 ) -> Iterator[pa.Table]:
     """Yields these columns of a text file, some thousands of rows at a time; otherwise as ``read_csv_file``.
@@ -168,27 +171,30 @@ def stream_csv_file(
         separator: what stands between two fields.
         names: what the columns are called, where the first line does not say so.
         encoding: of the text.
+        quote: as in ``read_delimited``.
         types: Arrow types of columns; those of others follow from the first block, and are to hold for all.
 
     Raises:
         ConfigError, EmptyDataError, FileFormatError: as ``read_delimited``.
     """
-    check_text_form(separator, '"', encoding)
+    check_text_form(separator, quote, encoding)
     text = path_text("path", path)
-    present = list(names or csv_column_names(text, separator=separator, encoding=encoding))
+    present = list(names or csv_column_names(text, separator=separator, encoding=encoding, quote=quote))
     known, skip = dict(types or {}), 0 if names is not None else 1
     num_lines = 0  # before the block
     try:
         with pa.input_stream(text, compression="detect") as stream:
-            for lines in _whole_lines(_Stream(stream, text, separator, encoding), encoding):
+            for lines in _whole_lines(_Stream(stream, text, separator, encoding), encoding, quote):
                 table = csv.read_csv(
                     pa.BufferReader(lines),
                     csv.ReadOptions(use_threads=False, block_size=len(lines) + 1, column_names=present, skip_rows=skip),
-                    _parse_options(separator, '"'),
+                    _parse_options(separator, quote),
                     _convert_options(columns, known),
                 )
-                known, skip = {field.name: field.type for field in table.schema}, 0
-                num_lines += lines.count(b"\n")
+                skip, num_lines = 0, num_lines + lines.count(b"\n")
+                if not len(table):  # the first line alone tells no types
+                    continue
+                known = {field.name: field.type for field in table.schema}
                 yield _with_separators(table, separator) if _is_replaced(separator) else table
     except pa.ArrowInvalid as error:
         reason = re.sub(r"Row #(\d+)", lambda row: f"Row #{num_lines + int(row[1])}", str(error))
@@ -228,7 +234,32 @@ def csv_column_names(
     """
     check_text_form(separator, quote, encoding)
     text = path_text("path", path)
-    return _header(lambda: pa.input_stream(text, compression="detect"), text, separator, encoding, quote)
+    return read_header(lambda: pa.input_stream(text, compression="detect"), text, separator, encoding, quote)
+
+
+def check_quotes(table: pa.Table, columns: Sequence[str], where: str) -> None:
+    """Checks that no id goes over the end of a line, as where a quote is never closed and takes all rows up to another.
+
+    Args:
+        table: what was read.
+        columns: of ids.
+        where: what to call the file in an error.
+
+    Raises:
+        FileFormatError: if one does.
+    """
+    for name in columns:
+        column = table.column(name)
+        if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+            continue
+        row = pc.index(pc.match_substring(column, "\n"), True).as_py()
+        if row >= 0:
+            lines = column[row].as_py().split("\n")
+            raise FileFormatError(
+                f"an id in column {name!r} of {where} goes over {len(lines)} lines: {lines[0]!r}, {lines[1]!r}, ...; "
+                "perhaps a quote is opened and not closed. Close it, or if quotes are letters in this file, say so "
+                "(quote=None, on the command line --quote '')"
+            )
 
 
 def check_text_form(separator: str = ",", quote: str | None = '"', encoding: str = "utf8") -> None:
@@ -281,7 +312,15 @@ def _is_utf8(encoding: str) -> bool:
     return codecs.lookup(encoding).name in ("utf-8", "utf-8-sig")  # Arrow skips the mark at the start
 
 
-def _header(open_file: Open, where: str, separator: str, encoding: str, quote: str | None) -> list[str]:
+def read_header(
+    open_file: Open, where: str, separator: str = ",", encoding: str = "utf8", quote: str | None = '"'
+) -> list[str]:
+    """Returns the names of a text's columns, as its first line has them.
+
+    Raises:
+        EmptyDataError: if there is none.
+        FileFormatError: if it cannot be read.
+    """
     try:
         with open_file() as stream:
             line = io.BufferedReader(_Stream(stream, where, ",", encoding)).readline()
@@ -313,14 +352,15 @@ def _in_memory(stream: Any, where: str, separator: str, encoding: str) -> pa.Buf
     return pa.BufferReader(text.getvalue())
 
 
-def _whole_lines(source: _Stream, encoding: str) -> Iterator[bytes]:
+def _whole_lines(source: _Stream, encoding: str, quote: str | None) -> Iterator[bytes]:
     """Yields a text in UTF-8 in blocks that end where a line does, and none within quotes."""
-    rest = b""
+    rest, mark = b"", None if quote is None else quote.encode()
     for block in _utf8(source, encoding):
         text = rest + block
         end = text.rfind(b"\n") + 1
-        if text.count(b'"', 0, end) % 2 and len(text) < _MOST_BYTES:  # or a mark for inches, which ends nowhere
-            end = text.rfind(b"\n", 0, text.rfind(b'"', 0, end)) + 1
+        # or a mark for inches, which ends nowhere
+        if mark is not None and text.count(mark, 0, end) % 2 and len(text) < _MOST_BYTES:
+            end = text.rfind(b"\n", 0, text.rfind(mark, 0, end)) + 1
         if end:
             yield text[:end]
         rest = text[end:]

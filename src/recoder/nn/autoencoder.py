@@ -34,11 +34,13 @@ class DynamicAutoencoder(FactorizationModel):
 
     Args:
         hidden_layers: sizes of the encoder's layers, the bottleneck last. None: they come from a model file.
-        activation_type: ``'none'``, an element-wise function of ``torch.nn.functional`` or ``torch``, or ``'softmax'``.
+        activation_type: ``'none'``, an element-wise function of ``torch.nn.functional`` or ``torch``, or ``'softmax'``,
+            ``'softmin'`` or ``'log_softmax'`` over a user's units.
         is_constrained: tie the decoder's weights to the encoder's, transposed; biases stay apart.
         dropout_prob: probability of dropping a unit of the bottleneck in training.
-        noise_prob: probability of dropping an interaction of the input in training. What is kept is scaled up by the
-            number of interactions over the number that is expected to be kept where one is.
+        noise_prob: probability of dropping an interaction of the input in training. What is kept of a user's n
+            interactions is multiplied by ``n / (1 + (n - 1) (1 - noise_prob))``: by 1 for a single one, by nearly
+            ``1 / (1 - noise_prob)`` for many.
         sparse: give the item tables sparse gradients, so that a step touches only the rows it uses; for the
             optimizers ``'adam'`` and ``'rowwise_adagrad'``.
 

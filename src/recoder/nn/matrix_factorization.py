@@ -92,7 +92,8 @@ class MatrixFactorization(FactorizationModel):
 
     def init_model(self, num_items: int | None = None, num_users: int | None = None) -> None:
         """Creates the parameters for ``num_items`` items and ``num_users`` users."""
-        if num_items is None or num_users is None or num_items < 1 or num_users < 1:
+        fewest_users = 0 if self.folds_in_users else 1  # a file without its training users can fold in others
+        if num_items is None or num_users is None or num_items < 1 or num_users < fewest_users:
             raise ConfigError(
                 f"num_items is {num_items} and num_users {num_users}; a factorization needs at least 1 of each"
             )

@@ -39,12 +39,21 @@ class Recommender:
         """Returns the same lists as one int64 array ``[B, K]``, K the longest; shorter ones end in -1.
 
         What the evaluator calls. A recommender that has arrays to begin with overrides it.
+
+        Raises:
+            DataTypeError: if ``recommend`` returns something else than whole numbers, such as ids of one's own.
         """
         lists = self.recommend(users_hist)
         width = max((len(items) for items in lists), default=0)
         table_BK = np.full((len(lists), width), -1, dtype=np.int64)
         for row, items in zip(table_BK, lists, strict=True):
-            row[: len(items)] = items
+            columns = np.asarray(items)
+            if columns.size and columns.dtype.kind not in "iu":
+                raise DataTypeError(
+                    f"{type(self).__name__}.recommend returned {items[0]!r}; items are columns of the matrix: pass "
+                    "whole numbers"
+                )
+            row[: len(items)] = columns
         return table_BK
 
 

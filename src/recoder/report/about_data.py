@@ -43,7 +43,9 @@ def _long_tail(counts_N: IntArray) -> Figure:
     popular = np.sort(counts_N[counts_N > 0])[::-1]
     ranks = np.unique(np.geomspace(1, len(popular), _POINTS).round().astype(np.int64))
     share = popular[: max(1, round(len(counts_N) / 10))].sum() / popular.sum()
-    sizes = np.bincount(buckets(counts_N), minlength=len(BUCKETS))
+    places = buckets(counts_N)
+    sizes = np.bincount(places, minlength=len(BUCKETS))
+    shares = np.bincount(places, weights=counts_N, minlength=len(BUCKETS)) / counts_N.sum()
     svg = line_chart(
         [Line(MODEL, ranks.tolist(), popular[ranks - 1].tolist())],
         description=f"Users of each item, most popular first: from {popular[0]:,} to {popular[-1]:,}",
@@ -52,8 +54,9 @@ def _long_tail(counts_N: IntArray) -> Figure:
         is_log=True,
     )
     note = (
-        f"The most popular tenth of the items has {percent(share)} of the interactions. The head, "
-        f"{plain(int(sizes[0]))} items, has a fifth of them, and so has the tail, {plain(int(sizes[2]))} items."
+        f"The most popular tenth of the items has {percent(share)} of the interactions; the head, of the size "
+        f"{plain(int(sizes[0]))}, has {percent(shares[0])} and the tail, of the size {plain(int(sizes[2]))}, "
+        f"{percent(shares[2])}."
     )
     return Figure("Popularity of items", svg, note)
 

@@ -93,7 +93,7 @@ def activity_section(judged: Judged) -> Section | None:
         _LEGEND[: len(compared)],
     )
     head = ["items in the history", "users", *(name for _, name, _ in compared)]
-    lead = "Users in four groups of about the same size, by how much of them is known."
+    lead = "Users in up to four groups, by how much of them is known; equal lengths are in one group."
     table = Table("Mean and 95 % interval", head, rows)
     return Section("activity", "Users with short and long histories", lead, (), [figure], [table])
 

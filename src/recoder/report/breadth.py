@@ -34,8 +34,8 @@ def breadth_section(judged: Judged, item_counts_N: IntArray) -> Section:
     recalls = [_recalls(judged, places_N, items) for *_, items in lists]
     of_data = np.bincount(places_N, weights=item_counts_N, minlength=len(BUCKETS)) / item_counts_N.sum()
     lead += (
-        " The head are the most popular items that together have a fifth of the interactions in training, the tail the "
-        "rarest that have a fifth."
+        " The head are the most popular items that together have a fifth of the interactions in training, as nearly as "
+        "whole items can, the tail the rarest that have a fifth."
     )
     figures = [_share_figure(lists, shares, of_data), _recall_figure(lists, recalls)]
     head = ["items", "in the catalogue", "of interactions"]

@@ -7,12 +7,14 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
 from recoder._progress import progress_bar
+from recoder.data.batches import full_batch
 from recoder.data.datasets import RecommendationDataset
-from recoder.data.loader import RecommendationDataLoader
 from recoder.metrics import RecommenderEvaluator
 from recoder.metrics.metric import list_length
 from recoder.nn.base import FactorizationModel
@@ -92,6 +94,7 @@ class Validation(Callback):
         self._ranks = parts.ranks
         judged = dataset if learns_targets else dataset.with_all_as_target()
         self._judged_here = judged if parts.items is None else judged.of_items(parts.items.cpu().numpy())
+        self._users = _users_with_any(judged)
         self._model = model
         self._loss = BatchLoss(model, loss)
         self._device = device
@@ -118,15 +121,25 @@ class Validation(Callback):
 
     def _mean_loss(self) -> float:
         """Returns the loss over the whole catalogue, mean per user, so that it compares across settings."""
-        users = len(self._dataset)
-        block = max(1, min(users, BLOCK_SCORES // self._dataset.num_items))
-        loader = RecommendationDataLoader(self._judged_here, block, shuffle=False, seed=0)
+        block = max(1, BLOCK_SCORES // self._dataset.num_items)
         total = torch.zeros((), dtype=torch.float64, device=self._device)
         with evaluation_mode(self._model):
-            for interactions, target in loader:
-                target = None if target is None else target.to(self._device)
-                total += self._loss.value(interactions.to(self._device), target)
-        return float(self._ranks.sum_(total)) / users
+            for start in range(0, len(self._users), block):
+                interactions, target = self._judged_here[self._users[start : start + block]]
+                wanted = None if target is None else full_batch(target).to(self._device)
+                total += self._loss.value(full_batch(interactions).to(self._device), wanted)
+        return float(self._ranks.sum_(total)) / len(self._users)
+
+
+def _users_with_any(dataset: RecommendationDataset) -> npt.NDArray[np.int64]:
+    """Returns the users who have something given or held out, int64; all if none has.
+
+    Where users are looked up by their row, those who do not validate are there too, without any.
+    """
+    matrices = dataset.interactions_matrix, dataset.target_interactions_matrix
+    counts_U = sum(np.diff(matrix.indptr) for matrix in matrices if matrix is not None)
+    users = np.flatnonzero(counts_U)
+    return users if len(users) else np.arange(len(dataset))
 
 
 class Checkpoints(Callback):

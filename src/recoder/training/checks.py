@@ -67,10 +67,16 @@ def check_data(
         raise ConfigError("early_stopping needs validation users to look at; pass val_dataset")
     if config.eval_freq:
         _check_can_be_evaluated(config, validation)
-    for name, dataset in (("train_dataset", train), ("val_dataset", validation)):
-        if dataset is not None and uses_loss:
-            judged = dataset.target_interactions_matrix
-            check_targets(loss, (dataset.interactions_matrix if judged is None else judged).data, name)
+    if not uses_loss:
+        return
+    judged = train.target_interactions_matrix
+    check_targets(loss, (train.interactions_matrix if judged is None else judged).data, "train_dataset")
+    if validation is not None:
+        target = validation.target_interactions_matrix
+        if judged is None or target is None:  # or else the targets alone are judged by
+            check_targets(loss, validation.interactions_matrix.data, "val_dataset")
+        if target is not None:
+            check_targets(loss, target.data, "val_dataset")
 
 
 def warn_of_large_values(train: RecommendationDataset, model: FactorizationModel) -> None:
@@ -201,6 +207,11 @@ def _check_can_be_evaluated(config: TrainConfig, validation: RecommendationDatas
 
 def _compare(name: str, kind: str, there: int, known: int, *, is_bound: bool) -> None:
     if there > known:
+        if not known:
+            raise UnknownIdError(
+                f"the model has no {kind}s: its file was saved without their rows of factors, so it cannot be trained "
+                "further; save it with training_state=True or interactions=True, or train a new one"
+            )
         # a flag helps only a model that has no rows of its own for them
         otherwise = "" if is_bound else f", or pass {kind}_based=False if the model does not depend on them"
         raise UnknownIdError(

@@ -67,8 +67,10 @@ class EpochReport:
     def to_record(self) -> EpochRecord:
         """Returns what stays in the history."""
         kept = {kept.name: getattr(self, kept.name) for kept in fields(EpochRecord)}
-        for name in ("metrics", "metric_errors"):  # a callback's may be numbers of NumPy, which a file cannot hold
+        # a callback's may be numbers of NumPy, which a file cannot hold
+        for name in ("metrics", "metric_errors"):
             kept[name] = {metric: float(value) for metric, value in kept[name].items()}
+        kept["val_loss"] = None if self.val_loss is None else float(self.val_loss)
         return EpochRecord(**kept)
 
 

@@ -99,6 +99,7 @@ def train_epochs(
     with (
         plan,
         optimizer.row_gradients(),
+        _gradients_released(optimizer),
         _own_random_state(model, device),
         finish_step_on_interrupt(together.all) as interrupt,
         relay.run(done, config.num_epochs * steps_per_epoch),
@@ -144,6 +145,15 @@ def train_epochs(
                 break
 
 
+@contextlib.contextmanager
+def _gradients_released(optimizer: ModelOptimizer) -> Iterator[None]:
+    """Drops the gradients of the last step at the end: they are as large as the tables."""
+    try:
+        yield
+    finally:
+        optimizer.zero_grad()
+
+
 def solve(
     model: FactorizationModel,
     dataset: RecommendationDataset,
@@ -158,6 +168,7 @@ def solve(
         with torch.no_grad():
             model.solve(dataset.interactions_matrix)
         seconds = time.perf_counter() - started
+        progress.step, progress.num_users = 1, len(dataset)
         relay.step_end()
         report = EpochReport(config.num_epochs, is_last=True, loss=math.nan, lr=0.0, seconds=seconds)
         _end_epoch(report, progress, relay)

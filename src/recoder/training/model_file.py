@@ -57,7 +57,7 @@ class ModelFile:
         model_class: name of the model's class; None in files of 0.4.0 that do not tell.
         model_params: the model's hyper-parameters.
         num_items: size of the catalogue.
-        num_users: users of the training data.
+        num_users: users of the training data; 0 in a file that leaves their rows of factors out.
         progress: ``epoch`` whole epochs and ``step`` further steps; the loss of those steps.
         optimizer_type: name of the optimizer.
         loss: name of the loss; None where it was a module, which must be passed again.

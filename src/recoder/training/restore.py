@@ -78,9 +78,9 @@ def restored_run(path: str | os.PathLike[str], content: ModelFile) -> tuple[nn.M
             whole_number(name, getattr(progress, name), 0)
         if (progress.step > 0) != (progress.num_users > 0) or not math.isfinite(progress.loss_sum):
             raise ConfigError(f"{progress} contradicts itself")
-        for name in ("num_items", "num_users"):
+        for name, least in (("num_items", 1), ("num_users", 0)):
             if getattr(content, name) is not None:
-                whole_number(name, getattr(content, name), 1)
+                whole_number(name, getattr(content, name), least)
         if content.interactions is not None and content.interactions.num_items != content.num_items:
             raise ConfigError(f"{content.interactions.num_items} item ids for {content.num_items} items")
         best = Best.from_json(content.early_stopping or {}, content.best_weights)

@@ -113,7 +113,10 @@ def best_of(best: Best, before: Any, rule: EarlyStopping | None, data: str | Non
     """
     if not isinstance(before, dict) or rule is None or before.get("metric") != rule.metric or best.data != data:
         return Best(data=data)
-    return best if before == rule.to_json() else replace(best, is_over=False)
+    if before != rule.to_json():
+        return replace(best, is_over=False)
+    # a file may be written after the last epoch was judged and before the run ended
+    return replace(best, is_over=best.is_over or (bool(best.weights) and best.misses >= rule.patience))
 
 
 class StopsEarly(Callback):

@@ -119,6 +119,8 @@ class Tuning:
             self._train(trial, self.base.but(**settings_of(self.base, values)))
         except BaseException as error:
             is_by_settings = isinstance(error, _FAILURES) or any(sign in str(error) for sign in _NO_MEMORY)
+            # settings that do not go together; those of the first trial are what was asked for
+            is_by_settings = is_by_settings or (bool(self.trials) and isinstance(error, ConfigError))
             if is_by_settings:  # without an error it is of no account: it is run once more when the tuning goes on
                 trial.set_user_attr("error", str(error) or type(error).__name__)
             self.study.tell(trial, state=failed, skip_if_finished=True)

@@ -15,7 +15,7 @@ from recoder.tuning.pruning import NUM_RUNGS
 from recoder.tuning.result import Trial
 from recoder.tuning.spaces import Space
 
-__all__ = ["ended_trials", "fail_abandoned", "open_study"]
+__all__ = ["ended_trials", "fail_abandoned", "has_ended_trials", "open_study"]
 
 _STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
 
@@ -66,8 +66,17 @@ def ended_trials(study: Any, space: Space) -> list[Trial]:
             error=stored.user_attrs.get("error"),
         )
         for stored in study.get_trials(deepcopy=False)
-        if stored.state.name in ("COMPLETE", "PRUNED") or (stored.state.name == "FAIL" and "error" in stored.user_attrs)
+        if _has_ended(stored)
     ]
+
+
+def has_ended_trials(study: Any) -> bool:
+    """Returns whether any trial ended."""
+    return any(map(_has_ended, study.get_trials(deepcopy=False)))
+
+
+def _has_ended(stored: Any) -> bool:
+    return stored.state.name in ("COMPLETE", "PRUNED") or (stored.state.name == "FAIL" and "error" in stored.user_attrs)
 
 
 def fail_abandoned(study: Any) -> None:
@@ -99,6 +108,8 @@ def _storage(path: str, optuna: Any) -> Any:
     errors = imported("sqlalchemy.exc", "tune", "optuna")
     try:
         return optuna.storages.RDBStorage(f"sqlite:///{path}")
+    except errors.OperationalError as error:  # a full disk, say
+        raise FileWriteError(f"the study {path} cannot be written: {str(error).splitlines()[0]}") from error
     except (errors.DatabaseError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise FileFormatError(f"optuna reads no study in {path} ({reason}); choose another file") from error

@@ -18,9 +18,11 @@ from recoder._random import fresh_seed
 from recoder.data.datasets import RecommendationDataset
 from recoder.data.interactions import Interactions
 from recoder.data.splits import HeldOut
-from recoder.data.splits.in_training import validation_rows
+from recoder.data.splits.in_training import checked_held_out, validation_rows
+from recoder.data.splits.known_targets import without_known_targets
 from recoder.errors import ConfigError, DataTypeError
 from recoder.metrics import NDCG, Metric
+from recoder.metrics.names import named_metric
 from recoder.model import Recoder
 from recoder.nn import FactorizationModel
 from recoder.recipes import Recipe, recipe
@@ -30,7 +32,7 @@ from recoder.tuning.pruning import Prunes
 from recoder.tuning.result import TuningResult
 from recoder.tuning.running import Tuning
 from recoder.tuning.spaces import SPACES, Choice, Range, Space, defaults_of
-from recoder.tuning.study import fail_abandoned, open_study
+from recoder.tuning.study import fail_abandoned, has_ended_trials, open_study
 
 __all__ = ["tune"]
 
@@ -46,7 +48,7 @@ def tune(
     *,
     num_trials: int,
     timeout_s: float | None = None,
-    metric: Metric = _NDCG,
+    metric: Metric | str = _NDCG,
     study: str | os.PathLike[str] | None = None,
     seed: int | None = None,
     device: str | torch.device | None = None,
@@ -69,7 +71,7 @@ def tune(
         model: a recipe's name, or a recipe; of one around a model object, each trial trains a copy.
         num_trials: how many in total, those in the study included.
         timeout_s: no trial is started after so many seconds. None: no limit.
-        metric: what is to be as large as possible.
+        metric: what is to be as large as possible, or its name, such as ``"NDCG@20"``.
         study: the SQLite file of the study; missing folders are made. None: it is kept in memory.
         seed: of the trials and of their training. None: that of the study, or drawn for a new one.
         device: as in ``Recoder``.
@@ -87,7 +89,8 @@ def tune(
         MissingDependencyError: if optuna is not installed (extra ``tune``).
     """
     end = math.inf if timeout_s is None else time.monotonic() + non_negative("timeout_s", timeout_s)
-    for name, value, kind in (("train", train, Interactions), ("metric", metric, Metric)):
+    judged_by = named_metric(metric) if isinstance(metric, str) else metric
+    for name, value, kind in (("train", train, Interactions), ("metric", judged_by, Metric)):
         if not isinstance(value, kind):
             raise DataTypeError(f"{name} is a {type(value).__name__}; pass a {kind.__name__}")
     if not isinstance(model, str | Recipe):
@@ -100,6 +103,7 @@ def tune(
     of_itself = sorted(_OF_TRIALS & base.train.keys())
     if of_itself:
         raise ConfigError(f"tune chooses {', '.join(of_itself)} for its trials itself; leave it out")
+    valid = without_known_targets(checked_held_out(valid))
     _validation_rows(base, valid, train)  # says what does not fit before there is a study
     space = _space_of(model, space, settings)
     defaults_of(base, space)  # likewise
@@ -108,7 +112,7 @@ def tune(
 
     def fit(trained: Recipe, callbacks: list[Prunes]) -> Recoder:
         dataset = RecommendationDataset(train.matrix)
-        validated = {"metrics": [metric], "eval_freq": 1}
+        validated = {"metrics": [judged_by], "eval_freq": 1}
         of_valid = _validation_rows(trained, valid, train)
         return trained.fit(dataset, of_valid, seed=seed, device=device, callbacks=callbacks, **validated)
 
@@ -125,13 +129,15 @@ def tune(
         stored = opened.user_attrs.get("recoder")
         if seed is None:
             seed = stored["seed"] if isinstance(stored, dict) and "seed" in stored else fresh_seed()
-        described = describe(base, space, metric, train, valid, seed)
-        if stored is None:
+        described = describe(base, space, judged_by, train, valid, seed)
+        is_of_tune = isinstance(stored, dict) and stored.keys() == described.keys()
+        # where no trial ended, what was asked for may have been mistyped
+        if stored is None or (is_of_tune and not has_ended_trials(opened)):
             opened.set_user_attr("recoder", described)
         else:
             check_same(str(path), stored, described)
         fail_abandoned(opened)
-        tuning = Tuning(opened, base, space, str(metric), seed, fit, save, files)
+        tuning = Tuning(opened, base, space, str(judged_by), seed, fit, save, files)
         tuning.run(num_trials, end)
         return tuning.result(load)
 

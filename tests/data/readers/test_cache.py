@@ -10,6 +10,7 @@ import pytest
 
 from dataset_files import ORIGINALS, zipped
 from recoder.data import load_dataset
+from recoder.data.readers import cache
 from recoder.errors import ConfigError, DownloadError, FileFormatError, FileWriteError, MissingDependencyError
 
 NAME, FILE = "lastfm-2k", "hetrec2011-lastfm-2k.zip"
@@ -267,3 +268,36 @@ def test_an_empty_record_of_a_checksum_is_none(serve, body, tmp_path):
     record.write_text("")
     load(tmp_path)
     assert record.read_text().startswith(hashlib.sha256(body).hexdigest())
+
+
+def test_a_cache_that_may_only_be_read_serves(serve, body, tmp_path, monkeypatch):
+    serve(NAME, {FILE: body})
+    load(tmp_path)
+    for record in (tmp_path / NAME).glob("*.sha256"):
+        record.unlink()
+
+    def refused(path):
+        raise FileWriteError(f"cannot write {path}")
+
+    monkeypatch.setattr(cache, "atomic_write", refused)
+    assert load(tmp_path, download=False).num_users > 0
+
+
+def test_without_downloads_a_changed_file_is_said_and_stays(serve, body, tmp_path):
+    serve(NAME, {FILE: body}, checksum(body))
+    load(tmp_path)
+    path = tmp_path / NAME / FILE
+    path.write_bytes(body + b"changed")
+    with pytest.raises(FileFormatError, match=r"was changed or damaged after its download.* pass download=True"):
+        load(tmp_path, download=False)
+    assert path.read_bytes() == body + b"changed"
+
+
+def test_records_of_other_programs_count(serve, body, tmp_path):
+    serve(NAME, {FILE: body})
+    load(tmp_path)
+    (record,) = (tmp_path / NAME).glob("*.sha256")
+    record.write_text(record.read_text().upper())
+    load(tmp_path, download=False)
+    record.write_text("SHA256 (file) = 12\n")  # of a form that is not known: as if there were none
+    load(tmp_path, download=False)

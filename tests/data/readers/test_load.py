@@ -411,3 +411,10 @@ def test_a_folder_in_an_archive_is_not_taken_for_the_file(tmp_path):
     files = {f"data/v1/{name}": content for name, content in ORIGINALS["lastfm-2k"].items()}
     where.write_bytes(zipped({"user_artists.dat/": b"", **files}))
     assert load_dataset("lastfm-2k", where).num_users == 2
+
+
+def test_the_first_release_of_goodbooks_numbers_its_books_otherwise(tmp_path):
+    (tmp_path / "ratings.csv").write_bytes(b"book_id,user_id,rating\n1,7,5\n2,7,4\n")
+    (tmp_path / "books.csv").write_bytes(b"id,book_id,best_book_id,title\n1,2,2767052,Games\n2,1,3,Stone\n")
+    books = load_dataset("goodbooks-10k", tmp_path)
+    assert {books.title_of(col): books.item_ids.ids[col].as_py() for col in range(2)} == {"Games": 1, "Stone": 2}

@@ -32,6 +32,7 @@ def convert(
     separator: options.Separator = None,
     names: options.Names = None,
     encoding: options.Encoding = None,
+    quote: options.Quote = None,
     config: options.ConfigFile = None,
     json: options.Json = False,
 ) -> None:
@@ -40,7 +41,7 @@ def convert(
 
     data = data_changes(
         path=file, user=user, item=item, weight=weight, time=time, title=title,
-        text_ids=text_ids, separator=separator, names=names, encoding=encoding,
+        text_ids=text_ids, separator=separator, names=names, encoding=encoding, quote=quote,
     )  # fmt: skip
     written = convert_file(settings(config, data=data).data, out, folder=folder)
     if json:

@@ -22,6 +22,7 @@ def info(
     separator: options.Separator = None,
     names: options.Names = None,
     encoding: options.Encoding = None,
+    quote: options.Quote = None,
     config: options.ConfigFile = None,
     json: options.Json = False,
 ) -> None:
@@ -31,7 +32,7 @@ def info(
 
     data = data_changes(
         path=file, user=user, item=item, weight=weight, time=time, title=title,
-        text_ids=text_ids, separator=separator, names=names, encoding=encoding,
+        text_ids=text_ids, separator=separator, names=names, encoding=encoding, quote=quote,
     )  # fmt: skip
     summary = summary_of(resolved(settings(config, data=data).data))
     if json:

@@ -112,6 +112,7 @@ def split(
     separator: options.Separator = None,
     names: options.Names = None,
     encoding: options.Encoding = None,
+    quote: options.Quote = None,
     config: options.ConfigFile = None,
     json: options.Json = False,
 ) -> None:
@@ -121,7 +122,7 @@ def split(
 
     data = data_changes(
         path=file, user=user, item=item, weight=weight, time=time, title=title, min_weight=min_weight,
-        text_ids=text_ids, separator=separator, names=names, encoding=encoding,
+        text_ids=text_ids, separator=separator, names=names, encoding=encoding, quote=quote,
     )  # fmt: skip
     given = {
         "seed": seed, "valid": valid, "test": test, "fold_in": fold_in, "min_interactions": min_interactions,

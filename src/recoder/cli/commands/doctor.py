@@ -33,6 +33,7 @@ def doctor(
     separator: options.Separator = None,
     names: options.Names = None,
     encoding: options.Encoding = None,
+    quote: options.Quote = None,
     config: options.ConfigFile = None,
     json: options.Json = False,
 ) -> None:
@@ -42,7 +43,7 @@ def doctor(
     """
     columns = data_changes(
         user=user, item=item, weight=weight, min_weight=min_weight,
-        text_ids=text_ids, separator=separator, names=names, encoding=encoding,
+        text_ids=text_ids, separator=separator, names=names, encoding=encoding, quote=quote,
     )  # fmt: skip
     if plan is None and config is None:
         if model or any(value is not None for value in columns.values()):

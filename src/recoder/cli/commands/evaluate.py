@@ -40,6 +40,7 @@ def evaluate(
     separator: options.Separator = None,
     names: options.Names = None,
     encoding: options.Encoding = None,
+    quote: options.Quote = None,
     json: options.Json = False,
 ) -> None:
     """Judge a model by how well it finds interactions that it has not seen, with standard errors."""
@@ -48,7 +49,7 @@ def evaluate(
 
     columns = data_changes(
         user=user, item=item, weight=weight, min_weight=min_weight,
-        text_ids=text_ids, separator=separator, names=names, encoding=encoding,
+        text_ids=text_ids, separator=separator, names=names, encoding=encoding, quote=quote,
     )  # fmt: skip
     found = evaluate_model(model, history=history, target=target, metrics=metric or list(_METRICS), columns=columns)
     if json:

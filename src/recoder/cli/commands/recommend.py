@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from recoder.cli import options
-from recoder.cli.options import data_changes
+from recoder.cli.options import check_unused, data_changes
 from recoder.cli.output import console, print_json, say
 from recoder.errors import ConfigError
 
@@ -61,6 +61,7 @@ def recommend(
     separator: options.Separator = None,
     names: options.Names = None,
     encoding: options.Encoding = None,
+    quote: options.Quote = None,
     json: options.Json = False,
 ) -> None:
     """Recommend items, to a few people here, or to those of a file, of any length, in another file."""
@@ -71,10 +72,16 @@ def recommend(
 
     for_, history = for_ or [], history or []
     _check(file, out, for_, history)
+    of_text: dict[str, Any] = {
+        "text_ids": text_ids, "separator": separator, "names": names, "encoding": encoding, "quote": quote,
+    }  # fmt: skip
+    of_lists = {"item": item, **of_text} if candidates is None and exclude is None else {}
+    if file is None:
+        check_unused({"user": user, "weight": weight, "min_weight": min_weight, **of_lists}, "give FILE too")
     if out is not None:
         check_table_file(out, inputs=[model, file, candidates, exclude])
     fitted = load_model(model)
-    form = data_changes(text_ids=text_ids, separator=separator, names=names, encoding=encoding, time="", title="")
+    form = data_changes(**of_text, time="", title="")
     trained = as_trained(fitted)
     data = changed(
         trained, {**form, "path": file, "user": user, "item": item, "weight": weight, "min_weight": min_weight}
@@ -84,7 +91,8 @@ def recommend(
     options_: dict[str, Any] = {"exclude_seen": not keep_seen, "titles": shows_titles}
     files = {"candidates": candidates, "exclude": exclude}
     question = Question(model, fitted, k, options_).with_items(
-        {name: changed(listed, {"path": path}) for name, path in files.items() if path is not None}
+        {name: changed(listed, {"path": path}) for name, path in files.items() if path is not None},
+        may_have_another_name=file is not None and bool(item),
     )
     if out is not None:
         written = recommend_to_file(question, None if file is None else data, out)

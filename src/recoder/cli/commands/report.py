@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from recoder.cli import options
-from recoder.cli.options import data_changes
+from recoder.cli.options import check_unused, data_changes
 from recoder.cli.output import console, print_json, say
 from recoder.errors import ConfigError
 
@@ -39,6 +39,7 @@ def report(
     separator: options.Separator = None,
     names: options.Names = None,
     encoding: options.Encoding = None,
+    quote: options.Quote = None,
     json: options.Json = False,
 ) -> None:
     """Write a page about a model: its data, how well it recommends beside most-popular, and what.
@@ -46,20 +47,20 @@ def report(
     Users are shown by their ids: think of privacy before you pass the page on.
     """
     from recoder.cli.answers import load_model
-    from recoder.cli.evaluating import check_no_files, model_and_users
+    from recoder.cli.evaluating import model_and_users
     from recoder.cli.out_files import check_outs
     from recoder.cli.training import config_in
     from recoder.report import write_report
 
     columns = data_changes(
         user=user, item=item, weight=weight, min_weight=min_weight,
-        text_ids=text_ids, separator=separator, names=names, encoding=encoding,
+        text_ids=text_ids, separator=separator, names=names, encoding=encoding, quote=quote,
     )  # fmt: skip
     check_outs(inputs=[model, history, target], out=out)
     if bare and (history is not None or target is not None):
         raise ConfigError("--bare judges nobody; leave --history and --target out")
     if bare:
-        check_no_files(columns)
+        check_unused(columns, "give --target too")
         fitted, test = load_model(model), None
     else:
         fitted, test = model_and_users(model, history=history, target=target, columns=columns)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
-from shlex import quote
 from typing import Annotated, Any
 
 import typer
@@ -130,6 +130,7 @@ def train(
     separator: options.Separator = None,
     names: options.Names = None,
     encoding: options.Encoding = None,
+    quote: options.Quote = None,
     json: options.Json = False,
 ) -> None:
     """Train a model on interactions, and save it with all that recommending needs.
@@ -147,7 +148,7 @@ def train(
     changes: dict[str, Any] = {
         "data": data_changes(
             path=file, user=user, item=item, weight=weight, time=time, title=title, text_ids=text_ids,
-            separator=separator, names=names, encoding=encoding, min_weight=min_weight,
+            separator=separator, names=names, encoding=encoding, quote=quote, min_weight=min_weight,
             binary=None if weights is None else not weights,
         ),
         "model": {"recipe": model, "settings": assigned(set_ or [], num_epochs=epochs)},
@@ -186,7 +187,7 @@ def train(
     try:
         done = train_model(asked, resume_from=resume)
     except Interrupted as stopped:
-        tell(f"{stopped}; go on with: recoder train --resume {quote(str(stopped.checkpoint))}")
+        tell(f"{stopped}; go on with: recoder train --resume {shlex.quote(str(stopped.checkpoint))}")
         raise typer.Exit(exit_code_of_interrupt()) from None
     if json:
         print_json(done)

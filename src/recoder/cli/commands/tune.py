@@ -75,6 +75,7 @@ def tune(
     separator: options.Separator = None,
     names: options.Names = None,
     encoding: options.Encoding = None,
+    quote: options.Quote = None,
     config: options.ConfigFile = None,
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print all settings as TOML, and tune nothing.")
@@ -93,7 +94,7 @@ def tune(
     changes = {
         "data": data_changes(
             path=file, user=user, item=item, weight=weight, time=time, title=title, text_ids=text_ids,
-            separator=separator, names=names, encoding=encoding, min_weight=min_weight,
+            separator=separator, names=names, encoding=encoding, quote=quote, min_weight=min_weight,
             binary=None if weights is None else not weights,
         ),
         "model": {"recipe": model, "settings": assigned(set_ or [])},

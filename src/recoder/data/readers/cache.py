@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ from recoder._checks import path_text
 from recoder._files import atomic_write, check_writable
 from recoder.data.readers.download import Downloader
 from recoder.data.readers.info import DatasetInfo, Download
-from recoder.errors import DataError, FileFormatError, MissingDependencyError
+from recoder.errors import DataError, FileFormatError, FileWriteError, MissingDependencyError
 
 __all__ = ["cache_folder", "cached_files", "vouched"]
 
@@ -36,7 +37,8 @@ def cached_files(
     """
     folder = cache_folder(cache) / info.name
     paths = [folder / file.file_name for file in info.downloads]
-    missing = [(file, path) for file, path in zip(info.downloads, paths, strict=True) if not _is_whole(file, path)]
+    pairs = zip(info.downloads, paths, strict=True)
+    missing = [(file, path) for file, path in pairs if not _is_whole(file, path, may_remove=download)]
     if missing and not download:
         raise FileNotFoundError(
             f"{info.name} is not in the cache: there is no {missing[0][1]}; pass download=True, "
@@ -60,7 +62,6 @@ def vouched(info: DatasetInfo, paths: list[Path]) -> Iterator[None]:
     Raises:
         FileFormatError: for that of the block, or where it finds no file or data in them that cannot be used.
         FileNotFoundError, DataError: those of the block, where somebody vouches for the files.
-        FileWriteError: if a record cannot be written.
     """
     pairs = zip(info.downloads, paths, strict=True)
     unknown = [path for file, path in pairs if file.checksum is None and _recorded(path) is None]
@@ -73,8 +74,11 @@ def vouched(info: DatasetInfo, paths: list[Path]) -> Iterator[None]:
             path.unlink(missing_ok=True)
         raise FileFormatError(f"{error} (what was downloaded is removed: the next call gets it anew)") from error
     for path in unknown:
-        with atomic_write(_record_of(path)) as temporary:  # in the form of sha256sum
-            temporary.write_text(f"{_checksum(path, 'sha256').partition(':')[2]}  {path.name}\n", "utf8")
+        try:
+            with atomic_write(_record_of(path)) as temporary:  # in the form of sha256sum
+                temporary.write_text(f"{_checksum(path, 'sha256').partition(':')[2]}  {path.name}\n", "utf8")
+        except FileWriteError as error:  # a cache for many, which they may only read
+            _log.info("the checksum of %s is not recorded: %s", path, error)
 
 
 def cache_folder(cache: str | os.PathLike[str] | None) -> Path:
@@ -90,13 +94,22 @@ def cache_folder(cache: str | os.PathLike[str] | None) -> Path:
     return Path(named).expanduser() if named else Path(_pooch().os_cache("recoder"))
 
 
-def _is_whole(file: Download, path: Path) -> bool:
-    """Returns whether the file is there and has its checksum; one that has another is removed."""
+def _is_whole(file: Download, path: Path, *, may_remove: bool) -> bool:
+    """Returns whether the file is there and has its checksum; one that has another is removed if it may be.
+
+    Raises:
+        FileFormatError: if it has another and may not be.
+    """
     expected = file.checksum or _recorded(path)
     if not path.is_file():
         return False
     if expected is None or _checksum(path, expected.partition(":")[0]) == expected:
         return True
+    if not may_remove:
+        raise FileFormatError(
+            f"{path} was changed or damaged after its download: it has not the checksum {expected}; pass download=True "
+            "to get it anew"
+        )
     _log.warning("%s was changed or damaged after its download; it is removed", path)
     path.unlink()
     return False
@@ -128,7 +141,8 @@ def _record_of(path: Path) -> Path:
 def _recorded(path: Path) -> str | None:
     record = _record_of(path)
     words = record.read_text("utf8").split() if record.is_file() else []
-    return f"sha256:{words[0]}" if words else None
+    digest = words[0].lower() if words else ""
+    return f"sha256:{digest}" if re.fullmatch("[0-9a-f]{64}", digest) else None
 
 
 def _checksum(path: Path, algorithm: str) -> str:

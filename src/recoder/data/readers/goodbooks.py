@@ -17,4 +17,6 @@ def read_goodbooks(source: Source) -> Interactions:
     types = {"user_id": pa.int64(), "book_id": pa.int64(), "rating": pa.float32()}
     ratings = source.table("ratings.csv", columns, types)
     interactions = Interactions.from_frame(ratings, user="user_id", item="book_id", weight="rating")
-    return titled(interactions, titles_table(source, "books.csv", item="book_id", title="title"))
+    # the first release calls id there what its ratings call book_id, and book_id the number on the web site
+    item = "id" if source.has("books.csv") and "id" in source.column_names("books.csv") else "book_id"
+    return titled(interactions, titles_table(source, "books.csv", item=item, title="title"))

@@ -15,7 +15,7 @@ from typing import IO, Any
 
 import pyarrow as pa
 
-from recoder.data.text_files import UNREADABLE, read_delimited
+from recoder.data.text_files import UNREADABLE, read_delimited, read_header
 from recoder.errors import ConfigError, EmptyDataError, FileFormatError
 
 __all__ = ["MAX_BYTES", "Source"]
@@ -109,6 +109,17 @@ class Source:
             where = self.where(name)
             return read_delimited(lambda: self.open(name), columns, where=where, types=types, **form)
         except (ConfigError, EmptyDataError) as error:
+            raise FileFormatError(f"{error}; it is not the owner's file, or was cut off: get it again") from error
+
+    def column_names(self, name: str) -> list[str]:
+        """Returns the names of a text file's columns.
+
+        Raises:
+            FileNotFoundError, FileFormatError: as ``table``.
+        """
+        try:
+            return read_header(lambda: self.open(name), self.where(name))
+        except EmptyDataError as error:
             raise FileFormatError(f"{error}; it is not the owner's file, or was cut off: get it again") from error
 
     def _check_size(self, num_bytes: int, name: str) -> None:

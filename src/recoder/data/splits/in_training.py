@@ -11,7 +11,21 @@ from recoder.data.interactions import Interactions
 from recoder.data.splits.results import HeldOut
 from recoder.errors import DataTypeError, ShapeError
 
-__all__ = ["validation_rows"]
+__all__ = ["checked_held_out", "validation_rows"]
+
+
+def checked_held_out(valid: HeldOut) -> HeldOut:
+    """Returns the users that a model is to be validated by.
+
+    Raises:
+        DataTypeError: if ``valid`` is something else.
+    """
+    if not isinstance(valid, HeldOut):
+        raise DataTypeError(
+            f"valid is a {type(valid).__name__}; pass held-out users, as in "
+            'train, valid, test = interactions.split("strong", seed=7)'
+        )
+    return valid
 
 
 def validation_rows(valid: HeldOut, train: Interactions, *, folds_in: bool) -> RecommendationDataset:
@@ -23,15 +37,9 @@ def validation_rows(valid: HeldOut, train: Interactions, *, folds_in: bool) -> R
         folds_in: whether the model reads the users' histories; if not, it looks users up by their row.
 
     Raises:
-        DataTypeError: if ``valid`` is something else.
-        ShapeError: if it is over other items than ``train``.
+        ShapeError: if ``valid`` is over other items than ``train``.
         UnknownIdError: if the model looks users up, and one was not in training.
     """
-    if not isinstance(valid, HeldOut):
-        raise DataTypeError(
-            f"valid is a {type(valid).__name__}; pass held-out users, as in "
-            'train, valid, test = interactions.split("strong", seed=7)'
-        )
     if valid.item_ids != train.item_ids:
         raise ShapeError("valid is over other items than train; take both from one split")
     return valid.dataset if folds_in else _at_training_rows(valid, train.user_ids)
