@@ -6,7 +6,8 @@ import glob
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -160,8 +161,11 @@ class CellStore:
 
     def path(self, cell: Cell) -> Path:
         """Returns the cell's file."""
-        described = json.dumps(self.settings(cell), sort_keys=True)
-        return self._folder / f"{cell.name}-{hashlib.sha256(described.encode()).hexdigest()[:12]}.json"
+        return self._path(cell.name, self.settings(cell))
+
+    def _path(self, name: str, settings: Mapping[str, Any]) -> Path:
+        described = json.dumps(settings, sort_keys=True)
+        return self._folder / f"{name}-{hashlib.sha256(described.encode()).hexdigest()[:12]}.json"
 
     def find(self, cell: Cell) -> Outcome | None:
         """Returns what became of the cell, or None if it was not tried with these settings and this code."""
@@ -189,6 +193,31 @@ class CellStore:
             if path != self.path(cell) and held | {"code": settings["code"]} == settings:
                 yield path
 
+    def code(self, cell: Cell) -> Any:
+        """Returns what stands for the code that made what is kept of the cell; None where nothing is."""
+        path = self.path_or_earlier(cell)
+        return None if path is None else _content(path)["settings"]["code"]
+
+    def take_over(self, contestant: Contestant, codes: Sequence[Any]) -> int:
+        """Gives what these codes made of a contestant, on any data set, the code of today; returns how much it was."""
+        taken = 0
+        for path in sorted(self._folder.glob("*.json")):
+            content = _content(path)
+            settings = content["settings"]
+            who = (settings["environment"], settings["worker"], settings["model"])
+            if who != (contestant.environment, contestant.worker, contestant.model) or settings["code"] not in codes:
+                continue
+            content["settings"] = settings | {"code": self._code_of(contestant, settings["data set"])}
+            target = self._path(path.stem.rpartition("-")[0], content["settings"])
+            if not target.exists():
+                if path.with_suffix(".npz").exists():
+                    shutil.copyfile(path.with_suffix(".npz"), target.with_suffix(".npz"))
+                _write(target, content)
+                taken += 1
+            path.unlink()
+            path.with_suffix(".npz").unlink(missing_ok=True)
+        return taken
+
     def has_any(self, data_set: str) -> bool:
         """Whether a cell of the data set was ever kept."""
         return any(self._folder.glob(f"{data_set}-*.json"))
@@ -209,8 +238,7 @@ class CellStore:
                 np.savez(file, **outcome.test_values)  # type: ignore[arg-type]  # its stubs take the flag for one of them
         content = {"settings": self.settings(cell)}
         content |= {name: getattr(outcome, name) for name in ("kind", "limit_s", "reason", "numbers", "about")}
-        with atomic_write(path) as temporary:
-            temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        _write(path, content)
         for earlier in list(self._earlier(cell)):
             earlier.unlink()
             earlier.with_suffix(".npz").unlink(missing_ok=True)
@@ -221,6 +249,11 @@ def _content(path: Path) -> dict[str, Any]:
     """Returns what the JSON file of a cell holds."""
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return content
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def _read(path: Path) -> Outcome:

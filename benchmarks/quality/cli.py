@@ -9,10 +9,11 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.quality.adopting import adopt
 from benchmarks.quality.archive import pack, splits_in, unpack
 from benchmarks.quality.cells import Cell, CellStore, Outcome, code_of, machine_of
 from benchmarks.quality.contestants import CONTESTANTS, SMOKE_CONTESTANTS, Contestant
@@ -96,16 +97,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         about={"machine": machine, "commit": current_commit(_WRITTEN)},
     )
     stopped = False
+    epochs = _epoch_store(archives, splits, options)
+    # until a cell is run anew, what earlier code made of it stands in the tables, and is marked
+    shown = Schedule(store.find_or_earlier, limit_s=60 * options.limit_minutes, seeds=options.seeds)
     try:
-        _run_missing(schedule, chosen_sets, chosen_contestants, runner, store, splits, 60 * options.budget_minutes)
+        for name in options.adopt:
+            adopt(name, chosen_contestants, store, shown, partial(_run, runner, splits))
+            _adopt_epochs(name, chosen_contestants, splits, epochs, runner)
+        if not options.adopt:
+            _run_missing(schedule, chosen_sets, chosen_contestants, runner, store, splits, 60 * options.budget_minutes)
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on with the first cell that is missing", file=sys.stderr)
         stopped = True
-    epochs = _epoch_store(archives, splits, options)
-    if not stopped and SUCCESSOR in {who.name for who in chosen_contestants}:
+    if not (stopped or options.adopt) and SUCCESSOR in {who.name for who in chosen_contestants}:
         _measure_epochs(chosen_sets, store, splits, epochs, runner)
-    # until a cell is run anew, what earlier code made of it stands in the tables, and is marked
-    shown = Schedule(store.find_or_earlier, limit_s=60 * options.limit_minutes, seeds=options.seeds)
     results = [
         SetResults(name, {who: found for who in contestants if (found := shown.outcomes(name, who))})
         for name in sets
@@ -153,6 +158,15 @@ def _measure_epochs(
         print(f"{name}, epoch by epoch: {len(found.seconds)} in {found.seconds[-1]:.1f} s", file=sys.stderr, flush=True)
 
 
+def _adopt_epochs(
+    name: str, contestants: Sequence[Contestant], splits: SplitFolder, epochs: EpochStore, runner: Runner
+) -> None:
+    """Takes over the trainings that earlier code did epoch by epoch, where today's is the same on this data set."""
+    found = epochs.find(name)
+    if SUCCESSOR in {who.name for who in contestants} and found is not None and found.is_of_earlier_code:
+        epochs.take_over(name, measure_epochs(splits.split(name, TUNING_SEED), runner, name))
+
+
 def _install_rivals(sets: Sequence[str], contestants: Sequence[Contestant], options: argparse.Namespace) -> None:
     """Makes the environments that are missing: by the versions in them results are found, and published once more."""
     if options.no_install:
@@ -179,10 +193,14 @@ def _run_missing(
         if time.monotonic() > end:
             print("the budget is spent; the same command goes on with the next cell", file=sys.stderr)
             return
-        outcome = runner.run(cell, splits.split(cell.data_set, cell.seed))
+        outcome = _run(runner, splits, cell)
         is_kept = store.keep(cell, outcome)
         stays = "" if is_kept else "; the numbers of an earlier run stay"
         print(f"{cell.name}: {_summary(outcome)}{stays}", file=sys.stderr, flush=True)
+
+
+def _run(runner: Runner, splits: SplitFolder, cell: Cell) -> Outcome:
+    return runner.run(cell, splits.split(cell.data_set, cell.seed))
 
 
 def _summary(outcome: Outcome) -> str:
@@ -328,6 +346,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--budget-minutes", type=float, default=float("inf"), help="start no cell after so many")
     add("--retry", action="store_true", help="run again what failed or did not fit into memory")
     add("--here", action="store_true", help="run again what ran on other processors or in company")
+    add(
+        "--adopt",
+        type=_names,
+        default=[],
+        metavar="SET,...",
+        help="run of ours what earlier code made on these; whose values are the same keep all that it made",
+    )
     add("--status", action="store_true", help="tell what was run and what is missing, and run nothing")
     add("--smoke", action="store_true", help="tiny data that is made up, no rivals, to try the program")
     add("--envs", type=_absolute, default=out / "envs", help="folder of the rivals' environments")

@@ -77,8 +77,8 @@ Written by `python -m benchmarks quality`; not edited by hand.
   had not the machine to themselves: other processes used more than {disturbed:g} of a processor on average, and alone
   it may have been quicker. Those marked {elsewhere} ran on processors with other instruction sets than most of ours of
   the same data set; those marked {earlier} with earlier code of this library, or packages of a rival, and were not run
-  anew since. (Where models of ours were measured with earlier code, and today's gave each user of lastfm-2k the same
-  values, their cells stay without a mark, with the times of then; the commits are at the end.)
+  anew since. (Of a model of ours that gave each user of lastfm-2k the same values with today's code, all that earlier
+  code made stays without a mark, with the times of then: `--adopt`. The commits are at the end.)
 - Metrics ± standard error over the test users of all seeds; seconds and memory ± standard error over the seeds.
 """
 

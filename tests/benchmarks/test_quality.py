@@ -19,6 +19,7 @@ import pytest
 from benchmarks.__main__ import main as main_of_all
 from benchmarks.quality import cli as quality_cli
 from benchmarks.quality import running
+from benchmarks.quality.adopting import adopt
 from benchmarks.quality.archive import pack, splits_in, unpack
 from benchmarks.quality.cells import Cell, CellStore, Outcome, code_of
 from benchmarks.quality.contestants import CONTESTANTS, GRID_SIZE, SMOKE_CONTESTANTS, Contestant, settings_text
@@ -392,6 +393,73 @@ class TestStore:
             patch.setitem(RIVALS, "another", replace(RIVALS[THEIRS.environment], name="another"))
             assert code_of(moved, "large", tmp_path)[1] == {"implicit": "0.7.1"}
             assert code_of(moved, "small", tmp_path)[1] == {}
+
+
+class TestAdopting:
+    WHO = Contestant("mine", OURS, "ours.py", "autoencoder", ({}, {"lr": 0.1}), source="somewhere")
+
+    def store(self, folder: Path, code: str) -> CellStore:
+        return CellStore(
+            folder,
+            fingerprint_of=lambda name, seed: f"{name}-{seed}",
+            code_of=lambda who, data_set: code,
+            protocol=Protocol(),
+            threads=2,
+        )
+
+    def adopted(self, folder: Path, values: float) -> CellStore:
+        """The store after today's code gave so much on one of two data sets that earlier code had run."""
+        before = self.store(folder, "before")
+        for name in ("small", "large"):
+            for point in (0, 1):
+                before.keep(Cell(name, 0, self.WHO, point), outcome(0.2 + point, 0.3))
+        before.keep(Cell("large", 0, THEIRS, 0), outcome(0.2, 0.3))
+        now = self.store(folder, "now")
+        schedule = Schedule(now.find_or_earlier, limit_s=60.0, seeds=[0])
+        adopt("small", (self.WHO, THEIRS), now, schedule, lambda cell: outcome(0.2, values, seconds=7.0))
+        return now
+
+    def found(self, store: CellStore, name: str, who: Contestant | None = None) -> Outcome:
+        found = store.find_or_earlier(Cell(name, 0, who or self.WHO, 0))
+        assert found is not None
+        return found
+
+    def test_what_is_computed_equally_is_taken_over_with_its_times(self, tmp_path: Path, capsys: Any) -> None:
+        store = self.adopted(tmp_path, 0.3)
+        assert "mine: 2 cells of small are the same; 2 others are taken over" in capsys.readouterr().err
+        for name, seconds in (("small", 7.0), ("large", 1.0)):
+            found = self.found(store, name)
+            assert not found.is_of_earlier_code
+            assert found.numbers is not None
+            assert found.numbers["train_seconds"] == seconds
+            assert found.test_values is not None
+        assert self.found(store, "large", THEIRS).is_of_earlier_code
+        assert len(list(tmp_path.glob("*.json"))) == len(list(tmp_path.glob("*.npz"))) == 5
+
+    def test_where_a_value_differs_earlier_results_stay_marked(self, tmp_path: Path, capsys: Any) -> None:
+        store = self.adopted(tmp_path, 0.30001)
+        assert "differ, so what earlier code made stays marked" in capsys.readouterr().err
+        assert not self.found(store, "small").is_of_earlier_code
+        assert self.found(store, "large").is_of_earlier_code
+
+    def test_trainings_epoch_by_epoch_are_taken_over_too(self, tmp_path: Path) -> None:
+        stores = [
+            EpochStore(tmp_path, lambda name, code=code: {"split": name, "code": code}) for code in ("before", "now")
+        ]
+        epochs = Epochs((1.0, 2.0), (0.1, 0.2), {})
+        for name in ("small", "large"):
+            stores[0].keep(name, epochs)
+        stores[1].take_over("small", replace(epochs, seconds=(3.0, 4.0)))
+        small, large = (stores[1].find(name) for name in ("small", "large"))
+        assert small is not None
+        assert large is not None
+        assert (small.seconds, large.seconds) == ((3.0, 4.0), (1.0, 2.0))
+        assert (small.is_of_earlier_code, large.is_of_earlier_code) == (False, False)
+        stores[0].keep("small", epochs)
+        stores[0].keep("large", epochs)
+        stores[1].take_over("small", replace(epochs, qualities=(0.1, 0.3)))
+        after = [stores[1].find(name) for name in ("small", "large")]
+        assert [each is not None and each.is_of_earlier_code for each in after] == [False, True]
 
 
 class TestArchive:
