@@ -20,7 +20,16 @@ from recoder.data import RecommendationDataLoader, RecommendationDataset, UsersI
 from recoder.data.batches import Batch, BatchCollator
 from recoder.losses import make_loss
 from recoder.model import Recoder
-from recoder.nn import EASE, DynamicAutoencoder, FactorizationModel, MatrixFactorization, ease_weights
+from recoder.nn import (
+    EASE,
+    ELSA,
+    DynamicAutoencoder,
+    FactorizationModel,
+    MatrixFactorization,
+    MultVAE,
+    RecVAE,
+    ease_weights,
+)
 from recoder.nn.base import draw_parameters
 from recoder.ops import search
 from recoder.recommender import scoring
@@ -110,10 +119,12 @@ class Plain(FactorizationModel):
         return self.inner(input, input_users, input_items, target_users, target_items)
 
 
-def operations_of_training(model, dataset, *, precision="fp32", loss, loss_params=None, **arguments):
+def operations_of_training(
+    model, dataset, *, precision="fp32", loss, loss_params=None, optimizer_type="adam", **arguments
+):
     recoder = Recoder(
         model,
-        optimizer_type="adam",
+        optimizer_type=optimizer_type,
         loss=loss,
         loss_params=loss_params,
         precision=precision,
@@ -144,6 +155,55 @@ def test_an_epoch_makes_no_tensor_of_users_by_items(make, loss, negative_samplin
     )
     size, name = operations.largest
     assert size < BATCH * num_items, name
+
+
+SAMPLES = {"negative_sampling": True, "num_uniform_negatives": 100}
+OTHERS = {
+    "multvae, logistic": (lambda: MultVAE([12, NUM_FACTORS]), {"loss": "logistic", **SAMPLES}),
+    "multvae, multinomial": (lambda: MultVAE([12, NUM_FACTORS]), {"loss": "logloss"}),
+    "recvae, logistic": (lambda: RecVAE(12, NUM_FACTORS), {"loss": "logistic", **SAMPLES}),
+    "recvae, multinomial": (lambda: RecVAE(12, NUM_FACTORS), {"loss": "logloss"}),
+    "elsa": (lambda: ELSA(NUM_FACTORS), {"loss": "mse", "weight_decay": 0.0}),
+    "logq": (MODELS["noisy"], {"loss": "logloss", "logq_correction": True, **SAMPLES}),
+    "clipped": (MODELS["noisy, sparse"], {"loss": "logistic", "max_grad_norm": 1.0, **SAMPLES}),
+}
+EVERY_OTHER = pytest.mark.parametrize(("make", "arguments"), OTHERS.values(), ids=OTHERS.keys())
+
+
+@EVERY_OTHER
+def test_other_models_and_settings_make_none_either(make, arguments, dataset):
+    num_items = fewest_candidates(dataset) if "negative_sampling" in arguments else NUM_ITEMS
+    size, name = operations_of_training(make(), dataset, **arguments).largest
+    assert size < BATCH * num_items, name
+
+
+@EVERY_OTHER
+def test_their_steps_do_not_wait_for_the_device_either(make, arguments, dataset):
+    few, many = (operations_of_training(make(), dataset, iters_per_epoch=steps, **arguments) for steps in (1, 4))
+    assert few.counts.total() < many.counts.total()
+    assert few.counts[WAIT] == many.counts[WAIT]
+
+
+def test_least_squares_make_none_of_all_users_by_items(dataset):
+    made = operations_of_training(
+        MatrixFactorization(NUM_FACTORS), dataset, loss="mse", loss_params={"confidence": 3}, optimizer_type="als"
+    )
+    size, name = made.largest
+    assert size < NUM_USERS * NUM_ITEMS / 4, name
+
+
+@pytest.mark.parametrize("make", [MODELS["noisy"], MODELS["deep, tied"]], ids=["shallow", "deep"])
+def test_evaluating_holds_scores_of_a_block_only(make, matrix, monkeypatch):
+    at_once = 25 * NUM_ITEMS
+    monkeypatch.setattr(search, "_BLOCK_SCORES", at_once)
+    monkeypatch.setattr(scoring, "BLOCK_SCORES", at_once)
+    recoder = Recoder(make(), loss="logistic", seed=1, optimizer_type="adam")
+    recoder.train(RecommendationDataset(matrix), batch_size=128)
+    judged = RecommendationDataset(matrix, sparse.csr_matrix(np.eye(NUM_USERS, NUM_ITEMS, dtype=np.float32)))
+    with Operations() as operations:
+        recoder.evaluate(judged, 100, ["NDCG@100", "Recall@20"], batch_size=NUM_USERS)
+    size, name = operations.largest
+    assert size == at_once, name
 
 
 @EVERY_LOSS

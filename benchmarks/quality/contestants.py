@@ -31,7 +31,7 @@ class Contestant:
         bytes_per_item_pair: memory that it needs for every two items, at its peak; 0: none that grows like that.
         warm_up: changes that make the warm-up quick.
         elsewhere: environments, by data set, in the place of ``environment`` where it fails in that.
-        twin: another contestant that computes the same, so that they can only tie at equal settings.
+        twins: other contestants that compute the same, so that they can only tie at equal settings.
         note: what a reader must know of it.
     """
 
@@ -44,7 +44,7 @@ class Contestant:
     bytes_per_item_pair: float = 0.0
     warm_up: Settings = field(default_factory=dict)
     elsewhere: Mapping[str, str] = field(default_factory=dict)
-    twin: str | None = None
+    twins: tuple[str, ...] = ()
     note: str = ""
 
     @property
@@ -117,6 +117,8 @@ _RIVALS = (
         ),
         source="defaults; the settings and the BM25 weights of implicit's tutorial on artists; and unweighted, with "
         "the confidence of 40 of Hu et al. 2008 (doi:10.1109/ICDM.2008.22), more regularization and 400 or 200 factors",
+        note="BM25 weighs users by items here; the tutorial's items by users was worse on lastfm-2k and "
+        "retailrocket-small, and nowhere good enough to be chosen (docs/experiments.md)",
     ),
     Contestant(
         "implicit BPR",
@@ -157,7 +159,7 @@ _RIVALS = (
         source="default; and around the 200 to 1000 of Steck 2019 (arXiv:1905.03375), less for smaller sets",
         bytes_per_item_pair=9.0,
         elsewhere={"gowalla": "irspack-scipy-1.16"},
-        twin="ease",
+        twins=("ease",),
         note="the same closed form as our `ease`: at equal settings the two can only tie; on gowalla with scipy 1.16, "
         "as `scipy.linalg.inv` of 1.17, which multiplies half as often, crashes with that many items; most of its time "
         "to recommend is scipy's copying of its weights, once for each 500 users",
@@ -176,9 +178,9 @@ _RIVALS = (
         source="default; and more of both (Steck 2020, NeurIPS), as our `edlae` has",
         bytes_per_item_pair=9.0,
         elsewhere={"gowalla": "irspack-scipy-1.16"},
-        twin="edlae",
-        note="the same closed form as our `edlae`, but for the discount on popular items; recommends to 3,000 users at "
-        "a time",
+        twins=("edlae", "ease"),
+        note="the same closed form as our `edlae`, but for the discount on popular items, and without dropout as our "
+        "`ease`; recommends to 3,000 users at a time",
     ),
     Contestant(
         "recoder 0.4.0",

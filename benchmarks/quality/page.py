@@ -241,7 +241,7 @@ def _pairs_text(entries: Sequence[Entry]) -> str:
             continue
         paired, num_seeds = compared(ours, rival)
         verdict = "higher" if paired.low > 0 else "**lower**" if paired.high < 0 else "no difference shown"
-        if rival.contestant.twin == ours.contestant.name:
+        if ours.contestant.name in rival.contestant.twins:
             verdict += ", the same closed form"
         rows.append(
             (

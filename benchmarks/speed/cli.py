@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.speed.data import FULL, QUICK, DataFolder
 from benchmarks.speed.lines import line_of, plot_points
-from benchmarks.speed.machine import BF16_FLAGS, describe_machine, has_bf16
+from benchmarks.speed.machine import BF16_FLAGS, current_commit, describe_machine, has_bf16
 from benchmarks.speed.measure import measured
 from benchmarks.speed.page import render_page, table_text
 from benchmarks.speed.plots import draw
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     text = render_page(
         table,
         results,
-        machine=machine,
+        machine={**machine, "commit": current_commit(_WRITTEN)},
         threads=options.threads,
         sizes=sizes,
         rounds=options.repeats,
@@ -78,6 +78,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if row.measurement in results and line_of(row, results[row.measurement]).is_reached is False:
             print(f"not reached: {row.work}", file=sys.stderr)
     return 130 if stopped else 0
+
+
+_WRITTEN = ("benchmarks/RESULTS.md", "docs/images")
+"""By the benchmark itself."""
 
 
 def _rounds(measurement: Measurement, options: argparse.Namespace) -> int:

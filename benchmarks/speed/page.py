@@ -22,7 +22,8 @@ __all__ = ["render_page", "table_text"]
 _INTRODUCTION = """\
 # Speed
 
-Written by `python -m benchmarks speed`; not edited by hand.
+Written by `python -m benchmarks speed`; not edited by hand. `QUALITY.md` beside it has accuracy and training times on
+real data sets, with plots, `SCALE.md` many processes and large catalogues.
 
 - Same work on both sides, on the same machine, with the same number of threads; the documented classes and arguments of
   0.4.0 serve both. Where a line does not say otherwise: batches of {batch_size} users, {factors} factors, optimizer

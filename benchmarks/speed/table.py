@@ -161,7 +161,7 @@ def _frame(sizes: Sizes) -> Part:
         "0.4.0": Side(OLD, pandas),
     }
     work = f"`dataframe_to_csr_matrix`, {pandas.rows:,} rows of string ids"
-    return Measurement("frame", sides, rounds=3), [
+    return Measurement("frame", sides), [
         Row(f"{work}, pandas", "frame", "pandas", "0.4.0", "s", at_least=3.0),
         Row(f"{work}, polars against pandas", "frame", "polars", "0.4.0", "s", at_least=10.0),
     ]

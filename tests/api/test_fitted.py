@@ -24,7 +24,7 @@ from recoder.errors import (
 )
 from recoder.metrics import NDCG, Metric, Recall
 from recoder.model import Recoder
-from recoder.nn import EASE, DynamicAutoencoder, MatrixFactorization
+from recoder.nn import EASE, DynamicAutoencoder, FactorizationModel, MatrixFactorization
 from recoder.training import EarlyStopping
 
 PERSONAL = ["autoencoder", "als", "ease"]
@@ -768,3 +768,48 @@ def test_which_epoch_was_the_best_stays_when_users_are_forgotten(films, tmp_path
     assert best is not None
     model.forget([train.user_ids.raw_ids([0])[0]])
     assert recoder.load(model.save(tmp_path / "a.model")).history.best_epoch == best
+
+
+@pytest.mark.parametrize("name", ["ease", "edlae", "als"])
+def test_who_has_only_what_says_nothing_gets_what_is_popular(films, name):
+    lonely = sparse.csr_matrix(([1.0], ([0], [0])), shape=(1, 1), dtype=np.float32)
+    alone = Interactions(lonely, IdMap(["alone"]), IdMap(["nobody else has it"]))
+    together = films.merge(alone)
+    cold = Interactions(together.matrix, together.user_ids, together.item_ids, library="pandas")
+    model = recoder.fit(cold, name, **({"embedding_size": 8} if name == "als" else {}))
+    popular = model.recommend(histories=[[]], k=5)["item_id"].tolist()
+    for asked in ({"users": ["alone"]}, {"histories": [["nobody else has it"]]}):
+        told = model.recommend(k=5, **asked)
+        if name == "als":  # whose factors are not 0
+            assert len(told) == 5
+            continue
+        assert told["item_id"].tolist() == popular
+        assert "nobody else has it" not in told["item_id"].tolist()
+        everything = model.recommend(k=100, exclude_seen=False, **asked)["item_id"].tolist()
+        assert len(everything) == together.num_items
+    if name != "als":
+        assert len(model.similar_items(["nobody else has it"], k=5)) == 0
+    few = model.recommend(users=["alone"], candidates=["m1", "m2", "nobody else has it"], k=5)
+    assert sorted(few["item_id"]) == ["m1", "m2"]
+
+
+class LooksUp(MatrixFactorization):
+    """Users are looked up, and there are no factors to tell."""
+
+    def forward(self, input, input_users=None, input_items=None, target_users=None, target_items=None):
+        users, items = self.users.weight[input_users], self.items.weight
+        return users @ (items if target_items is None else items[target_items]).T
+
+    user_factors = FactorizationModel.user_factors
+    item_factors = FactorizationModel.item_factors
+
+
+def test_a_model_without_factors_that_looks_users_up_has_no_similar_items(films, tmp_path):
+    model = recoder.fit(films, LooksUp(4), optimizer_type="adam", loss="mse", num_epochs=1, seed=1)
+    assert not model.recoder.model.is_factorized
+    with pytest.raises(ConfigError, match="which items are similar does not follow"):
+        model.similar_items(["m1"])
+    assert len(model.similar_users(["u1"], k=3)) == 3
+    bare = recoder.load(model.save(tmp_path / "a.model"), model=LooksUp(4))
+    with pytest.raises(NotInitializedError):
+        bare.similar_users(["u1"], k=3)

@@ -5,12 +5,16 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 
 import recoder
+from recoder.data import IdMap, Interactions
 from recoder.errors import ConfigError, DataError, DataTypeError, NotInitializedError
+from recoder.losses import MSELoss
 from recoder.metrics import NDCG
 from recoder.model import Recoder
 from recoder.nn import MatrixFactorization
+from recoder.training import Callback
 
 
 @pytest.fixture(scope="module")
@@ -221,3 +225,88 @@ def test_a_model_learns_titles(parts):
     model.partial_fit(recoder.Interactions.from_frame(more, user="u", item="i", title="t"))
     assert model.interactions.title_of(3) == "a title"
     assert model.interactions.title_of(4) == str(old.item_ids.ids[4])
+
+
+SMALL = {"hidden_layers": [8], "num_epochs": 10, "num_uniform_negatives": 20}
+
+
+def test_each_update_visits_other_users(parts):
+    old, _, _, _ = parts
+    model = recoder.fit(old, "autoencoder", seed=2, **SMALL)
+    seeds = [model.recoder.seed]
+    for _ in range(2):
+        user, item = seeds[-1] % old.num_users, len(seeds)
+        more = sparse.csr_matrix(([1.0], ([user], [item])), shape=old.matrix.shape)
+        model.partial_fit(Interactions(more, old.user_ids, old.item_ids))
+        seeds.append(model.recoder.seed)
+    assert len(set(seeds)) == 3
+    again = recoder.fit(old, "autoencoder", seed=2, **SMALL)
+    first = sparse.csr_matrix(([1.0], ([2 % old.num_users], [1])), shape=old.matrix.shape)
+    assert again.partial_fit(Interactions(first, old.user_ids, old.item_ids)).recoder.seed == seeds[1]
+
+
+def test_steps_of_an_epoch_that_were_chosen_bound_an_update(parts):
+    old, new, _, _ = parts
+    model = recoder.fit(old, "autoencoder", seed=2, batch_size=5, iters_per_epoch=2, **SMALL)
+    steps = []
+
+    class Counts(Callback):
+        def on_step_end(self):
+            steps.append(None)
+
+    model.partial_fit(new, callbacks=[Counts()])
+    assert len(steps) == 2  # a tenth of 20; a fourteenth of them is fewer
+
+
+def test_sampling_users_that_fitted_the_batches_fit_larger_ones_too(parts):
+    old, new, _, _ = parts
+    batch = recoder.recipes.recipe("autoencoder").batch_size(old.num_users)
+    model = recoder.fit(old, "autoencoder", seed=2, num_sampling_users=2 * batch, **SMALL)
+    merged = old.merge(new)
+    often = sparse.vstack([merged.matrix] * 8).tocsr()
+    many = Interactions(often, IdMap(np.arange(often.shape[0]) + 100_000), merged.item_ids)
+    model.partial_fit(many)
+    batch_now = recoder.recipes.recipe("autoencoder").batch_size(model.interactions.num_users)
+    assert (2 * batch) % batch_now  # as many sampling users as before would be an error
+
+
+def test_what_was_frozen_stays_so(parts):
+    old, new, _, _ = parts
+    model = recoder.fit(old, "autoencoder", seed=2, **SMALL)
+    model.recoder.model.items.weight.requires_grad_(False)
+    before = model.recoder.model.items.weight.detach().clone()
+    model.partial_fit(new)
+    after = model.recoder.model.items.weight
+    assert not after.requires_grad
+    np.testing.assert_array_equal(after[: len(before)].numpy(), before.numpy())
+    model.forget([old.user_ids.ids[0].as_py()])
+    assert not model.recoder.model.items.weight.requires_grad
+
+
+def test_least_squares_learn_by_a_loss_that_was_an_object(parts):
+    old, new, _, _ = parts
+    settings = {"embedding_size": 8, "num_epochs": 2, "seed": 2}
+    by_name = recoder.fit(old, "als", loss_params={"confidence": 5}, **settings).partial_fit(new)
+    loss = MSELoss(confidence=5, reduction="sum")
+    by_object = recoder.fit(old, "als", loss=loss, loss_params=None, **settings).partial_fit(new)
+    for one, other in zip(by_name.recoder.model.parameters(), by_object.recoder.model.parameters(), strict=True):
+        np.testing.assert_allclose(one.detach(), other.detach(), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["als", "ease"])
+def test_a_day_without_any_interaction_brings_its_users(parts, name):
+    old, new, _, _ = parts
+    model = recoder.fit(old, name, seed=2, **({"embedding_size": 8, "num_epochs": 2} if name == "als" else {}))
+    model.partial_fit(new.select_interactions(np.zeros(new.matrix.nnz, bool)))
+    assert model.interactions.num_users == old.merge(new).num_users
+
+
+def test_metrics_are_of_the_model_as_it_is(parts):
+    old, new, _, valid = parts
+    model = recoder.fit(old, "ease")
+    model.evaluate(valid, [NDCG(5)], unknown="drop")
+    assert len(model.about.metrics) == 1
+    assert model.partial_fit(new).about.metrics == []
+    model.evaluate(valid, [NDCG(5)])
+    model.forget([old.user_ids.ids[0].as_py()])
+    assert (model.about.metrics, model.about.num_users) == ([], model.interactions.num_users)

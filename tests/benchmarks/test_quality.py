@@ -51,7 +51,7 @@ from recoder.recipes import recipe
 GRID = ({}, {"lr": 0.1}, {"lr": 0.2}, {"lr": 0.3})
 MINE = Contestant("mine", OURS, "ours.py", "autoencoder", GRID, source="somewhere")
 THEIRS = Contestant("implicit ALS", "implicit", "implicit_quality.py", "als", GRID, source="their manual")
-TWIN = Contestant("irspack DenseSLIM", "irspack", "irspack_quality.py", "slim", GRID, source="it", twin="mine")
+TWIN = Contestant("irspack DenseSLIM", "irspack", "irspack_quality.py", "slim", GRID, source="it", twins=("mine",))
 USERS = 40
 
 

@@ -406,4 +406,4 @@ class TestTable:
 
     def test_everything_is_measured_in_at_least_five_rounds_but_for_slow_works(self) -> None:
         fewer = {item.name for item in make_table(FULL).measurements if item.rounds < 5}
-        assert {name.split("-")[0] for name in fewer} == {"frame", "cuda", "batch", "factors", "ranking"}
+        assert {name.split("-")[0] for name in fewer} == {"cuda", "batch", "factors", "ranking"}

@@ -24,7 +24,7 @@ def fit_als(task: Task, train: sparse.csr_matrix) -> Rank:
 
     def rank(users: np.ndarray, histories: sparse.csr_matrix) -> np.ndarray:
         if is_weighted:
-            # weighted by what training and these users together say of the items
+            # weighted by what training says of the items
             histories = _weighted(sparse.vstack([train, histories], format="csr"))[train.shape[0] :]
         ids, scores = model.recommend(
             np.arange(len(users)),
@@ -55,8 +55,7 @@ def fit_bpr(task: Task, train: sparse.csr_matrix) -> Rank:
 
 
 def _weighted(matrix: sparse.csr_matrix) -> sparse.csr_matrix:
-    """Returns the weights of users by items; those of the tutorial are of artists by users."""
-    return bm25_weight(matrix.T.tocsr(), K1=100, B=0.8).T.tocsr()
+    return bm25_weight(matrix, K1=100, B=0.8).tocsr()
 
 
 if __name__ == "__main__":

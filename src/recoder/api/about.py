@@ -28,7 +28,8 @@ class About:
         num_users: users that the model learnt from.
         num_interactions: their interactions.
         with_weights: whether any of these weighs another number than 1.
-        metrics: of each evaluation so far: the number of ``users``, and by metric ``mean`` and ``stderr``.
+        metrics: of each evaluation of the model as it is: the number of ``users``, and by metric ``mean`` and
+            ``stderr``.
         more: JSON values that a program keeps with the model, such as the configuration that it was made by.
     """
 

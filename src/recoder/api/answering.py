@@ -14,7 +14,7 @@ from recoder.data import UsersInteractions
 from recoder.model import Recoder
 from recoder.nn import Popularity
 
-__all__ = ["Answering"]
+__all__ = ["Answering", "all_are_zero"]
 
 IntArray = npt.NDArray[np.int64]
 
@@ -58,6 +58,8 @@ class Answering:
     ) -> tuple[IntArray, npt.NDArray[np.floating[Any]]]:
         """Returns the best items of each user and their scores: int64 and floating point ``[B, K]``.
 
+        Users of whom the model says nothing, with no history or no score but 0, get what is popular.
+
         Args:
             users: with their interactions.
             k: K.
@@ -67,10 +69,21 @@ class Answering:
         if self._rows is not None:
             users = UsersInteractions(self._rows[users.users], users.interactions_matrix)
         ids_BK, scores_BK = self._recoder.scorer().best(users, k, exclude_seen=exclude_seen, items=items)
-        is_empty_B = np.diff(users.interactions_matrix.indptr) == 0
-        if self.knows_popularity and is_empty_B.any():
+        histories = users.interactions_matrix
+        says_nothing_B = (np.diff(histories.indptr) == 0) | all_are_zero(ids_BK, scores_BK)
+        if self.knows_popularity and says_nothing_B.any():
             choice = np.arange(len(self._item_counts)) if items is None else items
-            cols_K = choice[np.argsort(-self._item_counts[choice], kind="stable")[: ids_BK.shape[1]]]
-            ids_BK[is_empty_B] = cols_K
-            scores_BK[is_empty_B] = self.popularity(cols_K)
+            by_count = choice[np.argsort(-self._item_counts[choice], kind="stable")]
+            for row in np.flatnonzero(says_nothing_B):
+                seen = histories.indices[histories.indptr[row] : histories.indptr[row + 1]] if exclude_seen else []
+                best = by_count[: ids_BK.shape[1] + len(seen)]
+                cols = best[~np.isin(best, seen)][: ids_BK.shape[1]]
+                ids_BK[row], scores_BK[row] = -1, -np.inf
+                ids_BK[row, : len(cols)], scores_BK[row, : len(cols)] = cols, self.popularity(cols)
         return ids_BK, scores_BK
+
+
+def all_are_zero(ids_BK: IntArray, scores_BK: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.bool_]:
+    """Returns for which rows all scores are 0, as where a model has seen none of a user's items beside another."""
+    is_other_B: npt.NDArray[np.bool_] = ((ids_BK >= 0) & (scores_BK != 0)).any(axis=1)
+    return ~is_other_B

@@ -98,7 +98,8 @@ class FittedModel:
         """Returns the best items of each user: a data frame ``user_id, item_id, score, rank``, best first.
 
         A user gets fewer than ``k`` where fewer are left. Users without any history, whom a model that folds users in
-        knows nothing about, get the most popular items, scored by the share of training users who have them.
+        knows nothing about, get the most popular items, scored by the share of training users who have them; so do
+        users all of whose scores would be 0, whose items nobody has beside others.
 
         Args:
             users: ids of users in training; None, without ``histories``: all of them.
@@ -187,7 +188,8 @@ class FittedModel:
     def score(self, users: Any, items: Any) -> Any:
         """Returns the scores of pairs: a data frame ``user_id, item_id, score``, in the order of the lists.
 
-        They are those of ``recommend``: for users without any history, too.
+        They are those of ``recommend``: for users without any history, too. Who has items that say nothing to the model
+        scores 0 everywhere, where ``recommend`` answers by what is popular.
 
         Args:
             users: ids of users in training, ``[P]``.
@@ -228,7 +230,8 @@ class FittedModel:
         """Returns the items most similar to each, itself left out: ``item_id, similar_item_id, score, rank``.
 
         It is a data frame. The score is the cosine of the items' factors; for a model without them, such as EASE, the
-        score that the similar item has for a user whose only interaction is the item.
+        score that the similar item has for a user whose only interaction is the item. An item that nobody has beside
+        others then has no similar ones.
 
         Args:
             items: ids.
@@ -268,7 +271,7 @@ class FittedModel:
             NotInitializedError, UnknownIdError, EmptyDataError, DataTypeError: as ``recommend``.
         """
         k = whole_number("k", k, 1)
-        needs = self.recoder.model.folds_in_users
+        needs = self.recoder.model.folds_in_users or not self.recoder.model.is_factorized
         everyone = of_known_users(None, self.interactions, self.has_histories, needs_histories=needs, unknown=unknown)
         rows_Q = known_rows(self.interactions.user_ids, users, "users", unknown)
         ids_QK, scores_QK = similar_users(self.recoder, everyone.users, rows_Q, k)
@@ -387,6 +390,7 @@ class FittedModel:
             self.recoder, self.interactions, new, self.about, has_histories=self.has_histories, settings=settings
         )
         self._recount()
+        self.about.metrics = []
         return self
 
     def forget(self, users: Any, *, unknown: str = "error") -> str:
@@ -409,6 +413,7 @@ class FittedModel:
         )
         if self.has_histories:
             self._recount()
+        self.about.num_users, self.about.metrics = self.interactions.num_users, []
         return said
 
     def save(self, path: str | os.PathLike[str], *, interactions: bool = False, training_state: bool = False) -> str:

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from scipy import sparse
 
+from recoder.api.answering import all_are_zero
 from recoder.data import UsersInteractions
 from recoder.errors import ConfigError
 from recoder.model import Recoder
@@ -36,8 +37,10 @@ def similar_items(
         k: K.
         items: ascending: the only ones to choose from; None: all.
 
+    An item that nobody has beside another is similar to none.
+
     Raises:
-        ConfigError: if items have a single factor, so that all are alike.
+        ConfigError: if items have a single factor, so that all are alike, or the model has none and looks users up.
     """
     num_items = recoder.num_items or 0
     itself = sparse.csr_matrix(
@@ -45,7 +48,14 @@ def similar_items(
     )
     one_each = UsersInteractions(np.arange(len(cols_Q)), itself)
     if not recoder.model.is_factorized:
-        return recoder.scorer().best(one_each, k, items=items)
+        if not recoder.model.folds_in_users:
+            raise ConfigError(
+                f"a {type(recoder.model).__name__} has no factors of items, and looks users up: which items are "
+                "similar does not follow from it"
+            )
+        ids_QK, scores_QK = recoder.scorer().best(one_each, k, items=items)
+        ids_QK[all_are_zero(ids_QK, scores_QK)] = -1
+        return ids_QK, scores_QK
     factors_ND = recoder.model.item_factors()[0].detach()
     if factors_ND.shape[1] == 1:
         raise ConfigError(f"items of a {type(recoder.model).__name__} are not similar to one another: one number each")
@@ -71,7 +81,8 @@ def similar_users(recoder: Recoder, known: UsersInteractions, rows_Q: npt.NDArra
         ConfigError: if users have a single factor, so that all are alike.
     """
     has_history_U = np.diff(known.interactions_matrix.indptr) > 0
-    is_known_U = has_history_U if recoder.model.folds_in_users else np.ones(len(known), bool)
+    by_histories = recoder.model.folds_in_users or not recoder.model.is_factorized
+    is_known_U = has_history_U if by_histories else np.ones(len(known), bool)
     ids_QK, scores_QK = _similar_among(np.flatnonzero(is_known_U), recoder, known, rows_Q, k)
     ids_QK[~is_known_U[rows_Q]] = -1
     return ids_QK, scores_QK

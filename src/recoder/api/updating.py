@@ -8,7 +8,9 @@ from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
+from recoder._random import derive_seed
 from recoder.api.about import About, facts_of
 from recoder.api.files import completing
 from recoder.data import Interactions, RecommendationDataset
@@ -102,12 +104,18 @@ def updated(
         return larger, merged
     step = {"lr": _LR_SHARE * arguments.get("lr", 1e-3), **settings}
     if "num_epochs" not in settings:
-        num_epochs, steps_of_one = arguments.get("num_epochs", 1), as_before.steps_per_epoch(len(dataset))
+        num_epochs = arguments.get("num_epochs", 1)
+        steps_of_one = arguments.get("iters_per_epoch") or as_before.steps_per_epoch(len(dataset))
         at_least = min(_FEWEST_STEPS, int(_STEPS_SHARE * num_epochs * steps_of_one))
         steps = max(1, at_least, round(min(_EPOCHS_SHARE * num_epochs, _MOST_EPOCHS) * steps_of_one))
         step = {"num_epochs": 1, "iters_per_epoch": steps, **step}
     step |= {name: None for name in _OF_THE_WHOLE_RUN if name in arguments and name not in settings}
-    now = replace(about, **facts_of(merged.matrix))
+    batch_size, of_sampling = as_before.batch_size(len(dataset)), arguments.get("num_sampling_users", 0)
+    if of_sampling and arguments.get("batch_size") is None:  # which follows the number of users
+        step["num_sampling_users"] = max(batch_size, of_sampling - of_sampling % batch_size)
+    # others are visited than in the training and in the update before
+    larger.seed = derive_seed(recoder.seed, "partial_fit", merged.matrix.nnz)
+    now = replace(about, **facts_of(merged.matrix), metrics=[])
     with larger.files_with(completing(larger, merged, now, item_counts(merged.matrix))):
         as_before.train_with(larger, dataset, **step)
     return larger, merged
@@ -117,18 +125,20 @@ def _solve_again(
     recoder: Recoder, dataset: RecommendationDataset, l2: float, known: Interactions, new: Interactions
 ) -> None:
     """Solves for the new users and items, and goes a step for known ones that learn something new."""
-    assert isinstance(recoder.loss, str)  # alternating least squares take no other
-    loss = make_loss(recoder.loss, recoder.loss_params)
+    given = recoder.loss
+    loss = make_loss(given, recoder.loss_params) if isinstance(given, str) else given
+    assert loss is not None  # it was trained with one
     recoder.model.learns_by(loss, l2, dataset.interactions_matrix.nnz / len(dataset))
     factors_ND = recoder.model.item_factors()[0].detach()
     # what was drawn for the new would count in solving for the others
     factors_ND[known.num_items :] = 0
     cast(MatrixFactorization, recoder.model).users.weight.data[known.num_users :] = 0
     sweeps = AlternatingLeastSquares.of(recoder.model, loss, l2, dataset)
-    active = new.drop_empty()
-    users = known.user_ids.indices(active.user_ids.ids, "drop")
-    cols = known.item_ids.places(active.item_ids.ids, "drop")
-    items, more = cols[cols >= 0], item_counts(active.matrix)[cols >= 0]
+    active, more_N = np.flatnonzero(np.diff(new.matrix.indptr)), item_counts(new.matrix)
+    users = known.user_ids.indices(new.user_ids.ids.take(pa.array(active)), "drop")
+    cols = known.item_ids.places(new.item_ids.ids, "drop")
+    is_active = (cols >= 0) & (more_N > 0)
+    items, more = cols[is_active], more_N[is_active]
     has_grown = more >= _SHARE_OF_GROWN * item_counts(known.matrix)[items]
     sweeps.solve_again(users, items[has_grown], steps=1)
     new_rows = np.arange(known.num_users, len(dataset)), np.arange(known.num_items, dataset.num_items)

@@ -104,6 +104,7 @@ def copy_rows(known: FactorizationModel, larger: FactorizationModel, *newcomers:
     Raises:
         ConfigError: if one has another shape otherwise.
     """
+    _freeze_alike(known, larger)
     targets = larger.state_dict()
     sizes = [new.sizes for new in newcomers]
     of_users = _rows_of_users(larger, sizes[0][1]) if len(set(sizes)) < len(sizes) else set()
@@ -148,10 +149,19 @@ def copy_without_users(known: FactorizationModel, smaller: FactorizationModel, r
         raise ConfigError(
             f"which parameters of a {type(known).__name__} are those of a user is not known; train it anew"
         )
+    _freeze_alike(known, smaller)
     targets = smaller.state_dict()
     for name, tensor in known.state_dict().items():
         is_of_users = isinstance(known, MatrixFactorization) and name == _USER_ROWS
         targets[name].copy_(_without(tensor, rows) if is_of_users else tensor)
+
+
+def _freeze_alike(known: FactorizationModel, other: FactorizationModel) -> None:
+    """Lets the same parameters be trained."""
+    parameters = dict(other.named_parameters())
+    for name, parameter in known.named_parameters():
+        if name in parameters:
+            parameters[name].requires_grad_(parameter.requires_grad)
 
 
 def _without(table_UD: Tensor, rows: npt.NDArray[np.int64]) -> Tensor:

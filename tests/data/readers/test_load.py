@@ -72,6 +72,25 @@ def test_every_data_set_is_downloaded_and_read(name, archives, serve, tmp_path):
     assert (loaded.times is not None) == (name in FILMS)
 
 
+DAMAGES = {"an error page": lambda body: b"<html>503</html>\n", "half of it": lambda body: body[: len(body) // 2]}
+LINES = {"gowalla", "yelp2018", "amazon-book"}
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [(name, damage) for name in dataset_names() for damage in DAMAGES if name not in LINES or damage != "half of it"],
+)
+def test_what_came_damaged_is_refused_and_the_next_call_gets_it_anew(name, damage, archives, serve, tmp_path):
+    whole = archives[name]
+    first = next(iter(whole))
+    serve(name, {**whole, first: DAMAGES[damage](whole[first])})
+    with pytest.raises(FileFormatError, match="the next call gets it anew"):
+        load_dataset(name, cache=tmp_path, progress=False)
+    assert not (tmp_path / name / first).exists()
+    serve(name, whole)
+    assert cells(load_dataset(name, cache=tmp_path, progress=False)) == EXPECTED[name]
+
+
 @pytest.mark.parametrize("name", sorted(ORIGINALS))
 @pytest.mark.parametrize("kind", ["the folder", "its parent", "archive", "folder of the archive"])
 def test_local_files_are_read_without_a_download(name, kind, archives, tmp_path):
