@@ -75,7 +75,8 @@ class Answering:
             choice = np.arange(len(self._item_counts)) if items is None else items
             by_count = choice[np.argsort(-self._item_counts[choice], kind="stable")]
             for row in np.flatnonzero(says_nothing_B):
-                seen = histories.indices[histories.indptr[row] : histories.indptr[row + 1]] if exclude_seen else []
+                first = histories.indptr[row] if exclude_seen else histories.indptr[row + 1]
+                seen = histories.indices[first : histories.indptr[row + 1]]
                 best = by_count[: ids_BK.shape[1] + len(seen)]
                 cols = best[~np.isin(best, seen)][: ids_BK.shape[1]]
                 ids_BK[row], scores_BK[row] = -1, -np.inf
