@@ -1,6 +1,6 @@
 """What a fitted model answers: its model's ranking, and what is popular to whom it knows nothing of.
 
-Sizes: B users, N items of the catalogue, K recommendations, C columns that are asked for.
+Sizes: B users, R of them of whom the model says nothing, N items of the catalogue, K recommendations.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from recoder.data import UsersInteractions
 from recoder.model import Recoder
 from recoder.nn import Popularity
+from recoder.recommender.scoring import ModelScorer
 
 __all__ = ["Answering", "all_are_zero"]
 
@@ -45,9 +47,15 @@ class Answering:
         return model.folds_in_users and not isinstance(model, Popularity) and bool(self._item_counts.any())
 
     def popularity(self, cols: IntArray) -> npt.NDArray[np.float64]:
-        """Returns the share of training users who have these items: ``[C]``."""
+        """Returns the share of training users who have these items: as many."""
         shares: npt.NDArray[np.float64] = self._item_counts[cols] / max(1, self._num_users)
         return shares
+
+    def _popular(self) -> ModelScorer:
+        """Returns what ranks by popularity."""
+        device, model = self._recoder.device, Popularity()
+        model.counts = torch.from_numpy(self._item_counts).to(device, torch.float32)
+        return ModelScorer(model, num_items=len(self._item_counts), num_users=None, device=device)
 
     def ranked(self, users_interactions: UsersInteractions, num_recommendations: int) -> IntArray:
         """Returns the best unseen items of each user, best first: int64 ``[B, K]``, shorter lists end in -1."""
@@ -72,15 +80,11 @@ class Answering:
         histories = users.interactions_matrix
         says_nothing_B = (np.diff(histories.indptr) == 0) | all_are_zero(ids_BK, scores_BK)
         if self.knows_popularity and says_nothing_B.any():
-            choice = np.arange(len(self._item_counts)) if items is None else items
-            by_count = choice[np.argsort(-self._item_counts[choice], kind="stable")]
-            for row in np.flatnonzero(says_nothing_B):
-                first = histories.indptr[row] if exclude_seen else histories.indptr[row + 1]
-                seen = histories.indices[first : histories.indptr[row + 1]]
-                best = by_count[: ids_BK.shape[1] + len(seen)]
-                cols = best[~np.isin(best, seen)][: ids_BK.shape[1]]
-                ids_BK[row], scores_BK[row] = -1, -np.inf
-                ids_BK[row, : len(cols)], scores_BK[row, : len(cols)] = cols, self.popularity(cols)
+            rows = np.flatnonzero(says_nothing_B)
+            whom = UsersInteractions(users.users[rows], histories[rows])
+            ids_RK, _ = self._popular().best(whom, k, exclude_seen=exclude_seen, items=items)
+            ids_BK[rows] = ids_RK
+            scores_BK[rows] = np.where(ids_RK >= 0, self.popularity(ids_RK), -np.inf)
         return ids_BK, scores_BK
 
 

@@ -30,6 +30,7 @@ from recoder.nn import (
     RecVAE,
 )
 from recoder.training.devices import checked_precision, choose_device
+from recoder.training.growth import USER_ROWS
 from recoder.training.model_file import ModelFile, check_json, write_model_file
 from recoder.training.restore import read_model_file
 
@@ -73,7 +74,7 @@ def _leave_out_users(model: FactorizationModel, content: ModelFile) -> None:
         content.num_users = 0
         if content.best_weights:  # of a run that was interrupted
             content.early_stopping, content.best_weights = None, {}
-        content.weights["users.weight"] = content.weights["users.weight"][:0]
+        content.weights[USER_ROWS] = content.weights[USER_ROWS][:0]
 
 
 def completing(

@@ -13,7 +13,7 @@ from recoder.api.files import completing
 from recoder.api.fitted import FittedModel
 from recoder.api.judging import DEFAULT_METRICS
 from recoder.data import HeldOut, Interactions, RecommendationDataset
-from recoder.data.splits.in_training import checked_held_out, validation_rows
+from recoder.data.splits.in_training import validation_rows
 from recoder.data.splits.known_targets import without_known_targets
 from recoder.errors import ConfigError, DataTypeError
 from recoder.metrics import Metric
@@ -126,7 +126,7 @@ def learn(
     if valid is None and metrics is not None:
         raise ConfigError("metrics are of validation users, but valid is None; pass some, or leave metrics out")
     if valid is not None:
-        judged = without_known_targets(checked_held_out(valid))
+        judged = without_known_targets(valid)
         of_valid = validation_rows(judged, fitted.interactions, folds_in=fitted.recoder.model.folds_in_users)
         validation = {"metrics": DEFAULT_METRICS if metrics is None else metrics, "eval_freq": 1}
         validation = {name: value for name, value in validation.items() if name not in chosen.train}

@@ -17,12 +17,12 @@ from recoder.errors import ConfigError
 from recoder.nn.base import FactorizationModel, draw_parameters
 from recoder.nn.matrix_factorization import MatrixFactorization
 
-__all__ = ["copy_rows", "copy_without_users", "without_parameters"]
+__all__ = ["USER_ROWS", "copy_rows", "copy_without_users", "without_parameters"]
 
 NEIGHBOURS = 10
 """Known items that a new one starts as the mean of."""
 
-_USER_ROWS = "users.weight"
+USER_ROWS = "users.weight"
 _ENTRIES_AT_ONCE = 1 << 23  # 96 MiB, if all are alike
 
 
@@ -152,7 +152,7 @@ def copy_without_users(known: FactorizationModel, smaller: FactorizationModel, r
     _freeze_alike(known, smaller)
     targets = smaller.state_dict()
     for name, tensor in known.state_dict().items():
-        is_of_users = isinstance(known, MatrixFactorization) and name == _USER_ROWS
+        is_of_users = isinstance(known, MatrixFactorization) and name == USER_ROWS
         targets[name].copy_(_without(tensor, rows) if is_of_users else tensor)
 
 

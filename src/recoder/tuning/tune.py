@@ -18,7 +18,7 @@ from recoder._random import fresh_seed
 from recoder.data.datasets import RecommendationDataset
 from recoder.data.interactions import Interactions
 from recoder.data.splits import HeldOut
-from recoder.data.splits.in_training import checked_held_out, validation_rows
+from recoder.data.splits.in_training import validation_rows
 from recoder.data.splits.known_targets import without_known_targets
 from recoder.errors import ConfigError, DataTypeError
 from recoder.metrics import NDCG, Metric
@@ -103,7 +103,7 @@ def tune(
     of_itself = sorted(_OF_TRIALS & base.train.keys())
     if of_itself:
         raise ConfigError(f"tune chooses {', '.join(of_itself)} for its trials itself; leave it out")
-    valid = without_known_targets(checked_held_out(valid))
+    valid = without_known_targets(valid)
     _validation_rows(base, valid, train)  # says what does not fit before there is a study
     space = _space_of(model, space, settings)
     defaults_of(base, space)  # likewise

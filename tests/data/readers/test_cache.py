@@ -298,6 +298,10 @@ def test_records_of_other_programs_count(serve, body, tmp_path):
     load(tmp_path)
     (record,) = (tmp_path / NAME).glob("*.sha256")
     record.write_text(record.read_text().upper())
-    load(tmp_path, download=False)
+    assert load(tmp_path, download=False).num_users > 0
+    (tmp_path / NAME / FILE).write_bytes(body + b"changed")
+    with pytest.raises(FileFormatError, match="was changed or damaged"):
+        load(tmp_path, download=False)
+    (tmp_path / NAME / FILE).write_bytes(body)
     record.write_text("SHA256 (file) = 12\n")  # of a form that is not known: as if there were none
-    load(tmp_path, download=False)
+    assert load(tmp_path, download=False).num_users > 0

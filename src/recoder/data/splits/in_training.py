@@ -9,23 +9,9 @@ from recoder.data.datasets import RecommendationDataset
 from recoder.data.id_map import IdMap
 from recoder.data.interactions import Interactions
 from recoder.data.splits.results import HeldOut
-from recoder.errors import DataTypeError, ShapeError
+from recoder.errors import ShapeError
 
-__all__ = ["checked_held_out", "validation_rows"]
-
-
-def checked_held_out(valid: HeldOut) -> HeldOut:
-    """Returns the users that a model is to be validated by.
-
-    Raises:
-        DataTypeError: if ``valid`` is something else.
-    """
-    if not isinstance(valid, HeldOut):
-        raise DataTypeError(
-            f"valid is a {type(valid).__name__}; pass held-out users, as in "
-            'train, valid, test = interactions.split("strong", seed=7)'
-        )
-    return valid
+__all__ = ["validation_rows"]
 
 
 def validation_rows(valid: HeldOut, train: Interactions, *, folds_in: bool) -> RecommendationDataset:

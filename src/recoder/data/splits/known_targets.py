@@ -9,6 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from recoder.data.splits.results import HeldOut
+from recoder.errors import DataTypeError
 
 __all__ = ["not_stored_in", "tell_of_known", "without_known_targets"]
 
@@ -16,7 +17,16 @@ _log = logging.getLogger("recoder.data")
 
 
 def without_known_targets(held_out: HeldOut) -> HeldOut:
-    """Returns the users without targets that are in their histories, and logs how many those were."""
+    """Returns the users without targets that are in their histories, and logs how many those were.
+
+    Raises:
+        DataTypeError: if they are no held-out users.
+    """
+    if not isinstance(held_out, HeldOut):
+        raise DataTypeError(
+            f"valid is a {type(held_out).__name__}; pass held-out users, as in "
+            'train, valid, test = interactions.split("strong", seed=7)'
+        )
     history, target = held_out.dataset.interactions_matrix, held_out.dataset.target_interactions_matrix
     if target is None:
         return held_out
