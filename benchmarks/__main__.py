@@ -11,6 +11,7 @@ MAINS = {
     "precision": "benchmarks.speed.precision",
     "real_data": "benchmarks.real_data",
     "quality": "benchmarks.quality.cli",
+    "choices": "benchmarks.choices.cli",
     "papers": "benchmarks.papers.cli",
     "scale": "benchmarks.scale.cli",
 }

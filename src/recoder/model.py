@@ -730,14 +730,11 @@ class Recoder:
 
     def untrained(self, num_items: int, num_users: int) -> Recoder:
         """Returns another ``Recoder`` with the same settings for so many items and users, its parameters drawn."""
-        loss = self._checked_loss() if self.loss is None else self.loss
         made = Recoder(
             without_parameters(self.model),
             num_items,
             num_users,
             self.optimizer_type,
-            loss,
-            self.loss_params if isinstance(loss, str) else None,
             user_based=self.user_based,
             item_based=self.item_based,
             seed=self.seed,
@@ -745,6 +742,7 @@ class Recoder:
             precision=self.precision,
             optimizer_state=self.optimizer_state,
         )
+        made._loss, made._loss_params, made._loss_module = self._loss, self.loss_params, self._loss_module
         made._init_model(num_items, num_users, made.seed)
         made._is_initialized = True
         made.model.eval()

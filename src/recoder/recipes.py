@@ -189,7 +189,13 @@ _RECIPES = {
     "popularity": Recipe(Popularity, {}, {}, {}),
     "autoencoder": Recipe(
         DynamicAutoencoder,
-        {"hidden_layers": [200], "activation_type": "tanh", "noise_prob": 0.5, "dropout_prob": 0.5},
+        {
+            "hidden_layers": [200],
+            "activation_type": "tanh",
+            "is_constrained": True,
+            "noise_prob": 0.5,
+            "dropout_prob": 0.5,
+        },
         {"optimizer_type": "adam", "loss": "logistic", "precision": "fp32"},
         {**_BY_STEPS, **_SAMPLED, "lr": 1e-2, "num_epochs": 10},
     ),

@@ -129,6 +129,16 @@ def test_values_that_are_no_probabilities_are_not_folded_in_with_the_logistic_lo
     assert Objective("mse").minimised(table_ND, None, rows).shape == (1, 2)
 
 
+@pytest.mark.parametrize("loss", ["mse", "logistic", "logloss"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.int64])
+def test_users_fold_in_whatever_the_type_of_their_interactions(loss, dtype):
+    model = MatrixFactorization(SIZE, fold_in=True).eval()
+    model.init_model(num_items=NUM_ITEMS, num_users=NUM_USERS)
+    model.objective = Objective(loss, l2=0.1)
+    input = torch.randint(0, 2, (4, NUM_ITEMS))
+    assert torch.equal(model(input.to(dtype)), model(input.to(torch.float32)))
+
+
 def test_users_are_looked_up_and_not_folded_in():
     assert MatrixFactorization(SIZE).folds_in_users is False
     assert MatrixFactorization(SIZE).is_factorized

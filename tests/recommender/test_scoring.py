@@ -8,7 +8,7 @@ from torch import Tensor
 
 from recoder.data import RecommendationDataset, UsersInteractions
 from recoder.errors import ConfigError, DivergedError, UnknownIdError
-from recoder.nn import DynamicAutoencoder, FactorizationModel, MatrixFactorization
+from recoder.nn import DynamicAutoencoder, FactorizationModel, MatrixFactorization, MultVAE
 from recoder.nn.base import draw_parameters
 from recoder.ops.search import Precision
 from recoder.recommender import scoring as module
@@ -152,3 +152,13 @@ def test_the_scores_are_the_caller_s_to_change() -> None:
     before = made.ranked(users, 9)
     made.scores(users).fill_(0)
     assert made.ranked(users, 9).tolist() == before.tolist()
+
+
+@pytest.mark.parametrize("model", [DynamicAutoencoder([32, 16]), MultVAE([32, 16])], ids=lambda m: type(m).__name__)
+def test_a_caller_s_autocast_changes_nothing(model: FactorizationModel) -> None:
+    draw_parameters(model, num_items=ITEMS, num_users=None, seed=0)
+    alone = scorer(model).best(histories(5), 10)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        within = scorer(model).best(histories(5), 10)
+    for array, other in zip(alone, within, strict=True):
+        np.testing.assert_array_equal(array, other)

@@ -243,6 +243,18 @@ def test_without_its_loss_module_a_loaded_model_predicts_but_does_not_train(
         after.train(dataset, num_epochs=3, batch_size=5, lr=0.05)
 
 
+def test_without_its_loss_module_a_loaded_model_grows_and_forgets(
+    dataset: RecommendationDataset, tmp_path: Path
+) -> None:
+    path = trained(dataset, MatrixFactorization(4), loss=Cubed()).save_state(tmp_path / "x")
+    after = Recoder(MatrixFactorization(4))
+    after.init_from_model_file(path)
+    for made in (after.without_users(np.array([0, 2])), after.extended(dataset)):
+        assert made.loss is None
+        with pytest.raises(ConfigError, match="trained with a loss module"):
+            made.train(dataset, num_epochs=3)
+
+
 def test_with_its_loss_module_a_loaded_model_goes_on_training(dataset: RecommendationDataset, tmp_path: Path) -> None:
     before = trained(dataset, loss=Cubed())
     after = Recoder(DynamicAutoencoder(), loss=Cubed())

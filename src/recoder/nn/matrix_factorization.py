@@ -143,7 +143,8 @@ class MatrixFactorization(FactorizationModel):
             raise not_initialized(self)
         if self.folds_in_users and not self.training:
             cols = input.cols if items is None else items[input.cols]
-            histories = SparseRows(input.offsets, cols, input.values, len(self.items.weight))
+            values = input.values.to(self.items.weight.dtype)
+            histories = SparseRows(input.offsets, cols, values, len(self.items.weight))
             objective = Objective("mse") if self.objective is None else self.objective
             return objective.minimised(self.items.weight, self.items.bias, histories, self.confidence_shares)
         if users is None:

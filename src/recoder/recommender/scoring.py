@@ -6,6 +6,7 @@ Sizes: B users, N items, I of them to choose from, K recommendations, P pairs, D
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -306,12 +307,14 @@ class _Choice:
 
 @contextlib.contextmanager
 def evaluation_mode(model: torch.nn.Module) -> Iterator[None]:
-    """Runs a block in evaluation mode and without gradients, then restores the modules' own modes."""
+    """Runs a block in evaluation mode, without gradients and autocast, then restores the modules' own modes."""
+    held = next(itertools.chain(model.parameters(), model.buffers()), None)
+    device_type = "cpu" if held is None else held.device.type
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:
         # not inference_mode: whoever is handed the scores may write to them
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast(device_type, enabled=False):  # a caller may have turned it on
             yield
     finally:
         for module in training:

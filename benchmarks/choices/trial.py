@@ -1,0 +1,122 @@
+"""One training of a recipe, and what its lists are worth to the validation users."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy import sparse
+
+from benchmarks.choices.alternatives import Change, change_text, changed
+from benchmarks.quality.cells import NOT_OF_A_CELL, OUR_CODE
+from benchmarks.quality.judging import MAIN_METRIC, judged
+from benchmarks.quality.sets import SplitFiles
+from benchmarks.speed.store import source_hash
+from recoder._files import atomic_write
+from recoder.data import RecommendationDataset, UsersInteractions
+
+__all__ = ["Outcome", "Trial", "TrialStore", "run_trial"]
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """A training.
+
+    Attributes:
+        data_set: its name; the split is that of seed 0.
+        recipe: its name.
+        change: of its defaults.
+        seed: of the model.
+    """
+
+    data_set: str
+    recipe: str
+    change: Change
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """In words."""
+        return f"{self.data_set}, {self.recipe}, {change_text(self.change) or 'default'}, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a trial.
+
+    Attributes:
+        values: the main metric of each validation user, in order: float64 ``[U]``.
+        seconds: of the processor, to train.
+    """
+
+    values: npt.NDArray[np.float64]
+    seconds: float
+
+
+class TrialStore:
+    """A file for each trial, whose name holds a hash of all that decides its result.
+
+    Args:
+        folder: of the files.
+        fingerprint_of: what a data set's split holds, by name.
+    """
+
+    def __init__(self, folder: Path, fingerprint_of: Mapping[str, str]) -> None:
+        self._folder = folder
+        self._fingerprint_of = fingerprint_of
+
+    def find(self, trial: Trial) -> Outcome | None:
+        """Returns the outcome, if today's code made it."""
+        path = self._path(trial)
+        if not path.exists():
+            return None
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return Outcome(np.array(content["values"]), content["seconds"])
+
+    def keep(self, trial: Trial, outcome: Outcome) -> None:
+        """Writes the outcome."""
+        path = self._path(trial)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = {"trial": trial.name, "seconds": outcome.seconds, "values": outcome.values.tolist()}
+        with atomic_write(path) as temporary:
+            temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
+
+    def _path(self, trial: Trial) -> Path:
+        described = json.dumps([trial.name, self._fingerprint_of[trial.data_set], _hash_of_code()])
+        return self._folder / f"{hashlib.sha256(described.encode()).hexdigest()[:16]}.json"
+
+
+def run_trial(trial: Trial, split: SplitFiles, count: int, threads: int) -> Outcome:
+    """Trains a recipe, and judges what it recommends to the validation users.
+
+    Args:
+        trial: which.
+        split: what it is trained and judged on.
+        count: items to recommend.
+        threads: to use.
+    """
+    torch.set_num_threads(threads)
+    # torch says once, at the first sparse tensor, that it does not check them
+    warnings.filterwarnings("ignore", message="Sparse invariant checks are implicitly disabled")
+    train = RecommendationDataset(sparse.load_npz(split.path("train")))
+    held_out = split.held_out("valid")
+    started = time.process_time()
+    recoder = changed(trial.recipe, trial.change).fit(train, seed=trial.seed)
+    seconds = time.process_time() - started
+    users = UsersInteractions(len(train) + np.arange(len(held_out)), held_out.interactions_matrix)
+    result = judged(recoder.ranked(users, count), held_out)
+    return Outcome(result[MAIN_METRIC], seconds)
+
+
+@cache
+def _hash_of_code() -> str:
+    return source_hash(OUR_CODE, without=NOT_OF_A_CELL)
