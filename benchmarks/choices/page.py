@@ -27,12 +27,12 @@ _INTRODUCTION = """\
 
 Written by `python -m benchmarks choices`; not edited by hand.
 
-Each default of a recipe against others, one change at a time: {metric} of the *validation* users of the first split of
-[quality](QUALITY.md). No test user of that split has a part in it; those of the splits of other seeds may be among
-these, as that page says. The first line has the mean of the defaults, the others the difference to it, paired over
-users, ± its standard error; on sets with fewer than {few:,} users to train on, each user's value is the mean of
-{seeds} trainings with other seeds. How far a training with another seed would move the others is not in the error: of
-differences of two errors some are chance, and of so many lines more are.
+Each default of a recipe against others, one change at a time: {metric} of the *validation* users of seed 0's split in
+the comparison with rivals (`QUALITY.md`). None of that split's test users has a part in it; test users of the other
+seeds' splits may be among these. The first line has the means of the defaults, the others their difference to these,
+paired over users, ± its standard error; on sets with fewer than {few:,} users to train on, a user's value is the mean
+of {seeds} trainings with other seeds. How much another seed would move a difference is not in its error, and of so
+many differences some are above two errors by chance.
 
 *higher* and *lower* count the sets where the difference is more than {clear} standard errors. *Time* is that of the
 processor in training by that of the defaults, geometric mean over the sets; trainings ran side by side, so that it

@@ -61,7 +61,7 @@ _GRIDS: dict[str, tuple[Settings, ...]] = {
     "popularity": ({},),
     "autoencoder": (
         {},
-        {"logq_correction": True},
+        {"lr": 5e-3},
         {"num_epochs": 5},
         {"hidden_layers": [400], "num_epochs": 20},
     ),

@@ -56,14 +56,15 @@ Written by `python -m benchmarks quality`; not edited by hand.
   {main} of its *validation* users is trained with seeds {seeds}, of the split and of the model, and judged on their
   *test* users. What was not run is listed below each set; a model whose grid was not run completely is shown, but not
   compared.
-- The defaults of our recipes were chosen on goodbooks-10k-v1, gowalla, citeulike-a and lastfm-2k (`docs/experiments.md`
-  says how, and what each choice gained). The others had no part in it, but for three: what `confidence_power` of least
-  squares makes of rare items was chosen on all but book-crossing, how input noise scales what it keeps on all, and how
-  many users ELSA takes to a batch on retailrocket-small and msweb too. Defaults of the autoencoder were chosen on
-  held-out users of other splits, some of whom are test users here; the others on validation users, most on those of one
-  seed. A tenth or more of the test users of the other seeds (a quarter, where a quarter is held out) are validation
-  users of seed 0, by whom everyone's setting is chosen from its grid. So some of those who judge had a part in the
-  choice, which favours what was chosen.
+- The defaults of our recipes were chosen on goodbooks-10k-v1, gowalla, citeulike-a and lastfm-2k
+  (`docs/experiments.md` says how, and what each choice gained). The others had no part in it, but for four: what
+  `confidence_power` of least squares makes of rare items and that the autoencoder's decoder is tied to its encoder
+  were chosen on all but book-crossing, how input noise scales what it keeps on all, and how many users ELSA takes to
+  a batch on retailrocket-small and msweb too. They were chosen on validation users, most on those of seed 0; only
+  some of the autoencoder's were chosen on held-out users of other splits first, some of whom are test users here, and
+  compared with others on validation users later (`benchmarks/CHOICES.md`). A tenth or more of the test users of the
+  other seeds (a quarter, where a quarter is held out) are validation users of seed 0, by whom everyone's setting is
+  chosen from its grid. So some of those who judge had a part in the choice, which favours what was chosen.
 - Grids are of equal size, not of equal settings; those of least squares go up to 400 factors on each side. They are not
   of equal effort either: behind our defaults are many trials, behind a rival's points its documentation and papers.
 - Training time is all that a model needs from the matrix in memory to being able to recommend, without imports and
