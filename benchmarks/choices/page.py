@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.choices.alternatives import Change, change_text
 from benchmarks.choices.trial import Outcome
 from benchmarks.quality.judging import MAIN_METRIC
 from benchmarks.speed.lines import markdown_table
 from recoder.metrics.comparison import PairedDifference
 
-__all__ = ["Results", "render_page"]
-
-Results = Mapping[str, Sequence[tuple[Change, Mapping[str, Sequence[Outcome]]]]]
-"""By recipe: each change, no change first, with the outcomes of its seeds by data set."""
+__all__ = ["Line", "Unit", "line_of", "mean_of", "render_page"]
 
 _CLEAR = 2
 """Standard errors."""
@@ -27,12 +24,13 @@ _INTRODUCTION = """\
 
 Written by `python -m benchmarks choices`; not edited by hand.
 
-Each default of a recipe against others, one change at a time: {metric} of the *validation* users of seed 0's split in
-the comparison with rivals (`QUALITY.md`). None of that split's test users has a part in it; test users of the other
+Defaults of recipes beside others, one change at a time: {metric} of the *validation* users of seed 0's split in the
+comparison with rivals (`QUALITY.md`). None of that split's test users has a part in it; test users of the other
 seeds' splits may be among these. The first line has the means of the defaults, the others their difference to these,
-paired over users, ± its standard error; on sets with fewer than {few:,} users to train on, a user's value is the mean
-of {seeds} trainings with other seeds. How much another seed would move a difference is not in its error, and of so
-many differences some are above two errors by chance.
+paired over users, ± its standard error. On sets with fewer than {few:,} users to train on, a user's value is the mean
+of {seeds} trainings with other seeds, where seeds matter. How much another seed would move a difference is not in its
+error, and of so many differences some are above two errors by chance. The variational models, which take hours, are
+not here.
 
 *higher* and *lower* count the sets where the difference is more than {clear} standard errors. *Time* is that of the
 processor in training by that of the defaults, geometric mean over the sets; trainings ran side by side, so that it
@@ -40,44 +38,75 @@ tells large differences only.
 """
 
 
-def render_page(results: Results, *, few_users: int, num_seeds: int, commit: str) -> str:
+@dataclass(frozen=True)
+class Line:
+    """A change on a data set: the paired difference of the main metric, its error, and the time by the defaults'."""
+
+    change: str
+    difference: float
+    stderr: float
+    time: float
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A recipe on a data set.
+
+    Attributes:
+        data_set, recipe: their names.
+        commit: that ran.
+        defaults: the mean of the main metric with them.
+        lines: of the changes.
+    """
+
+    data_set: str
+    recipe: str
+    commit: str
+    defaults: float
+    lines: Sequence[Line]
+
+
+def line_of(change: str, outcomes: Sequence[Outcome], defaults: Sequence[Outcome]) -> Line:
+    """Returns what a change is worth; the outcomes are those of the same seeds."""
+    pair = PairedDifference.of(_over_seeds(outcomes), _over_seeds(defaults))
+    return Line(change, pair.difference, pair.stderr, _seconds(outcomes) / _seconds(defaults))
+
+
+def mean_of(outcomes: Sequence[Outcome]) -> float:
+    """Returns the main metric's mean over users and seeds."""
+    return float(_over_seeds(outcomes).mean())
+
+
+def render_page(units: Sequence[Unit], changes: Mapping[str, Sequence[str]], *, few_users: int, num_seeds: int) -> str:
     """Returns the page in Markdown.
 
     Args:
-        results: of each recipe.
+        units: what there is.
+        changes: by recipe, in the order of the page.
         few_users: sets with fewer in training have several trainings.
         num_seeds: so many.
-        commit: that ran.
     """
-    parts = [
-        _INTRODUCTION.format(metric=MAIN_METRIC.metric_name, few=few_users, seeds=num_seeds, clear=_CLEAR),
-        *(f"## {name}\n\n{_table(lines)}" for name, lines in results.items()),
-        f"Commit {commit}.\n",
+    commits = "; ".join(f"{unit.recipe} on {unit.data_set} {unit.commit}" for unit in units)
+    tables = [
+        f"## {name}\n\n{_table([unit for unit in units if unit.recipe == name], of_recipe)}"
+        for name, of_recipe in changes.items()
+        if any(unit.recipe == name for unit in units)
     ]
-    return "\n".join(parts)
+    introduction = _INTRODUCTION.format(metric=MAIN_METRIC.metric_name, few=few_users, seeds=num_seeds, clear=_CLEAR)
+    return "\n".join([introduction, *tables, f"Commits: {commits}.\n"])
 
 
-def _table(lines: Sequence[tuple[Change, Mapping[str, Sequence[Outcome]]]]) -> str:
-    (_, defaults), *others = lines
-    sets = [name for name, outcomes in defaults.items() if outcomes]
-    rows = [("defaults", *(f"{_over_seeds(defaults[name]).mean():.4f}" for name in sets), "", "", "")]
-    for change, outcomes in others:
-        pairs = {
-            name: PairedDifference.of(_over_seeds(outcomes[name]), _over_seeds(defaults[name]))
-            for name in sets
-            if len(outcomes[name]) == len(defaults[name])
-        }
-        cells = [_pair_text(pairs[name]) if name in pairs else "-" for name in sets]
-        in_errors = [pair.difference / pair.stderr for pair in pairs.values() if pair.stderr > 0]
-        times = [_seconds(outcomes[name]) / _seconds(defaults[name]) for name in pairs]
-        time = math.exp(float(np.mean(np.log(times)))) if times else math.nan
-        higher, lower = (sum(sign * each > _CLEAR for each in in_errors) for sign in (1, -1))
-        rows.append((change_text(change), *cells, str(higher), str(lower), f"{time:.2f}"))
-    return markdown_table(("", *sets, "higher", "lower", "time"), rows)
-
-
-def _pair_text(pair: PairedDifference) -> str:
-    return f"{pair.difference:+.4f} ± {pair.stderr:.4f}"
+def _table(units: Sequence[Unit], changes: Sequence[str]) -> str:
+    rows = [("defaults", *(f"{unit.defaults:.4f}" for unit in units), "", "", "")]
+    for change in changes:
+        found = [next((line for line in unit.lines if line.change == change), None) for unit in units]
+        lines = [line for line in found if line is not None]
+        if lines:
+            cells = ["-" if line is None else f"{line.difference:+.4f} ± {line.stderr:.4f}" for line in found]
+            higher, lower = (sum(sign * each.difference > _CLEAR * each.stderr for each in lines) for sign in (1, -1))
+            time = math.exp(float(np.mean([math.log(line.time) for line in lines])))
+            rows.append((change, *cells, str(higher), str(lower), f"{time:.2f}"))
+    return markdown_table(("", *(unit.data_set for unit in units), "higher", "lower", "time"), rows)
 
 
 def _over_seeds(outcomes: Sequence[Outcome]) -> npt.NDArray[np.float64]:

@@ -7,7 +7,7 @@ import json
 import time
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
@@ -19,12 +19,14 @@ from scipy import sparse
 from benchmarks.choices.alternatives import Change, change_text, changed
 from benchmarks.quality.cells import NOT_OF_A_CELL, OUR_CODE
 from benchmarks.quality.judging import MAIN_METRIC, judged
-from benchmarks.quality.sets import SplitFiles
+from benchmarks.quality.sets import Protocol, SplitFiles
 from benchmarks.speed.store import source_hash
 from recoder._files import atomic_write
 from recoder.data import RecommendationDataset, UsersInteractions
 
 __all__ = ["Outcome", "Trial", "TrialStore", "run_trial"]
+
+_JUDGED_BY = ("src/recoder/metrics/**/*.py", "benchmarks/quality/judging.py", "benchmarks/choices/trial.py")
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,11 +70,18 @@ class TrialStore:
     Args:
         folder: of the files.
         fingerprint_of: what a data set's split holds, by name.
+        protocol: how all are judged.
+        threads: of each training.
+
+    Attributes:
+        protocol, threads: as passed.
     """
 
-    def __init__(self, folder: Path, fingerprint_of: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, fingerprint_of: Mapping[str, str], protocol: Protocol, threads: int) -> None:
         self._folder = folder
         self._fingerprint_of = fingerprint_of
+        self.protocol = protocol
+        self.threads = threads
 
     def find(self, trial: Trial) -> Outcome | None:
         """Returns the outcome, if today's code made it."""
@@ -91,7 +100,8 @@ class TrialStore:
             temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
 
     def _path(self, trial: Trial) -> Path:
-        described = json.dumps([trial.name, self._fingerprint_of[trial.data_set], _hash_of_code()])
+        judged_by = [MAIN_METRIC.metric_name, asdict(self.protocol), self.threads]
+        described = json.dumps([trial.name, self._fingerprint_of[trial.data_set], _hash_of_code(), *judged_by])
         return self._folder / f"{hashlib.sha256(described.encode()).hexdigest()[:16]}.json"
 
 
@@ -119,4 +129,4 @@ def run_trial(trial: Trial, split: SplitFiles, count: int, threads: int) -> Outc
 
 @cache
 def _hash_of_code() -> str:
-    return source_hash(OUR_CODE, without=NOT_OF_A_CELL)
+    return source_hash((*OUR_CODE, *_JUDGED_BY), without=NOT_OF_A_CELL)

@@ -293,6 +293,20 @@ def test_least_squares_learn_by_a_loss_that_was_an_object(parts):
         np.testing.assert_allclose(one.detach(), other.detach(), atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["als", "autoencoder"])
+def test_a_loaded_model_whose_loss_was_an_object_does_not_learn_without_it_but_forgets(parts, name, tmp_path):
+    old, new, _, _ = parts
+    loss = MSELoss(confidence=5, reduction="sum")
+    settings = {"num_epochs": 1, "seed": 2, "loss": loss}
+    settings |= {"loss_params": None, "embedding_size": 8} if name == "als" else {"popularity_bias": False}
+    path = recoder.fit(old, name, **settings).save(tmp_path / "m", interactions=True)
+    with pytest.raises(ConfigError, match="trained with a loss module, which its file does not hold"):
+        recoder.load(path).partial_fit(new)
+    model = recoder.load(path)
+    model.forget(old.user_ids.ids[:1])
+    assert model.interactions.num_users == old.num_users - 1
+
+
 @pytest.mark.parametrize("name", ["als", "ease"])
 def test_a_day_without_any_interaction_brings_its_users(parts, name):
     old, new, _, _ = parts

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+import json
+import os
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from benchmarks.choices import cli
-from benchmarks.choices.alternatives import ALTERNATIVES, changed
-from benchmarks.choices.page import render_page
-from benchmarks.choices.trial import Outcome
-from benchmarks.quality.sets import make_smoke_set
+from benchmarks.choices.alternatives import ALTERNATIVES, change_text, changed
+from benchmarks.choices.page import Line, Unit, line_of, mean_of, render_page
+from benchmarks.choices.trial import Outcome, Trial, TrialStore
+from benchmarks.quality.sets import Protocol, make_smoke_set
 
+from recoder.data import RecommendationDataset
 from recoder.recipes import RECIPES
 
 
@@ -18,56 +21,90 @@ def outcome(values: list[float], seconds: float = 1.0) -> Outcome:
     return Outcome(np.array(values), seconds)
 
 
-@pytest.mark.parametrize("name", ALTERNATIVES)
-def test_every_alternative_is_another_recipe_of_the_same_model(name: str) -> None:
-    for change in ALTERNATIVES[name]:
-        made = changed(name, change)
-        assert made != RECIPES[name]
-        assert made.make_model is RECIPES[name].make_model
-        made.new_recoder(seed=0)
+@pytest.mark.parametrize(
+    ("name", "change"), [(name, change) for name, changes in ALTERNATIVES.items() for change in changes]
+)
+def test_every_alternative_trains_another_recipe_of_the_same_model(name: str, change: dict[str, object]) -> None:
+    made = changed(name, change)
+    assert made != RECIPES[name]
+    assert made.make_model is RECIPES[name].make_model
+    few = RecommendationDataset(make_smoke_set("made-up").matrix[:30])
+    once = {} if made.make_model(**made.model).is_solved else {"num_epochs": 1}
+    made.fit(few, seed=0, **once)
 
 
-class TestPage:
+class TestNumbers:
     def test_differences_are_paired_over_users_and_seeds_are_averaged_before(self) -> None:
         # two seeds of the default: users have 0.2 and 0.6 on average; the change has 0.5 and 0.7
         default = [outcome([0.1, 0.5], 2.0), outcome([0.3, 0.7], 2.0)]
         change = [outcome([0.4, 0.7], 1.0), outcome([0.6, 0.7], 1.0)]
-        text = render_page(
-            {"ease": [({}, {"a": default}), ({"l2": 5.0}, {"a": change})]}, few_users=10, num_seeds=2, commit="c0ffee"
-        )
-        assert "| defaults | 0.4000 |" in text
+        line = line_of("l2=5.0", change, default)
         # of 0.3 and 0.1 the mean is 0.2, and its standard error 0.1414 / sqrt(2)
-        assert "| l2=5.0 | +0.2000 ± 0.1000 | 0 | 0 | 0.50 |" in text
-        assert "Commit c0ffee." in text
+        assert line.difference == pytest.approx(0.2)
+        assert line.stderr == pytest.approx(0.1)
+        assert line.time == pytest.approx(0.5)
+        assert mean_of(default) == pytest.approx(0.4)
 
-    def test_more_than_two_errors_count_as_higher_or_lower(self) -> None:
-        default = {"a": [outcome([0.1, 0.2, 0.3])], "b": [outcome([0.4, 0.4, 0.4])]}
-        change = {"a": [outcome([0.2, 0.31, 0.41])], "b": [outcome([0.3, 0.31, 0.29])]}
-        text = render_page({"ease": [({}, default), ({"l2": 5.0}, change)]}, few_users=10, num_seeds=2, commit="")
-        assert re.search(r"\| l2=5.0 \| \+0.1\d+ ± \S+ \| -0.1\d+ ± \S+ \| 1 \| 1 \| 1.00 \|", text)
+    def test_recipes_count_when_every_change_was_run_with_every_seed(self) -> None:
+        trials = [Trial("a", "ease", change, seed) for change in ({}, {"l2": 5.0}) for seed in (0, 1)]
+        found = {trial: outcome([0.1, 0.2 + 0.1 * trial.seed]) for trial in trials}
+        (unit,) = cli.units_of(found, "c0ffee")
+        assert (unit.data_set, unit.recipe, unit.commit) == ("a", "ease", "c0ffee")
+        assert unit.defaults == pytest.approx(0.175)
+        assert [line.change for line in unit.lines] == ["l2=5.0"]
+        assert cli.units_of({**found, trials[-1]: None}, "c0ffee") == []
 
-    def test_what_was_not_run_is_left_open(self) -> None:
-        default = {"a": [outcome([0.1, 0.2])], "b": [outcome([0.3, 0.4])]}
-        change = {"a": [outcome([0.2, 0.4])], "b": []}
-        text = render_page({"ease": [({}, default), ({"l2": 5.0}, change)]}, few_users=10, num_seeds=2, commit="")
-        assert "| l2=5.0 | +0.1500 ± 0.0500 | - | 1 | 0 | 1.00 |" in text
+    def test_outcomes_are_found_by_all_that_decides_them(self, tmp_path: Path) -> None:
+        trial = Trial("a", "ease", {"l2": 5.0}, 0)
+        store = TrialStore(tmp_path, {"a": "split"}, Protocol(), 1)
+        store.keep(trial, outcome([0.25, 0.5], 3.0))
+        kept = store.find(Trial("a", "ease", {"l2": 5.0}, 0))
+        assert kept is not None
+        assert (kept.values.tolist(), kept.seconds) == ([0.25, 0.5], 3.0)
+        for other in (Trial("a", "ease", {"l2": 6.0}, 0), Trial("a", "ease", {"l2": 5.0}, 1)):
+            assert store.find(other) is None
+        for fingerprint, protocol, threads in (
+            ("other", Protocol(), 1),
+            ("split", Protocol(count=20), 1),
+            ("split", Protocol(), 2),
+        ):
+            assert TrialStore(tmp_path, {"a": fingerprint}, protocol, threads).find(trial) is None
+
+
+class TestPage:
+    def test_shows_the_units_of_each_recipe_beside_each_other(self) -> None:
+        first = Unit("a", "ease", "c0ffee", 0.4, [Line("l2=5.0", 0.2, 0.05, 0.5), Line("l2=6.0", -0.02, 0.05, 1.0)])
+        second = Unit("b", "ease", "facade", 0.3, [Line("l2=5.0", -0.1, 0.01, 2.0)])
+        text = render_page([first, second], {"ease": ["l2=5.0", "l2=6.0"], "als": []}, few_users=10, num_seeds=2)
+        assert "| defaults | 0.4000 | 0.3000 |" in text
+        # more than two errors count; the time is the geometric mean
+        assert "| l2=5.0 | +0.2000 ± 0.0500 | -0.1000 ± 0.0100 | 1 | 1 | 1.00 |" in text
+        assert "| l2=6.0 | -0.0200 ± 0.0500 | - | 0 | 0 | 1.00 |" in text
+        assert "ease on a c0ffee; ease on b facade." in text
+        assert "## als" not in text
 
 
 class TestCommandLine:
     @pytest.fixture
     def made_up(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(cli, "DATA_SETS", {"made-up": ""})
-        monkeypatch.setattr(cli, "has_set", lambda folder, name: True)
+        monkeypatch.setattr(cli, "DATA_SETS", {"made-up": "", "absent": ""})
+        monkeypatch.setattr(cli, "has_set", lambda folder, name: name == "made-up")
         monkeypatch.setattr(cli, "read_set", lambda folder, name: make_smoke_set(name))
-        monkeypatch.setattr(cli, "ALTERNATIVES", {"ease": ({"l2": 10.0}, {"l2": 1e9})})
-        monkeypatch.setattr(cli, "SEEDS", (0, 1))
+        monkeypatch.setattr(cli, "ALTERNATIVES", {"ease": ({"l2": 10.0}, {"l2": 1e9}), "als": ()})
 
-    def test_trains_judges_writes_and_does_it_once(
-        self, made_up: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    @pytest.fixture
+    def arguments(self, tmp_path: Path) -> list[str]:
+        places = {"out": "out", "results": "results.json", "page": "page.md"}
+        named = [text for option, place in places.items() for text in (f"--{option}", str(tmp_path / place))]
+        return [*named, "--processes", "1", "--recipes", "ease"]
+
+    def test_trains_judges_publishes_and_does_it_once(
+        self, made_up: None, arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        arguments = ["--out", str(tmp_path / "out"), "--page", str(tmp_path / "page.md"), "--processes", "1"]
+        threads = os.environ.get("OMP_NUM_THREADS")
         assert cli.main(arguments) == 0
-        assert "[6/6] made-up, ease, l2=1000000000.0, seed 1: 0." in capsys.readouterr().err
+        assert os.environ.get("OMP_NUM_THREADS") == threads
+        assert "[3/3] made-up, ease, l2=1000000000.0, seed 0: 0." in capsys.readouterr().err
         text = (tmp_path / "page.md").read_text()
         rows = {line.split(" | ")[0]: line.split(" | ")[1] for line in text.splitlines() if line.startswith("| ")}
         # with an endless penalty nearly all that is left is popularity
@@ -77,19 +114,42 @@ class TestCommandLine:
         assert "made-up, ease" not in capsys.readouterr().err
         assert (tmp_path / "page.md").read_text() == text
 
+    def test_one_that_fails_stops_no_other_and_publishes_nothing(
+        self,
+        made_up: None,
+        arguments: list[str],
+        monkeypatch: pytest.MonkeyPatch,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        before = [{"data_set": "absent", "recipe": "ease", "commit": "c0ffee", "defaults": 0.5, "lines": []}]
+        (tmp_path / "results.json").write_text(json.dumps(before))
+        monkeypatch.setattr(cli, "ALTERNATIVES", {"ease": ({"l2": -1.0}, {"l2": 10.0})})
+        assert cli.main(arguments) == 1
+        said = capsys.readouterr().err
+        assert re.search(r"\[2/3\] made-up, ease, l2=-1.0, seed 0: ConfigError: l2 is -1", said)
+        assert "[3/3] made-up, ease, l2=10.0, seed 0: 0." in said
+        assert json.loads((tmp_path / "results.json").read_text()) == before
+        assert "ease on absent c0ffee." in (tmp_path / "page.md").read_text()
+
     @pytest.mark.parametrize(
-        ("arguments", "words"),
+        ("more", "words"),
         [
-            (["--only", "nope"], "--only names nope; there are made-up"),
+            (["--only", "absent"], "--only names absent; there are made-up"),
             (["--recipes", "nope"], "--recipes names nope; there are ease"),
         ],
     )
     def test_what_is_not_there_is_an_error(
-        self, made_up: None, arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+        self, made_up: None, arguments: list[str], more: list[str], words: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        assert cli.main(arguments) == 2
+        assert cli.main([*arguments, *more]) == 2
         assert words in capsys.readouterr().err
 
     def test_without_data_it_says_so(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         assert cli.main(["--data", str(tmp_path)]) == 2
         assert "name the folder of the data sets" in capsys.readouterr().err
+
+
+def test_changes_are_told_apart_by_their_words() -> None:
+    for changes in ALTERNATIVES.values():
+        assert len({change_text(change) for change in changes}) == len(changes)

@@ -134,8 +134,9 @@ def test_values_that_are_no_probabilities_are_not_folded_in_with_the_logistic_lo
 def test_users_fold_in_whatever_the_type_of_their_interactions(loss, dtype):
     model = MatrixFactorization(SIZE, fold_in=True).eval()
     model.init_model(num_items=NUM_ITEMS, num_users=NUM_USERS)
-    model.objective = Objective(loss, l2=0.1)
+    model.objective = Objective(loss, confidence=5.0 if loss == "mse" else 0.0, l2=0.1)
     input = torch.randint(0, 2, (4, NUM_ITEMS))
+    assert input.any()
     assert torch.equal(model(input.to(dtype)), model(input.to(torch.float32)))
 
 

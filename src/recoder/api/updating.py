@@ -96,6 +96,11 @@ def updated(
             f"{', '.join(as_before.recoder)}: the model was made with it, and partial_fit takes arguments of "
             "Recoder.train; fit a new model to change it"
         )
+    if recoder.loss is None:
+        raise ConfigError(
+            "the model was trained with a loss module, which its file does not hold; read the file with "
+            "Recoder(model, loss=...) and init_from_model_file, and train that further, or fit a new model"
+        )
     arguments = as_before.train
     by_least_squares = recoder.optimizer_type == "als" and not settings
     larger = recoder.extended(dataset, from_similar=not by_least_squares)

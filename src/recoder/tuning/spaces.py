@@ -116,7 +116,7 @@ SPACES: Mapping[str, Space] = MappingProxyType(
             "lr": Range(2e-3, 3e-2, log=True),
             "num_epochs": Range(5, 40),
             "num_uniform_negatives": Range(100, 4000, log=True),
-            "logq_correction": Choice(False, True),
+            "is_constrained": Choice(True, False),
         },
         "als": {
             "embedding_size": Range(64, 400, log=True),
