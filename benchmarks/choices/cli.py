@@ -35,7 +35,7 @@ _WRITTEN = ("benchmarks/CHOICES.md", "benchmarks/choices/results.json")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the trials that are missing, publishes recipes of which all was run, and returns the exit status."""
-    options = _parser().parse_args(arguments)
+    options, commit = _parser().parse_args(arguments), current_commit(_WRITTEN)
     there = [name for name in DATA_SETS if has_set(options.data, name)]
     if not there:
         said = f"--data (default: RECODER_DATA_DIR) is {options.data}; name the folder of the data sets"
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\nstopped; the same command goes on with the trials that are missing", file=sys.stderr)
         status = 130
     found = {trial: store.find(trial) for trial in trials}
-    _publish(units_of(found, current_commit(_WRITTEN)), options.results, options.page)
+    _publish(units_of(found, commit), options.results, options.page)
     return status
 
 
