@@ -86,14 +86,17 @@ def render_page(units: Sequence[Unit], changes: Mapping[str, Sequence[str]], *, 
         few_users: sets with fewer in training have several trainings.
         num_seeds: so many.
     """
-    commits = "; ".join(f"{unit.recipe} on {unit.data_set} {unit.commit}" for unit in units)
+    by_commit: dict[str, list[str]] = {}
+    for unit in units:
+        by_commit.setdefault(unit.commit, []).append(f"{unit.recipe} on {unit.data_set}")
+    commits = [f"- {commit}: {', '.join(of_commit)}\n" for commit, of_commit in by_commit.items()]
     tables = [
         f"## {name}\n\n{_table([unit for unit in units if unit.recipe == name], of_recipe)}"
         for name, of_recipe in changes.items()
         if any(unit.recipe == name for unit in units)
     ]
     introduction = _INTRODUCTION.format(metric=MAIN_METRIC.metric_name, few=few_users, seeds=num_seeds, clear=_CLEAR)
-    return "\n".join([introduction, *tables, f"Commits: {commits}.\n"])
+    return "\n".join([introduction, *tables, "Commits:\n", "".join(commits)])
 
 
 def _table(units: Sequence[Unit], changes: Sequence[str]) -> str:

@@ -80,7 +80,7 @@ class TestPage:
         # more than two errors count; the time is the geometric mean
         assert "| l2=5.0 | +0.2000 ± 0.0500 | -0.1000 ± 0.0100 | 1 | 1 | 1.00 |" in text
         assert "| l2=6.0 | -0.0200 ± 0.0500 | - | 0 | 0 | 1.00 |" in text
-        assert "ease on a c0ffee; ease on b facade." in text
+        assert "- c0ffee: ease on a\n- facade: ease on b\n" in text
         assert "## als" not in text
 
 
@@ -130,7 +130,7 @@ class TestCommandLine:
         assert re.search(r"\[2/3\] made-up, ease, l2=-1.0, seed 0: ConfigError: l2 is -1", said)
         assert "[3/3] made-up, ease, l2=10.0, seed 0: 0." in said
         assert json.loads((tmp_path / "results.json").read_text()) == before
-        assert "ease on absent c0ffee." in (tmp_path / "page.md").read_text()
+        assert "- c0ffee: ease on absent\n" in (tmp_path / "page.md").read_text()
 
     @pytest.mark.parametrize(
         ("more", "words"),
