@@ -100,16 +100,21 @@ def render_page(units: Sequence[Unit], changes: Mapping[str, Sequence[str]], *, 
 
 
 def _table(units: Sequence[Unit], changes: Sequence[str]) -> str:
-    rows = [("defaults", *(f"{unit.defaults:.4f}" for unit in units), "", "", "")]
+    rows = [("defaults", "", "", "", *(f"{unit.defaults:.4f}" for unit in units))]
     for change in changes:
         found = [next((line for line in unit.lines if line.change == change), None) for unit in units]
         lines = [line for line in found if line is not None]
         if lines:
-            cells = ["-" if line is None else f"{line.difference:+.4f} ± {line.stderr:.4f}" for line in found]
+            cells = ["-" if line is None else _pair_text(line) for line in found]
             higher, lower = (sum(sign * each.difference > _CLEAR * each.stderr for each in lines) for sign in (1, -1))
             time = math.exp(float(np.mean([math.log(line.time) for line in lines])))
-            rows.append((change, *cells, str(higher), str(lower), f"{time:.2f}"))
-    return markdown_table(("", *(unit.data_set for unit in units), "higher", "lower", "time"), rows)
+            rows.append((change, str(higher), str(lower), f"{time:.2f}", *cells))
+    return markdown_table(("", "higher", "lower", "time", *(unit.data_set for unit in units)), rows)
+
+
+def _pair_text(line: Line) -> str:
+    # a page breaks no line within it
+    return f"{line.difference:+.4f} ± {line.stderr:.4f}".replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _over_seeds(outcomes: Sequence[Outcome]) -> npt.NDArray[np.float64]:
