@@ -54,7 +54,7 @@ class Unit:
 
     Attributes:
         data_set, recipe: their names.
-        commit: that ran.
+        commit: at which it was published; code that decides outcomes is as it was when they came.
         defaults: the mean of the main metric with them.
         lines: of the changes.
     """

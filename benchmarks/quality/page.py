@@ -60,11 +60,12 @@ Written by `python -m benchmarks quality`; not edited by hand.
   (`docs/experiments.md` says how, and what each choice gained). The others had no part in it, but for four: what
   `confidence_power` of least squares makes of rare items and that the autoencoder's decoder is tied to its encoder
   were chosen on all but book-crossing, how input noise scales what it keeps on all, and how many users ELSA takes to
-  a batch on retailrocket-small and msweb too. They were chosen on validation users, most on those of seed 0; only
-  some of the autoencoder's were chosen on held-out users of other splits first, some of whom are test users here, and
-  compared with others on validation users later (`benchmarks/CHOICES.md`). A tenth or more of the test users of the
-  other seeds (a quarter, where a quarter is held out) are validation users of seed 0, by whom everyone's setting is
-  chosen from its grid. So some of those who judge had a part in the choice, which favours what was chosen.
+  a batch on retailrocket-small and msweb too. Those of the autoencoder, but for its ties and its noise's scale, were
+  chosen on held-out users of other splits, some of whom are test users here, and compared with others on validation
+  users of four sets later (`benchmarks/CHOICES.md`); the others on validation users, most on those of one seed. A
+  tenth or more of the test users of the other seeds (a quarter, where a quarter is held out) are validation users of
+  seed 0, by whom everyone's setting is chosen from its grid. So some of those who judge had a part in the choice,
+  which favours what was chosen.
 - Grids are of equal size, not of equal settings; those of least squares go up to 400 factors on each side. They are not
   of equal effort either: behind our defaults are many trials, behind a rival's points its documentation and papers.
 - Training time is all that a model needs from the matrix in memory to being able to recommend, without imports and

@@ -1,6 +1,6 @@
 """Recipes: a model with the settings that it is trained with, under one name.
 
-Each was chosen on validation users (some of the autoencoder's settings on other held-out users first) of two to eight
+Each was chosen on validation users (most of the autoencoder's settings on other held-out users first) of two to eight
 public data sets, from a thousand to ninety thousand users and three hundred to two hundred thousand items; there are no
 settings for single data sets. ``docs/experiments.md`` has what was tried, and ``benchmarks/CHOICES.md`` compares
 defaults with others on validation users.
