@@ -11,6 +11,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -102,8 +103,9 @@ def sources_digest(folder: Path) -> str:
 
 
 def _compile(command: list[str], pairs: list[tuple[Path, Path]]) -> None:
-    for source, compiled in pairs:
-        _output([*command, "-c", str(source), "-o", str(compiled)])
+    commands = [[*command, "-c", str(source), "-o", str(compiled)] for source, compiled in pairs]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(_output, commands))  # raises what one of them raised
 
 
 def _output(command: list[str]) -> str:

@@ -1,6 +1,6 @@
 """Trains every kind of model on real data, and writes ``docs/real-data.md``.
 
-    python -m benchmarks.real_data --data DIR
+    python -m benchmarks real_data --data DIR
 
 Each run's numbers are kept in a JSON file; what is there already, of the same code, is not run again, so an interrupted
 benchmark goes on where it stopped. Exits with 1 if a run does not beat most-popular by more than two standard errors.
@@ -143,7 +143,7 @@ def _summary(result: dict[str, Any]) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.real_data", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks real_data", description=(__doc__ or "").splitlines()[0])
     named = os.environ.get("RECODER_DATA_DIR")
     parser.add_argument(
         "--data",
@@ -158,7 +158,3 @@ def _parser() -> argparse.ArgumentParser:
         "--page", type=Path, default=Path("docs/real-data.md"), help="page to write (default: %(default)s)"
     )
     return parser
-
-
-if __name__ == "__main__":
-    sys.exit(main())

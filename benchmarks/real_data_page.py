@@ -21,20 +21,15 @@ last bit, or the run fails. This page is written by a script; it runs what is mi
 file, so it can be interrupted:
 
 ```text
-python -m benchmarks.real_data --data DIR
+python -m benchmarks real_data --data DIR
 ```
 
 The runs cover pairwise what can be combined: any two choices, such as the logistic loss and tied weights, meet in at
 least one run, for autoencoders and for matrix factorizations (MF) each by themselves. The aim is to see each of them
 learn, not the best number: the runs are short, and one recipe for each model and loss serves both data sets.
 
-Three choices together can be harder than two. With the logistic loss the scores of all items must first fall far below
-zero. A deep autoencoder with sampled candidates, which no run here has on gowalla, did that there by saturating its
-hidden units: all users got nearly the same scores, and after runs of this length it was not above most-popular. The
-deep tied one on goodbooks-10k-v1 passes the bar, but is far below the shallow ones for the same reason.
-
-The bar is low on goodbooks-10k-v1: that release holds about 100 ratings of every book (75 % of the books have 99 or
-100), so most-popular says next to nothing there. Gowalla is the harder test.
+The bar is low on goodbooks-10k-v1: that release holds about 100 ratings of every book, so most-popular says next to
+nothing there. Gowalla is the harder test.
 """
 
 _HEADINGS = (

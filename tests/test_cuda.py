@@ -16,6 +16,8 @@ from recoder.errors import ConfigError
 from recoder.metrics import NDCG, Recall
 from recoder.model import Recoder
 from recoder.nn import DynamicAutoencoder, FactorizationModel, MatrixFactorization, Popularity
+from recoder.nn.tables import FactorTable
+from recoder.training import callbacks
 
 if not torch.cuda.is_available():
     pytest.skip("torch finds no CUDA device here", allow_module_level=True)
@@ -52,6 +54,35 @@ def trained(dataset: RecommendationDataset, model: FactorizationModel, device: s
     arguments = {"num_epochs": 3, "batch_size": 8, "lr": 0.02, "weight_decay": 1e-4, **kwargs}
     recoder.train(RecommendationDataset(dataset.interactions_matrix), **arguments)
     return recoder
+
+
+def test_validation_is_the_same_over_several_blocks_of_users(
+    dataset: RecommendationDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(callbacks, "BLOCK_SCORES", 4 * ITEMS)
+    runs = {}
+    for device in ("cuda", "cpu"):
+        recoder = Recoder(model_of("deep"), device=device, seed=1, optimizer_type="adam", loss="logistic")
+        recoder.train(RecommendationDataset(dataset.interactions_matrix), dataset, num_epochs=3, batch_size=8, lr=0.02)
+        runs[device] = [record.val_loss for record in recoder.history]
+    np.testing.assert_allclose(runs["cuda"], runs["cpu"], rtol=1e-4)
+
+
+@pytest.mark.parametrize("sparse_gradients", [False, True])
+def test_a_loss_that_is_not_fused_trains_alike(
+    dataset: RecommendationDataset, users: UsersInteractions, sparse_gradients: bool
+) -> None:
+    gpu, cpu = (
+        trained(dataset, model_of("deep", sparse_gradients), device, loss=nn.MSELoss(reduction="sum"))
+        for device in ("cuda", "cpu")
+    )
+    assert_alike(gpu, cpu, users)
+
+
+def test_a_part_of_a_table_is_made_for_a_device() -> None:
+    part = torch.arange(5, device="cuda")
+    here = FactorTable(10, 4, name="x", seed=0, part=part.cpu())
+    assert torch.equal(FactorTable(10, 4, name="x", seed=0, part=part).weight, here.weight)
 
 
 def assert_alike(gpu: Recoder, cpu: Recoder, users: UsersInteractions) -> None:

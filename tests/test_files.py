@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from recoder import _files
-from recoder._files import append, atomic_folder, atomic_write, check_writable, move, replace_folder
+from recoder._files import append, atomic_folder, atomic_write, check_writable, move, replace_folder, reserve
 from recoder.errors import FileWriteError
 
 
@@ -339,6 +339,32 @@ def test_a_folder_of_another_kind_stays(tmp_path):
     with pytest.raises(FileWriteError, match="something else is there, and stays"), atomic_folder(target, is_marked):
         pytest.fail("something else is there")
     assert names_in(tmp_path) == ["target"]
+
+
+def test_a_folder_that_appears_while_another_is_written_stays(tmp_path):
+    target = tmp_path / "target"
+
+    def write():
+        with atomic_folder(target, is_marked):
+            target.mkdir()
+            (target / "other").write_text("precious")
+
+    with pytest.raises(FileWriteError, match="something else is there, and stays"):
+        write()
+    assert names_in(tmp_path) == ["target"]
+    assert (target / "other").read_text() == "precious"
+
+
+@pytest.mark.parametrize("has_fallocate", [True, False])
+def test_what_is_reserved_is_a_file_of_that_size_that_is_written_from_its_start(tmp_path, monkeypatch, has_fallocate):
+    if not has_fallocate:
+        monkeypatch.delattr(os, "posix_fallocate")
+        monkeypatch.setattr(_files, "_BLOCK_BYTES", 1000)
+    with (tmp_path / "file").open("w+b") as file:
+        reserve(file, 2500)
+        assert (tmp_path / "file").stat().st_size == 2500
+        file.write(b"new")
+    assert (tmp_path / "file").read_bytes() == b"new" + bytes(2497)
 
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.EIO])

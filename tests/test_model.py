@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -176,12 +177,18 @@ def test_every_step_of_every_epoch_draws_anew(dataset: RecommendationDataset) ->
     assert len({tuple(mask) for mask in noise}) == len(noise)
 
 
-@pytest.mark.parametrize("model", [DynamicAutoencoder([4], noise_prob=0.4, dropout_prob=0.2), WithTorchsDropout()])
+@pytest.mark.parametrize(
+    "make_model", [lambda: DynamicAutoencoder([4], noise_prob=0.4, dropout_prob=0.2), WithTorchsDropout]
+)
 @pytest.mark.parametrize("workers", [0, 2])
 def test_training_leaves_every_global_generator_as_it_was(
-    model: FactorizationModel, workers: int, dataset: RecommendationDataset, users: UsersInteractions, tmp_path: Path
+    make_model: Callable[[], FactorizationModel],
+    workers: int,
+    dataset: RecommendationDataset,
+    users: UsersInteractions,
+    tmp_path: Path,
 ) -> None:
-    recoder = Recoder(model, seed=1)
+    recoder = Recoder(make_model(), seed=1)
     before = global_states()
     recoder.train(dataset, num_epochs=2, batch_size=7, num_data_workers=workers, val_dataset=dataset)
     recoder.init_from_model_file(recoder.save_state(tmp_path / "x"))

@@ -60,7 +60,7 @@ def measure(folder: Path, quick: bool) -> str:
         return _NONE.format(reason=reason)
     shape = Shape(1_500, 1_000) if quick else Shape(8_000, ML20M_LIKE.num_items)
     batch, factors = (100, (8, 16)) if quick else (500, (32, 100, 200))
-    cables = {2: (Cable(50), Cable(delay_ms=1.0))} if quick else CABLES
+    cables = {2: (Cable(200, delay_ms=1.0),)} if quick else CABLES
     data = folder / "interactions.npz"
     make_data(data, shape)
     works = works_of(data, batch)

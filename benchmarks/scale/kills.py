@@ -26,7 +26,9 @@ __all__ = ["Moment", "differing", "leftovers", "measure", "moments", "started_ag
 
 KILLS, QUICK_KILLS = 10, 3
 NUM_PROCESSES = 2
-EPOCHS = 2 * KILLS + 2
+EPOCHS, QUICK_EPOCHS = 2 * KILLS + 2, 2 * QUICK_KILLS + 2
+"""So many that all kills come: a start that is killed gets at most two further."""
+
 _STEPS_PER_EPOCH = 5
 _FILE_OPERATIONS = {"first of items": 36, "other": 20}
 """Of a process from its start to its first checkpoint, and some of the second."""
@@ -83,9 +85,9 @@ def _moment(kind: str, parallel: str, took_s: float, drawn: random.Random) -> Mo
 
 
 def task_of(
-    folder: Path, parallel: str, when: Sequence[Moment], *, users: int, items: int, factors: int
+    folder: Path, parallel: str, when: Sequence[Moment], *, users: int, items: int, factors: int, epochs: int = EPOCHS
 ) -> dict[str, Any]:
-    """Returns the task of the worker, for as many epochs as let all moments come; makes its folders."""
+    """Returns the task of the worker; makes its folders."""
     for name in ("checkpoints", "marks"):
         (folder / name).mkdir(parents=True)
     return {
@@ -97,7 +99,7 @@ def task_of(
         "items": items,
         "factors": factors,
         "batch": -(-users // _STEPS_PER_EPOCH),
-        "epochs": EPOCHS,
+        "epochs": epochs,
         "moments": [asdict(moment) for moment in when],
     }
 
@@ -109,9 +111,10 @@ def started_by_torchrun(task: Mapping[str, Any], *, timeout_s: float = 600.0) ->
         RuntimeError: if it fails.
     """
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={NUM_PROCESSES}"]
-    options = [f"--max-restarts={len(task['moments'])}", "--monitor-interval=0.1", kill_worker.__file__]
+    options = [f"--max-restarts={len(task['moments'])}", "--monitor-interval=0.1"]
+    options += [f"--log-dir={Path(task['folder']).with_name('torchrun')}"]  # else a folder stays in the temporary one
     done = subprocess.run(
-        [*command, *options, json.dumps(task)],
+        [*command, *options, kill_worker.__file__, json.dumps(task)],
         env=environment_of({}),
         capture_output=True,
         text=True,
@@ -129,6 +132,7 @@ def started_again(task: Mapping[str, Any], *, timeout_s: float = 120.0) -> int:
         RuntimeError: if processes failed once more than they are killed, or hung.
     """
     start = multiprocessing.get_context("forkserver")
+    # it imports the library: whoever else forks from this process's server, as the tests do, finds that there too
     start.set_forkserver_preload([kill_worker.__name__])
     for restart in range(len(task["moments"]) + 1):
         world = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(NUM_PROCESSES)}
@@ -164,12 +168,13 @@ def _main_in(task: Mapping[str, Any], environment: Mapping[str, str]) -> None:
     kill_worker.main(task)
 
 
-def differing(folder: Path, other: Path) -> list[str]:
-    """Returns the tensors that differ in any bit between the last checkpoints of two runs."""
-    last = f"{kill_worker.PREFIX}_epoch_{EPOCHS}.model"
+def differing(task: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Returns the tensors that differ in any bit between the last checkpoints of the runs of two tasks."""
+    folder, folder_there = Path(task["folder"]), Path(other["folder"])
+    last = f"{kill_worker.PREFIX}_epoch_{task['epochs']}.model"
     names = []
     for path in _model_files(folder / last):
-        theirs = other / path.relative_to(folder)
+        theirs = folder_there / path.relative_to(folder)
         with safe_open(path, framework="pt") as file, safe_open(theirs, framework="pt") as file_there:
             keys, there = set(file.keys()), set(file_there.keys())
             same = {key for key in keys & there if _is_same(file.get_tensor(key), file_there.get_tensor(key))}
@@ -177,9 +182,10 @@ def differing(folder: Path, other: Path) -> list[str]:
     return names
 
 
-def leftovers(folder: Path) -> list[str]:
-    """Returns what is in a folder of checkpoints and is none."""
-    known = {f".{kill_worker.PREFIX}.begun", *(f"{kill_worker.PREFIX}_epoch_{n}.model" for n in range(1, EPOCHS + 1))}
+def leftovers(task: Mapping[str, Any]) -> list[str]:
+    """Returns what is in the folder of a task's checkpoints and is none."""
+    folder, prefix = Path(task["folder"]), kill_worker.PREFIX
+    known = {f".{prefix}.begun", *(f"{prefix}_epoch_{n}.model" for n in range(1, task["epochs"] + 1))}
     hidden = (str(path.relative_to(folder)) for path in folder.glob("*/.*"))
     return sorted([*({path.name for path in folder.iterdir()} - known), *hidden])
 
@@ -194,11 +200,13 @@ def _is_same(tensor: torch.Tensor, other: torch.Tensor) -> bool:
 
 def measure(folder: Path, quick: bool) -> str:
     """Returns the section on killed processes."""
-    sizes = {"users": 200, "items": 150, "factors": 16} if quick else {"users": 5_000, "items": 20_000, "factors": 64}
+    sizes = {"users": 5_000, "items": 20_000, "factors": 64, "epochs": EPOCHS}
+    if quick:
+        sizes = {"users": 200, "items": 150, "factors": 16, "epochs": QUICK_EPOCHS}
     rows = [_row(folder, parallel, quick, sizes) for parallel in ("items", "users")]
     headings = ("parallel", "killed, times", "tensors that differ", "files left over", "undisturbed, s", "killed, s")
     table = markdown_table(headings, rows, num_text_columns=1)
-    return _SECTION.format(table=table, epochs=EPOCHS, steps=_STEPS_PER_EPOCH, **sizes)
+    return _SECTION.format(table=table, steps=_STEPS_PER_EPOCH, **sizes)
 
 
 def _row(folder: Path, parallel: str, quick: bool, sizes: Mapping[str, int]) -> tuple[str, ...]:
@@ -211,7 +219,7 @@ def _row(folder: Path, parallel: str, quick: bool, sizes: Mapping[str, int]) -> 
     task = task_of(folder / parallel, parallel, when[:QUICK_KILLS] if quick else when, **sizes)
     run(task)
     seconds = (f"{between - began:.1f}", f"{time.perf_counter() - between:.1f}")
-    of_folders = differing(Path(task["folder"]), Path(undisturbed["folder"])), leftovers(Path(task["folder"]))
+    of_folders = differing(task, undisturbed), leftovers(task)
     row = (parallel, str(len(list(Path(task["marks"]).iterdir()))), *(", ".join(f) or "none" for f in of_folders))
     print(row, *seconds, file=sys.stderr, flush=True)
     return *row, *seconds

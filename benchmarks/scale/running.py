@@ -41,7 +41,7 @@ def run(
     world = {}
     if number > 1:
         world = {"MASTER_ADDR": address, "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(number)}
-        world |= {} if places else {"LOCAL_WORLD_SIZE": str(number)}
+        world["LOCAL_WORLD_SIZE"] = str(number)  # hosts share this machine too: a thread of each has no core to itself
     started = []
     for rank in range(number):
         mine = {**world, **(settings[rank] if settings else {}), **({"RANK": str(rank)} if world else {})}
@@ -55,7 +55,8 @@ def run_apart(module: str, task: Mapping[str, Any], number: int) -> list[dict[st
     Raises:
         RuntimeError: if one of them failed.
     """
-    return _printed(module, task, [_start(module, task, {}, ()) for _ in range(number)])
+    shared = {"LOCAL_WORLD_SIZE": str(number)}
+    return _printed(module, task, [_start(module, task, shared, ()) for _ in range(number)])
 
 
 def environment_of(settings: Mapping[str, str]) -> dict[str, str]:

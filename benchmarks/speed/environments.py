@@ -128,7 +128,10 @@ def python_of(rival: str, folder: Path, *, may_install: bool = True) -> Path:
     if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
         return python
     print(f"installing {environment.title} into {home} (once; takes minutes)", file=sys.stderr, flush=True)
-    venv.create(home, clear=True, with_pip=True)
+    try:
+        venv.create(home, clear=True, with_pip=True)
+    except (OSError, subprocess.CalledProcessError) as error:  # Debian has ensurepip in a package of its own
+        raise Unavailable(f"an environment for {environment.title} cannot be made: {error}") from error
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     _run([*pip, *requirements], f"{environment.title} does not install")
     if environment.bare_packages:

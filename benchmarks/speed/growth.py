@@ -82,12 +82,11 @@ def _grown_steps(
     measurements = []
     curves: dict[str, dict[int, tuple[str, str]]] = {}
     for place, task in tasks.items():
-        task = replace(task, steps=max(3, task.steps // 2))
         bf16 = replace(task, precision="bf16")
         sides = {"fp32": Side(OURS, task), "bf16": Side(OURS, bf16), "floor fp32": Side(OURS, floor_of(task))}
         if with_old(task):
             sides["0.4.0"] = Side(OLD, task)
-        measurements.append(Measurement(f"{name}-{place}", sides, rounds=3))
+        measurements.append(Measurement(f"{name}-{place}", sides))
         for side in sides:
             curves.setdefault(side, {})[place] = (f"{name}-{place}", side)
     lines = tuple(Curve(label, points) for label, points in curves.items())
@@ -102,7 +101,7 @@ def _ranking_by_items(sizes: Sizes) -> Growth:
         name = f"ranking-{num_items}"
         task = Rank(f"grown-{num_items}", users=users, factors=sizes.factors, count=min(100, sizes.candidates))
         sides = {precision: Side(OURS, replace(task, precision=precision)) for precision in curves}
-        measurements.append(Measurement(name, sides, rounds=3))
+        measurements.append(Measurement(name, sides))
         for side in sides:
             curves[side][num_items] = (name, side)
     lines = tuple(Curve(label, points) for label, points in curves.items())

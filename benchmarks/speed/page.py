@@ -29,8 +29,8 @@ real data sets, with plots, `SCALE.md` many processes and large catalogues.
   0.4.0 serve both. Where a line does not say otherwise: batches of {batch_size} users, {factors} factors, optimizer
   adam, interactions made up in the size and shape of MovieLens 20M ({num_users:,} users, {num_items:,} items).
 - The sides of a line take turns in one run, each in a process of its own that stays alive: imports and warm-up are paid
-  once, and what else the machine does meets all alike. Numbers are medians of {rounds} rounds or more (the slowest
-  works: {few_rounds}); the ratio is that of the medians, beside it the smallest and the largest of a single round.
+  once, and what else the machine does meets all alike. Numbers are medians of {rounds} rounds or more (on a
+  CUDA device: {few_rounds}); the ratio is that of the medians, beside it the smallest and the largest of a round.
 - A step is the time from one call of the model to the next in a training run: data, forward, loss, backward, optimizer.
   The first {warm_up} steps of each round are left out, {sparse_warm_up} with sparse gradients; a round's number is the
   median of the next {steps}.

@@ -107,7 +107,7 @@ def _mse(sizes: Sizes) -> Part:
     return Measurement(name, sides), [
         Row(f"{work}, step of {small.batch_size} users", name, "small", "0.4.0", at_least=9.0),
         Row(
-            f"{work}, time per user, {large.batch_size:,} users a step",
+            f"{work}, time per user, {large.batch_size:,} users a step (0.4.0: {small.batch_size})",
             name,
             "large",
             "0.4.0",

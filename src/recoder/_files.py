@@ -13,6 +13,7 @@ import shutil
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 from recoder._locks import working_folder
 from recoder.errors import FileWriteError
@@ -29,6 +30,7 @@ __all__ = [
     "has_manifest_of",
     "move",
     "replace_folder",
+    "reserve",
     "set_aside",
     "sync",
     "write_errors",
@@ -52,6 +54,8 @@ _NEXT_STEPS = {
     errno.EISDIR: "pass the path of a file",
     errno.ENODEV: "pass the path of a file",
 }
+
+_BLOCK_BYTES = 1 << 20
 
 _IN_PLACE = "the new one is in place, but a loss of power might still undo that"
 
@@ -114,18 +118,23 @@ def atomic_folder(path: str | os.PathLike[str], is_such: Callable[[Path], bool])
         FileWriteError: if it cannot be written, or what is there is something else.
     """
     target = _real(path)
+
+    def check() -> None:
+        if target.exists() and (not target.is_dir() or (any(target.iterdir()) and not is_such(target))):
+            raise FileWriteError(
+                f"cannot write {target}: something else is there, and stays; choose the name of a new folder"
+            )
+
     with contextlib.ExitStack() as stack:
         with write_errors(target):
-            if target.exists() and (not target.is_dir() or (any(target.iterdir()) and not is_such(target))):
-                raise FileWriteError(
-                    f"cannot write {target}: something else is there, and stays; choose the name of a new folder"
-                )
+            check()
             temporary = stack.enter_context(working_folder(target, mode=0o777))
         with write_errors(target):
             yield temporary
             for file in temporary.iterdir():
                 sync(file)
             sync(temporary)
+            check()  # once more: the block may have taken hours
         replace_folder(temporary, target)
 
 
@@ -270,6 +279,21 @@ def has_manifest_of(folder: Path, kind: str) -> bool:
         return bool(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["format"] == kind)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
+
+
+def reserve(file: IO[bytes], num_bytes: int) -> None:
+    """Takes so much of the disk for a new file that will be written through memory, where nobody is told of a full one.
+
+    Raises:
+        OSError: if it is full.
+    """
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), 0, num_bytes)
+        return
+    for start in range(0, num_bytes, _BLOCK_BYTES):
+        file.write(bytes(min(_BLOCK_BYTES, num_bytes - start)))
+    file.flush()
+    file.seek(0)
 
 
 def sync(path: Path) -> None:

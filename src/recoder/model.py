@@ -57,7 +57,7 @@ from recoder.training.model_file import ModelFile, check_json
 from recoder.training.optimizers import ModelOptimizer, OptimizerState, check_optimizer
 from recoder.training.part_files import MANIFEST, SavedParts, write_together
 from recoder.training.popularity import set_popularity_biases
-from recoder.training.processes import Processes, check_parallel, check_same
+from recoder.training.processes import Processes, check_cut_loss, check_parallel, check_same
 from recoder.training.relay import Relay, checked_callbacks
 from recoder.training.restarts import last_of_run
 from recoder.training.restore import check_fits, read_model_file, rebuild, restored_run
@@ -88,7 +88,8 @@ class Recoder:
         item_based: the model depends on which the items are: training data with more items than it has is an error.
         seed: of everything that is drawn at random: a run with the same seed, data and arguments gives the same
             numbers on a CPU. None: drawn from torch's global generator. It is kept as ``seed`` and in the model file.
-        device: where to train and score, ``'cpu'``, ``'cuda'`` or ``'cuda:1'``; instead of ``use_cuda``.
+        device: where to train and score, ``'cpu'``, ``'cuda'`` or ``'cuda:1'``; instead of ``use_cuda``. With
+            ``parallel``, ``'cuda'`` stands for another device in each process of a machine, if it has several.
         precision: ``'fp32'``, or ``'bf16'``: matrix products take their inputs in bfloat16, which is faster where the
             processor has instructions for it; in training, where no kernel of the library's own is for them, their
             results too. Parameters, sums, losses and the optimizer stay float32, and so do the scores that are
@@ -146,7 +147,7 @@ class Recoder:
         self._loss_params = dict(loss_params or {})
         self.user_based = user_based
         self.item_based = item_based
-        self.device = choose_device(use_cuda, device)
+        self.device = choose_device(use_cuda, device, is_one_of_many=parallel is not None)
         self.precision = checked_precision(precision)
         self.parallel = parallel
         self._processes = Processes.of(parallel, self.device)
@@ -159,6 +160,7 @@ class Recoder:
         self._holds_histories = False
         self._progress = Progress()
         self._best = Best()
+        self._has_diverged = False
         self._unwritten: Path | None = None
         self._optimizer: ModelOptimizer | None = None
         self._kept_state: OptimizerState = {}
@@ -299,6 +301,7 @@ class Recoder:
         uses_loss = not (self.model.is_solved or self.model.brings_loss)
         check_data(train_dataset, val_dataset, config, loss, uses_loss=uses_loss)
         check_model(self.model, config, loss, self.optimizer_type)
+        check_cut_loss(self.model, loss, self._processes)
         warn_of_large_values(train_dataset, self.model)
         warn_of_unused_targets(train_dataset, self.model)
         check_sizes(
@@ -360,13 +363,13 @@ class Recoder:
             best=best,
             forget_optimizer=self._forget_optimizer,
             of_user=of_user,
-            shows_progress=self._processes.all.is_first,
+            ranks=self._processes.all,
         )
         self._last_config, self._best, self.history.best_epoch = described, best, None
         relay = Relay(told, partial(self._run, config.num_epochs, val_dataset is not None))
         if self.model.is_solved:
             try:
-                solve(self.model, train_dataset, config, self._progress, relay)
+                solve(self.model, train_dataset, config, self._progress, relay, self.device)
             except BaseException:
                 if not (self._progress.epoch or self._progress.step):  # the model has what it had
                     self._progress, self._best, self.history, self._last_config = before_solving
@@ -417,10 +420,12 @@ class Recoder:
 
     @contextlib.contextmanager
     def _best_if_it_diverges(self, best: Best) -> Iterator[None]:
+        self._has_diverged = False
         try:
             yield
         except DivergedError:
             self._give_best_back(best)
+            self._has_diverged = self.history.best_epoch is None
             raise
 
     def _give_best_back(self, best: Best) -> None:
@@ -563,10 +568,10 @@ class Recoder:
                 "histories=True, but there are none to keep: pass interactions=, those that the model was trained on"
             )
         progress = self._progress.to_json(self._processes.all)
-        if not math.isfinite(progress["loss_sum"]):
+        if self._has_diverged or not math.isfinite(progress["loss_sum"]):
             raise DivergedError(
-                f"the training loss is {progress['loss_sum']} in epoch {self._progress.epoch + 1}, so the weights "
-                "are of no use and are not saved; load the last checkpoint, or train a new model with a lower lr"
+                f"the training diverged in epoch {self._progress.epoch + 1}, so the weights are of no use and are not "
+                "saved; load the last checkpoint, or train a new model with a lower lr"
             )
         params = self._storable_params()
         content = ModelFile(
@@ -584,7 +589,7 @@ class Recoder:
             history=self.history.to_json(),
             weights=self.model.state_dict(),
             optimizer=self._current_optimizer_state(),
-            early_stopping=self._best.to_json() if self._best.epoch else None,
+            early_stopping=self._best.to_json() if self._best.epoch or self._best.misses else None,
             best_weights=self._best.weights,
             interactions=self.interactions if interactions is None else interactions,
             with_histories=histories,
@@ -673,7 +678,7 @@ class Recoder:
             # a module that is in neither: predictions need none, train asks for it
             self._loss, self._loss_module = None, None
         self._loss_params = content.loss_params
-        self.history, self._progress, self._best = history, progress, best
+        self.history, self._progress, self._best, self._has_diverged = history, progress, best, False
         self._optimizer, self._kept_state = None, held.optimizer
         self._last_config = content.train
         self.interactions, self._holds_histories = content.interactions, content.with_histories
@@ -729,7 +734,16 @@ class Recoder:
         return smaller
 
     def untrained(self, num_items: int, num_users: int) -> Recoder:
-        """Returns another ``Recoder`` with the same settings for so many items and users, its parameters drawn."""
+        """Returns another ``Recoder`` with the same settings for so many items and users, its parameters drawn.
+
+        Raises:
+            ConfigError: if this process has a part of the items alone.
+        """
+        if self.model.parts.items is not None:
+            raise ConfigError(
+                "this process has a part of the model's items alone; make one file of a checkpoint with "
+                "recoder.training.join_parts, and load that in one process"
+            )
         made = Recoder(
             without_parameters(self.model),
             num_items,

@@ -43,9 +43,11 @@ def test_from_a_frame_to_recommendations_with_titles(data_dir, tmp_path, make, k
     df = make(goodbooks(data_dir))
     data = recoder.Interactions.from_frame(df, user="user_id", item="item_id", title="title")
     train, valid, test = data.split("strong", seed=7, min_interactions=5)
-    rec = recoder.fit(train, model="autoencoder", valid=valid, num_epochs=5, seed=7)
-    baseline = recoder.fit(train, model="popularity").evaluate(test)
-    assert rec.evaluate(test).compare(baseline)["NDCG@100"].low > 0
+    is_judged = kind is pd.DataFrame  # the others differ in what they are made from, not in what is learnt
+    rec = recoder.fit(train, model="autoencoder", valid=valid, num_epochs=5 if is_judged else 1, seed=7)
+    if is_judged:
+        baseline = recoder.fit(train, model="popularity").evaluate(test)
+        assert rec.evaluate(test).compare(baseline)["NDCG@100"].low > 0
     users = train.user_ids.raw_ids([0, 1])
     answers = [
         rec.recommend(users=users, k=10, titles=True),
@@ -101,7 +103,6 @@ def test_new_users_and_items_are_learnt_in_a_fraction_of_the_time(data_dir, mode
 
 
 MEMORY = """
-import resource
 import numpy as np, pyarrow as pa
 import recoder
 
@@ -110,12 +111,13 @@ users = np.repeat(np.arange(100_000), 10)
 frame = pa.table({"user": users, "item": rng.integers(0, 20_000, len(users))})
 data = recoder.Interactions.from_frame(frame, user="user", item="item")
 answer = recoder.fit(data, "als", embedding_size=32, num_epochs=2, seed=0).recommend(k=10)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, data.num_items, answer.num_rows)
+peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
+print(peak.split()[1], data.num_items, answer.num_rows)
 """
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ru_maxrss is in KiB on Linux")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the peak is read from /proc")
 def test_a_hundred_thousand_users_are_answered_in_bounded_memory():
     done = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
     peak, num_items, num_rows = map(int, done.stdout.split()[-3:])
@@ -123,17 +125,17 @@ def test_a_hundred_thousand_users_are_answered_in_bounded_memory():
     assert peak < 2 << 20  # 2 GiB; the scores of all users would take 7.5
 
 
-def test_a_million_rows_of_string_ids_are_mapped_as_fast_as_pandas_factorizes():
+def test_a_million_rows_of_string_ids_are_mapped_in_less_than_twice_the_time_that_pandas_factorizes_in():
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"user": rng.integers(60_000, size=1_000_000), "item": rng.zipf(1.2, 1_000_000) % 30_000})
     frame = ("id" + frame.astype(str)).astype(object)
     ours, theirs = [], []
-    for _ in range(3):
-        started = time.perf_counter()
+    for _ in range(3):  # of the processor, since other processes may take of the machine what they like
+        started = time.process_time()
         made = recoder.Interactions.from_frame(frame, user="user", item="item")
-        ours.append(time.perf_counter() - started)
-        started = time.perf_counter()
+        ours.append(time.process_time() - started)
+        started = time.process_time()
         codes = [pd.factorize(frame[name]) for name in ("user", "item")]
-        theirs.append(time.perf_counter() - started)
+        theirs.append(time.process_time() - started)
     assert made.item_ids == IdMap(list(codes[1][1]))
     assert min(ours) < 2 * min(theirs)

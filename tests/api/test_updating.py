@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import dataclasses
 
 import numpy as np
@@ -14,6 +15,7 @@ from recoder.losses import MSELoss
 from recoder.metrics import NDCG
 from recoder.model import Recoder
 from recoder.nn import MatrixFactorization
+from recoder.ops.least_squares import spectrum_of
 from recoder.training import Callback
 
 
@@ -42,12 +44,30 @@ SETTINGS = {
 }
 
 
+@pytest.fixture(scope="module")
+def fitted(parts):
+    """Returns a function that returns a model of the older interactions, fitted once for all that ask for the same.
+
+    Updates make another ``Recoder`` and leave the one that was fitted as it is.
+    """
+    models = {}
+
+    def fitted(name, seed=2, **settings):
+        asked = (name, seed, repr(sorted(settings.items())))
+        if asked not in models:
+            models[asked] = recoder.fit(parts[0], name, seed=seed, **(settings or SETTINGS[name]))
+        model = models[asked]
+        return recoder.FittedModel(model.recoder, model.interactions, copy.deepcopy(model.about))
+
+    return fitted
+
+
 @pytest.mark.parametrize("name", SETTINGS)
-def test_quality_is_nearly_that_of_training_anew(parts, name):
-    old, new, train, valid = parts
+def test_quality_is_nearly_that_of_training_anew(parts, fitted, name):
+    _, new, train, valid = parts
     reached, possible = 0.0, 0.0
     for seed in (2, 3):  # of a single one either can be lucky
-        model = recoder.fit(old, name, seed=seed, **SETTINGS[name]).partial_fit(new)
+        model = fitted(name, seed).partial_fit(new)
         whole = recoder.fit(train, name, seed=seed, **SETTINGS[name])
         reached += model.evaluate(valid, [NDCG(50)]).mean["NDCG@50"]
         possible += whole.evaluate(valid, [NDCG(50)]).mean["NDCG@50"]
@@ -55,9 +75,9 @@ def test_quality_is_nearly_that_of_training_anew(parts, name):
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_new_users_and_items_are_known_afterwards(parts, name):
-    old, new, train, _ = parts
-    model = recoder.fit(old, name, seed=2, **SETTINGS[name])
+def test_new_users_and_items_are_known_afterwards(parts, fitted, name):
+    _, new, train, _ = parts
+    model = fitted(name)
     known = model.interactions
     assert model.partial_fit(new) is model
     assert model.interactions.num_users == train.num_users
@@ -68,7 +88,7 @@ def test_new_users_and_items_are_known_afterwards(parts, name):
     assert len(model.recommend(users=[added], k=5)) == 5
 
 
-def test_what_is_drawn_for_new_users_does_not_move_known_items(parts, monkeypatch):
+def test_what_is_drawn_for_new_users_does_not_move_known_items(parts, fitted, monkeypatch):
     old, new, _, _ = parts
     drawn = Recoder.extended
     results = []
@@ -80,15 +100,14 @@ def test_what_is_drawn_for_new_users_does_not_move_known_items(parts, monkeypatc
             return larger
 
         monkeypatch.setattr(Recoder, "extended", extended)
-        model = recoder.fit(old, "als", embedding_size=16, num_epochs=2, seed=2).partial_fit(new)
+        model = fitted("als", embedding_size=16, num_epochs=2).partial_fit(new)
         results.append(model.recoder.model.items.weight.detach().numpy())
     np.testing.assert_array_equal(*results)
 
 
-def test_a_file_of_a_recoder_learns_with_the_settings_that_it_was_trained_with(parts, tmp_path):
+def test_a_file_of_a_recoder_learns_with_the_settings_that_it_was_trained_with(parts, fitted, tmp_path):
     old, new, _, valid = parts
-    settings = {"embedding_size": 16, "num_epochs": 2, "seed": 2}
-    model = recoder.fit(old, "als", **settings)
+    model = fitted("als", embedding_size=16, num_epochs=2)
     loaded = recoder.load(model.recoder.save_state(tmp_path / "a", interactions=old, histories=True))
     assert loaded.about.recipe is None
     told = [each.partial_fit(new).evaluate(valid, [NDCG(50)])["NDCG@50"] for each in (loaded, model)]
@@ -124,9 +143,9 @@ def test_a_model_that_looks_users_up_learns_about_new_ones(parts):
     assert set(answer["user_id"]) == set(newest)
 
 
-def test_known_parameters_stay_where_no_step_is_taken(parts):
-    old, new, _, _ = parts
-    model = recoder.fit(old, seed=2, **SETTINGS["autoencoder"])
+def test_known_parameters_stay_where_no_step_is_taken(parts, fitted):
+    _, new, _, _ = parts
+    model = fitted("autoencoder")
     before = model.recoder.model.items.weight.detach().clone()
     model.partial_fit(new, lr=0.0, weight_decay=0.0)
     after = model.recoder.model.items.weight.detach()
@@ -134,14 +153,14 @@ def test_known_parameters_stay_where_no_step_is_taken(parts):
     assert len(after) > len(before)
 
 
-def test_settings_say_how_long_to_go_on(parts):
-    old, new, _, _ = parts
-    model = recoder.fit(old, seed=2, **SETTINGS["autoencoder"])
+def test_settings_say_how_long_to_go_on(parts, fitted):
+    _, new, _, _ = parts
+    model = fitted("autoencoder")
     model.partial_fit(new, num_epochs=3)
     assert len(model.recoder.history) == 3
     with pytest.raises(ConfigError, match="the recipe has no epochs"):
         model.partial_fit(new, epochs=3)
-    closed = recoder.fit(old, "ease")
+    closed = fitted("ease")
     with pytest.raises(ConfigError, match="computed, not trained by steps; leave out num_epochs"):
         closed.partial_fit(new, num_epochs=3)
 
@@ -163,9 +182,9 @@ def test_weights_that_the_loss_is_not_defined_for_are_the_only_thing_said(parts)
         model.partial_fit(heavy)
 
 
-def test_a_failed_update_leaves_the_model(parts):
+def test_a_failed_update_leaves_the_model(parts, fitted):
     old, new, _, _ = parts
-    model = recoder.fit(old, seed=2, **SETTINGS["autoencoder"])
+    model = fitted("autoencoder")
     before = model.recommend(k=3)
     with pytest.raises(ConfigError):
         model.partial_fit(new, num_epochs=-1)
@@ -173,9 +192,9 @@ def test_a_failed_update_leaves_the_model(parts):
     assert model.interactions is old
 
 
-def test_a_loaded_model_goes_on_where_its_file_has_histories(parts, tmp_path):
-    old, new, train, _ = parts
-    model = recoder.fit(old, seed=2, **SETTINGS["autoencoder"])
+def test_a_loaded_model_goes_on_where_its_file_has_histories(parts, fitted, tmp_path):
+    _, new, train, _ = parts
+    model = fitted("autoencoder")
     whole = recoder.load(model.save(tmp_path / "a.model", interactions=True))
     bare = recoder.load(model.save(tmp_path / "b.model"))
     pd.testing.assert_frame_equal(whole.partial_fit(new).recommend(k=3), model.partial_fit(new).recommend(k=3))
@@ -184,9 +203,8 @@ def test_a_loaded_model_goes_on_where_its_file_has_histories(parts, tmp_path):
         bare.partial_fit(new)
 
 
-def test_only_interactions_are_learnt_from(parts):
-    old, _, _, _ = parts
-    model = recoder.fit(old, "ease")
+def test_only_interactions_are_learnt_from(fitted):
+    model = fitted("ease")
     with pytest.raises(DataTypeError, match=r"partial_fit takes recoder.Interactions"):
         model.partial_fit(pd.DataFrame({"user": [1], "item": [1]}))
     strings = recoder.Interactions.from_frame(pd.DataFrame({"u": ["a"], "i": ["b"]}), user="u", item="i")
@@ -195,9 +213,9 @@ def test_only_interactions_are_learnt_from(parts):
 
 
 @pytest.mark.parametrize("name", ["autoencoder", "als", "ease"])
-def test_new_interactions_of_known_users_and_items_are_enough(parts, name):
+def test_new_interactions_of_known_users_and_items_are_enough(parts, fitted, name):
     old, _, _, _ = parts
-    model = recoder.fit(old, name, seed=2, **SETTINGS[name])
+    model = fitted(name)
     user, item = old.user_ids.ids[0].as_py(), old.item_ids.ids[7].as_py()
     more = recoder.Interactions.from_frame(pd.DataFrame({"u": [user], "i": [item]}), user="u", item="i")
     model.partial_fit(more)
@@ -230,9 +248,9 @@ def test_a_model_learns_titles(parts):
 SMALL = {"hidden_layers": [8], "num_epochs": 10, "num_uniform_negatives": 20}
 
 
-def test_each_update_visits_other_users(parts):
+def test_each_update_visits_other_users(parts, fitted):
     old, _, _, _ = parts
-    model = recoder.fit(old, "autoencoder", seed=2, **SMALL)
+    model = fitted("autoencoder", **SMALL)
     seeds = [model.recoder.seed]
     for _ in range(2):
         user, item = seeds[-1] % old.num_users, len(seeds)
@@ -240,7 +258,7 @@ def test_each_update_visits_other_users(parts):
         model.partial_fit(Interactions(more, old.user_ids, old.item_ids))
         seeds.append(model.recoder.seed)
     assert len(set(seeds)) == 3
-    again = recoder.fit(old, "autoencoder", seed=2, **SMALL)
+    again = fitted("autoencoder", **SMALL)
     first = sparse.csr_matrix(([1.0], ([2 % old.num_users], [1])), shape=old.matrix.shape)
     assert again.partial_fit(Interactions(first, old.user_ids, old.item_ids)).recoder.seed == seeds[1]
 
@@ -308,19 +326,31 @@ def test_a_loaded_model_whose_loss_was_an_object_does_not_learn_without_it_but_f
 
 
 @pytest.mark.parametrize("name", ["als", "ease"])
-def test_a_day_without_any_interaction_brings_its_users(parts, name):
+def test_a_day_without_any_interaction_brings_its_users(parts, fitted, name):
     old, new, _, _ = parts
-    model = recoder.fit(old, name, seed=2, **({"embedding_size": 8, "num_epochs": 2} if name == "als" else {}))
+    model = fitted(name)
     model.partial_fit(new.select_interactions(np.zeros(new.matrix.nnz, bool)))
     assert model.interactions.num_users == old.merge(new).num_users
 
 
-def test_metrics_are_of_the_model_as_it_is(parts):
+def test_metrics_are_of_the_model_as_it_is(parts, fitted):
     old, new, _, valid = parts
-    model = recoder.fit(old, "ease")
+    model = fitted("ease")
     model.evaluate(valid, [NDCG(5)], unknown="drop")
     assert len(model.about.metrics) == 1
     assert model.partial_fit(new).about.metrics == []
     model.evaluate(valid, [NDCG(5)])
     model.forget([old.user_ids.ids[0].as_py()])
     assert (model.about.metrics, model.about.num_users) == ([], model.interactions.num_users)
+
+
+def test_after_an_update_least_squares_fold_in_as_quickly_as_before(parts, fitted):
+    _, new, _, _ = parts
+    model = fitted("als")
+
+    def spectrum(one):
+        weight = one.recoder.model.items.weight.detach()
+        return spectrum_of(weight.T @ weight, 1.0)
+
+    assert spectrum(model) is not None
+    assert spectrum(model.partial_fit(new)) is not None

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from recoder.callbacks import MLflowLog
@@ -10,11 +12,25 @@ from small_runs import recoder, run
 pytest.importorskip("mlflow")
 
 
+@pytest.fixture(scope="module")
+def database(tmp_path_factory):
+    """One without any run: MLflow takes seconds to make its tables."""
+    from mlflow import MlflowClient
+
+    path = tmp_path_factory.mktemp("mlflow") / "runs.db"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(path.parent)
+        MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
 @pytest.fixture(params=["files", "sqlite"])
-def uri(request, tmp_path, monkeypatch):
+def uri(request, database, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
-    return (tmp_path / "runs").as_uri() if request.param == "files" else f"sqlite:///{tmp_path / 'runs.db'}"
+    if request.param == "files":
+        return (tmp_path / "runs").as_uri()
+    return f"sqlite:///{shutil.copy(database, tmp_path)}"
 
 
 def client(uri):

@@ -120,3 +120,10 @@ def test_no_answer_is_none_for_people_and_for_programs(models, tmp_path):
 def test_empty_places_of_a_history_do_not_count(models):
     asked = ["explain", models["ease"], "4", "--json", "--history"]
     assert run(*asked, "2,6,").stdout == run(*asked, "2,6").stdout
+
+
+def test_items_that_have_one_number_each_are_not_indexed(ratings, tmp_path):
+    run("train", ratings, "--model", "popularity", "--out", tmp_path / "p.model")
+    said = run("index", tmp_path / "p.model", "--out", tmp_path / "p.index", code=2).stderr
+    assert "is of Popularity, whose items have a single number each" in said
+    assert not (tmp_path / "p.index").exists()

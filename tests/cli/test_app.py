@@ -144,15 +144,21 @@ def test_stdout_that_is_full_is_called_by_its_name():
     assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize(("command", "said"), [("info", '"Caf\\u00e9"'), ("table", "Caf?")])
-def test_a_stdout_that_lacks_letters_is_written_nevertheless(tmp_path, command, said):
-    path = tmp_path / "films.csv"
+@pytest.fixture(scope="module")
+def cafes(tmp_path_factory):
+    """A model that knows titles with a letter that ASCII lacks."""
+    folder = tmp_path_factory.mktemp("cafes")
+    path, out = folder / "films.csv", folder / "a.model"
     path.write_text("user,film,title\n" + "".join(f"{n},{n % 3},Café\n" for n in range(9)), encoding="utf8")
+    trained = invoke("train", path, "--model", "popularity", "--out", out)
+    assert trained.exit_code == 0, trained.output
+    return out
+
+
+@pytest.mark.parametrize(("options", "said"), [(["--json"], '"Caf\\u00e9"'), ([], "Caf?")], ids=["json", "table"])
+def test_a_stdout_that_lacks_letters_is_written_nevertheless(cafes, options, said):
     env = {**os.environ, "PYTHONIOENCODING": "ascii"}
-    train = [sys.executable, "-m", "recoder", "train", str(path), "--model", "popularity", "--out", "a.model"]
-    subprocess.run(train, cwd=tmp_path, env=env, capture_output=True, check=True)
-    asked = [sys.executable, "-m", "recoder", "recommend", "a.model", "--history", "1"]
-    asked += ["--json"] if command == "info" else []
-    done = subprocess.run(asked, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    asked = [sys.executable, "-m", "recoder", "recommend", str(cafes), "--history", "1", *options]
+    done = subprocess.run(asked, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert said in done.stdout

@@ -88,3 +88,15 @@ def test_lists_are_no_values_of_a_row(tmp_path, more):
     result = convert(tmp_path / "a.parquet", tmp_path / "a.csv", *more)
     assert result.exit_code == 2
     assert re.search(r"column 'item' of .* holds .*list<", result.stderr.splitlines()[-1])
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_what_weighs_less_than_the_configuration_says_is_left_out(ending, file, tmp_path):
+    toml, out = tmp_path / "films.toml", tmp_path / f"out.{ending}"
+    toml.write_text("[data]\nmin_weight = 1.8\n")
+    assert convert(file, out, "--config", toml).exit_code == 0
+    back = tmp_path / "back.parquet"
+    assert convert(out, back).exit_code == 0
+    heavy = [rating >= 1.8 for rating in TABLE["rating"].to_pylist()]
+    assert 0 < sum(heavy) < len(heavy)
+    assert parquet.read_table(back).to_pydict() == TABLE.filter(heavy).to_pydict()

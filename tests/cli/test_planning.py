@@ -79,11 +79,14 @@ def test_the_memory_that_training_takes_is_near_the_plan(name, more, tolerance):
 def test_the_time_that_training_takes_is_within_a_factor_of_three(name):
     matrix = interactions(3000, 2000)
     taken, planned = [], []
-    for _ in range(3):  # of each the quickest, since other processes may take of the machine what they like
+    for _ in range(3):  # of each the quickest so far, since other processes may take of the machine what they like
         taken.append(sum(epoch.seconds for epoch in recipe(name).fit(RecommendationDataset(matrix), seed=1).history))
         planned.append(estimate(name, matrix).seconds)
-    assert None not in planned
-    assert min(taken) / 3 < min(planned) < min(taken) * 3, (taken, planned)
+        assert None not in planned
+        is_near = min(taken) / 3 < min(planned) < min(taken) * 3
+        if is_near:
+            break
+    assert is_near, (taken, planned)
 
 
 @pytest.mark.parametrize("name", [name for name in RECIPES if name not in ("ease", "edlae")])

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from cli_support import run
-from recoder.cli.config import Config, ModelConfig
+from recoder.cli.config import Config, ModelConfig, TrainingConfig
 from recoder.cli.conversion import SettingError
 from recoder.cli.recipe_settings import completed
 from recoder.recipes import RECIPES
@@ -36,3 +38,20 @@ def test_the_help_of_train_names_every_recipe():
     shown = " ".join(run("train", "--help").output.replace("│", " ").split())
     *first, last = RECIPES
     assert f"Recipe: {', '.join(first)} or {last}." in shown
+
+
+def test_validation_may_be_less_frequent():
+    assert settings("autoencoder", eval_freq=5)["eval_freq"] == 5
+
+
+def test_users_of_sampling_need_be_a_multiple_of_a_batch_only_where_that_is_known():
+    assert settings("autoencoder", num_sampling_users=954)["num_sampling_users"] == 954
+    with pytest.raises(SettingError, match="no multiple of batch_size 100"):
+        settings("autoencoder", num_sampling_users=954, batch_size=100)
+
+
+def test_patience_without_early_stopping_is_an_error():
+    config = Config(model=ModelConfig(recipe="autoencoder"), training=TrainingConfig(patience=2))
+    with pytest.raises(SettingError, match="it is for early stopping"):
+        completed(config)
+    completed(replace(config, training=TrainingConfig(patience=2, early_stopping="loss")))

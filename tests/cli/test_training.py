@@ -203,6 +203,7 @@ def test_a_model_that_could_not_be_tested_is_kept(ratings, tmp_path, monkeypatch
     assert json.loads(run("evaluate", out, "--json").stdout)["users"] == 12
 
 
+@pytest.mark.usefixtures("python_handles_interrupts")
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_while_the_model_is_written_takes_effect_when_it_is_there(ratings, tmp_path, monkeypatch, sent):
     out = tmp_path / "a.model"
@@ -269,18 +270,22 @@ def test_a_log_that_cannot_be_written_leaves_a_checkpoint(ratings, tmp_path, mon
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("python_handles_interrupts")  # a process starts with the default of what we handle
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_leaves_a_checkpoint(ratings, tmp_path, sent, code):
     arguments = ["train", ratings, "--epochs", "100000", "--out", tmp_path / "a.model", "--checkpoint-every", "1"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "recoder", *map(str, arguments)], stderr=subprocess.PIPE, text=True
-    )
+    command = [sys.executable, "-m", "recoder", *map(str, arguments)]
     checkpoint = tmp_path / "a.model.checkpoint"
-    deadline = time.monotonic() + 60
-    while not checkpoint.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(sent)
-    _, said = process.communicate(timeout=60)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            deadline = time.monotonic() + 60
+            while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.05)
+            assert checkpoint.exists()
+            process.send_signal(sent)
+            _, said = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == code
     assert f"epochs; go on with: recoder train --resume {checkpoint}" in said
     assert "Traceback" not in said
@@ -420,7 +425,7 @@ def test_weights_that_are_to_count_must_be_there(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("user,film,n\n" + "".join(f"{n % 9},{n},2\n" for n in range(90)))
     asked = ["train", path, "--model", "ease", "--weights", "--out", tmp_path / "a.model"]
-    assert "weights are to count, and" in run(*asked, code=2).stderr
+    assert "weights are to count (as the model was trained, or --weights says), and" in run(*asked, code=2).stderr
     run(*asked, "--weight", "n")
 
 
@@ -467,6 +472,7 @@ def test_a_model_that_cannot_be_written_leaves_a_checkpoint(ratings, tmp_path, m
     assert recoder.load(out).history[-1].epoch == 6
 
 
+@pytest.mark.usefixtures("python_handles_interrupts")
 def test_a_second_interrupt_while_the_checkpoint_is_written_says_where_it_is(ratings, tmp_path, monkeypatch):
     folder = tmp_path / "my models"
     folder.mkdir()

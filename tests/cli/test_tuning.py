@@ -119,3 +119,31 @@ def test_every_setting_of_a_trial_is_readable(width, monkeypatch, capsys):
     assert "hidden_layers = [600, 200]" in shown
     for name in SPACES["autoencoder"].keys() - {"hidden_layers"}:
         assert f"{name} = 0.1235" in shown
+
+
+def test_early_stopping_is_that_of_the_file(ratings, tmp_path):
+    toml, out = tmp_path / "tune.toml", tmp_path / "best.model"
+    toml.write_text("[training]\nearly_stopping = 'NDCG@5'\npatience = 1\nmetrics = ['MRR@3', 'NDCG@5']\n")
+    asked = ("tune", ratings, "--config", toml, "--model", "autoencoder", "--set", "hidden_layers=[8]", *FEW[4:])
+    run(*asked, "--set", "num_epochs=40", "--set", "lr=0.1", "--trials", 1, "--out", out)
+    model = recoder.load(out)
+    assert len(model.recoder.history) < 40
+    assert model.recoder.history.best_epoch is not None
+    assert list(model.about.metrics[-1]["metrics"]) == ["NDCG@5", "MRR@3"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[training]\nearly_stopping = 'MRR@3'\nmetrics = ['MRR@3']\n", "they do not stop early by MRR@3"),
+        ("[output]\nlog = 'a.csv'\ncheckpoint_every = 2\n", "there is no log of their epochs"),
+    ],
+)
+def test_what_trials_have_no_use_for_is_said(ratings, tmp_path, text, said):
+    toml, out = tmp_path / "tune.toml", tmp_path / "a.model"
+    toml.write_text(text)
+    asked = ("tune", ratings, "--config", toml, "--model", "autoencoder", "--set", "hidden_layers=[8]", *FEW[4:])
+    assert said in run(*asked, "--set", "num_epochs=2", "--trials", 1, "--out", out).stderr
+    kept = recoder.load(out).about.more["config"]
+    assert kept["training"]["early_stopping"] is None
+    assert (kept["output"]["log"], kept["output"]["checkpoint_every"]) == (None, 0)

@@ -97,6 +97,14 @@ def test_repeated_pairs_are_counted_in_a_warning(caplog):
     assert "2 of 4 rows repeat" in record.getMessage()
 
 
+def test_pairs_of_value_zero_are_counted_in_a_warning(caplog):
+    frame = pd.DataFrame({"u": [1, 1, 2], "i": [1, 2, 1], "v": [0, 2, 0]})
+    with caplog.at_level(logging.WARNING, "recoder.data"):
+        matrix, _, _ = dataframe_to_csr_matrix(frame, "u", "i", "v")
+    np.testing.assert_array_equal(matrix.toarray(), [[0, 2], [0, 0]])
+    assert "2 of 3 pairs of user and item have the weight 0" in caplog.text
+
+
 def test_nothing_is_said_without_repeats(caplog):
     with caplog.at_level(logging.DEBUG, "recoder.data"):
         dataframe_to_csr_matrix(pd.DataFrame(ROWS), "user", "item", "score")

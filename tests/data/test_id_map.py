@@ -131,7 +131,7 @@ def test_other_ways_with_unknown_ids_are_refused():
         IdMap(["a"]).indices(["a"], unknown="ignore")
 
 
-@pytest.mark.parametrize("single", ["ab", 3])
+@pytest.mark.parametrize("single", ["ab", b"ab", 3])
 def test_a_single_id_is_not_taken_for_a_list(single):
     with pytest.raises(DataTypeError, match="single"):
         IdMap(["a", "b"]).indices(single)

@@ -11,7 +11,7 @@ import pytest
 from pyarrow import parquet
 from scipy import sparse
 
-from recoder.data import IdMap, Interactions
+from recoder.data import IdMap, Interactions, titles
 from recoder.errors import ConfigError, DataError, DataTypeError, EmptyDataError, ShapeError, UnknownIdError
 
 FILMS = {
@@ -115,6 +115,24 @@ def test_from_matrix_numbers_users_and_items():
     np.testing.assert_array_equal(made.matrix.toarray(), DENSE)
     assert made.user_ids == made.item_ids == IdMap([0, 1, 2])
     assert made.titles == ("x", "y", "z")
+
+
+def test_ids_may_be_lists_or_maps():
+    matrix = sparse.csr_matrix(np.eye(2))
+    listed = Interactions(matrix, ["a", "b"], [5, 6])
+    assert listed.select_users([1]).user_ids.raw_ids([0]) == ["b"]
+    mapped = Interactions.from_matrix(matrix, user_ids=listed.user_ids, item_ids=listed.item_ids)
+    assert (mapped.user_ids, mapped.item_ids) == (listed.user_ids, listed.item_ids)
+    with pytest.raises(DataTypeError):
+        Interactions(matrix, None, [5, 6])
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.string_view(), pa.large_string()])
+def test_first_titles_are_found_whatever_the_column_is(kind, monkeypatch):
+    monkeypatch.setattr(titles, "MOST_OF_STRINGS", 5)
+    column = pa.chunked_array([["Two", "One"], [None, "late", None]], kind)
+    frame = pa.table({"user_id": [1, 1, 1, 2, 2], "item_id": [2, 1, 3, 3, 1], "title": column})
+    assert Interactions.from_frame(frame, title="title").titles == ("Two", "One", "3")
 
 
 def test_filter_keeps_what_weighs_enough_and_every_user_and_item(films):

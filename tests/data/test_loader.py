@@ -168,7 +168,7 @@ def test_skipped_super_batches_are_not_loaded():
     batches_per_super_batch=st.integers(1, 5),
     data=st.data(),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 def test_even_batches_are_as_many_of_nearly_equal_sizes(num_users, batch_size, batches_per_super_batch, data):
     loader, full = (
         RecommendationDataLoader(

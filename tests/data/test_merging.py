@@ -53,6 +53,15 @@ def test_what_is_known_keeps_its_place_and_its_title():
     assert bare.merge(bare).titles is None
 
 
+def test_a_title_that_was_missing_comes_from_the_others():
+    first, second = (
+        Interactions.from_frame(pd.DataFrame({"u": [1, 1], "i": [10, 11], "t": titles}), user="u", item="i", title="t")
+        for titles in ([None, "Red"], ["Blue", None])
+    )
+    assert first.titles == ("10", "Red")
+    assert first.merge(second).titles == second.merge(first).titles == ("Blue", "Red")
+
+
 def test_times_are_kept_where_both_sides_have_them():
     assert made([(1, 2, 1, 5)], time="time").merge(made([(1, 3, 1, 6)])).times is None
 

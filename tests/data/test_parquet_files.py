@@ -32,3 +32,13 @@ def test_a_parquet_file_streams_so_many_rows_at_a_time(tmp_path):
     streamed = list(stream_parquet_file(tmp_path / "a.parquet", ["what"], rows_at_once=30))
     assert list(map(len, streamed)) == [30, 30, 30, 10]
     assert pa.concat_tables(streamed).equals(table.select(["what"]))
+
+
+def test_folders_whose_names_end_as_those_of_files_are_read_as_folders(tmp_path):
+    (tmp_path / "b.parquet").mkdir()
+    parquet.write_table(pa.table({"u": [1], "i": [2]}), tmp_path / "a.parquet")
+    parquet.write_table(pa.table({"u": [3], "i": [4]}), tmp_path / "b.parquet" / "part-0.parquet")
+    for path in (tmp_path, tmp_path / "*.parquet", tmp_path / "**"):
+        read = Interactions.from_parquet(path, user="u", item="i")
+        assert read.user_ids.ids.to_pylist() == [1, 3]
+        assert read.matrix.nnz == 2

@@ -140,7 +140,7 @@ def test_category_that_stands_twice_in_a_dictionary_is_one_id():
 def test_more_text_than_arrows_strings_hold_is_numbered_too(monkeypatch):
     column = pa.chunked_array([pa.array(["b", "a"], pa.string()), pa.array(["b", "c"], pa.string())])
     expected = raw_ids.number_ids(column, "x")
-    monkeypatch.setattr(raw_ids, "_MOST_OF_STRINGS", 3)
+    monkeypatch.setattr(raw_ids, "MOST_OF_STRINGS", 3)
     codes, ids = raw_ids.number_ids(column, "x")
     assert codes.tolist() == expected[0].tolist() == [0, 1, 0, 2]
     assert ids.equals(expected[1])

@@ -38,7 +38,7 @@ def parts_of(held_out):
 
 
 @given(any_interactions, st.integers(1, 4), st.integers(1, 4), st.floats(0.05, 0.95), st.integers(0, 99))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 def test_strong_generalization_leaks_nothing_and_loses_nothing(interactions, num_valid, num_test, fold_in, seed):
     try:
         split = strong_generalization(

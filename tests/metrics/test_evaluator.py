@@ -2,14 +2,15 @@ from __future__ import annotations
 
 import inspect
 import sys
-import time
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
+from tqdm.auto import tqdm
 
+from recoder import _progress
 from recoder.data.datasets import RecommendationDataset, UsersInteractions
 from recoder.errors import ConfigError, DataTypeError, EmptyDataError, ShapeError, UnknownIdError
 from recoder.metrics import (
@@ -399,19 +400,21 @@ def test_progress_bar_is_shown_only_on_request(capsys):
 
 
 def test_a_bar_that_is_left_to_the_terminal_is_quiet_without_one_and_comes_after_a_second(capsys, monkeypatch):
-    evaluate(random_table(), random_dataset(), batch_size=20, progress=None)
-    assert capsys.readouterr().err == ""
+    def said(wait_s):
+        """Returns what is said where a bar that is to wait for a second waits so long."""
+
+        def bar(*, delay, **settings):
+            assert delay == 1
+            return tqdm(delay=wait_s, **settings)
+
+        monkeypatch.setattr(_progress, "tqdm", bar)
+        evaluate(random_table(), random_dataset(), batch_size=20, progress=None)
+        return capsys.readouterr().err
+
+    assert said(wait_s=0) == ""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    evaluate(random_table(), random_dataset(), batch_size=20, progress=None)
-    assert capsys.readouterr().err == ""
-
-    class Slow(Table):
-        def recommend(self, users_hist) -> list[list[int]]:
-            time.sleep(0.6)
-            return super().recommend(users_hist)
-
-    RecommenderEvaluator(Slow(random_table()), METRICS).evaluate(random_dataset(), batch_size=20, progress=None)
-    assert "/26" in capsys.readouterr().err
+    assert said(wait_s=3600) == ""
+    assert "/26" in said(wait_s=0)
 
 
 def test_documented_signature():

@@ -74,6 +74,11 @@ class TestMultVAE(FactorizationModelSuite):
         return MultVAE([10, 6, 4], noise_prob=0.3, kl_steps=20)
 
 
+class TestTiedMultVAE(FactorizationModelSuite):
+    def make_model(self):
+        return MultVAE([10, 6, 4], noise_prob=0.3, kl_steps=20, is_constrained=True)
+
+
 class TestRecVAE(FactorizationModelSuite):
     loss = "logloss"
 

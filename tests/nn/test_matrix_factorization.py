@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import copy
 import math
 
+import numpy as np
 import pytest
 import torch
+from scipy import sparse
 
+from recoder.data import RecommendationDataset, UsersInteractions
 from recoder.errors import ConfigError, DataError, NotInitializedError
+from recoder.model import Recoder
 from recoder.nn import MatrixFactorization
 from recoder.nn.folding import Objective
 from recoder.nn.noise import seed_step
@@ -175,3 +180,48 @@ def test_calls_before_init_model_are_errors():
         model(None, input_users=USERS)
     with pytest.raises(NotInitializedError, match="init_model"):
         model.item_factors()
+
+
+def test_what_folding_in_keeps_of_the_items_is_of_the_items_as_they_are():
+    model = make_model(fold_in=True).eval()
+    rows = SparseRows.from_dense(torch.eye(NUM_ITEMS, dtype=torch.float64)[:3])
+
+    def anew():
+        again = copy.deepcopy(model)
+        assert again._gram is None
+        return again.user_factors(rows)
+
+    def changes():
+        yield
+        with torch.no_grad():
+            model.items.weight.mul_(1.5)
+        yield
+        model.load_state_dict({name: 2 * tensor for name, tensor in model.state_dict().items()})
+        yield
+        model.items.weight = torch.nn.Parameter(model.items.weight.detach() + 1)
+        yield
+        model.float().double()
+        yield
+        model.init_model(num_items=NUM_ITEMS, num_users=NUM_USERS)
+        model.double()
+        yield
+
+    found = []
+    for _ in changes():
+        found.append(model.user_factors(rows))
+        kept = model._gram
+        torch.testing.assert_close(found[-1], anew(), rtol=0, atol=0)
+        torch.testing.assert_close(model.user_factors(rows), found[-1], rtol=0, atol=0)
+        assert model._gram is kept
+    assert not torch.allclose(found[0], found[1])
+
+
+def test_sweeps_make_what_folding_in_keeps_of_the_items_anew():
+    matrix = sparse.random(30, NUM_ITEMS, 0.4, "csr", np.float32, np.random.default_rng(0))
+    recoder = Recoder(MatrixFactorization(SIZE, fold_in=True), optimizer_type="als", seed=1)
+    for num_epochs in (1, 2):
+        recoder.train(RecommendationDataset(matrix), num_epochs=num_epochs, weight_decay=1.0)
+        users = UsersInteractions(np.arange(30), matrix)
+        scores = recoder.predict(users)
+        recoder.model._gram = None
+        torch.testing.assert_close(recoder.predict(users), scores, rtol=0, atol=0)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from torch.distributions import Independent, Normal, kl_divergence
 from recoder.data import RecommendationDataset
 from recoder.errors import ConfigError, NotInitializedError
 from recoder.model import Recoder
-from recoder.nn import MultVAE
+from recoder.nn import MultVAE, RecVAE
 from recoder.nn.mult_vae import kl_from_standard_normal
 from recoder.ops.rows import SparseRows
 
@@ -60,6 +62,35 @@ def test_users_are_scored_by_the_mean_of_the_posterior():
     expected = torch.tanh(model.decoder[0](model.means(hidden)))
     torch.testing.assert_close(model.user_factors(rows()), expected)
     assert model.penalty() is None
+
+
+def test_a_tied_decoder_has_the_weights_of_the_encoder_transposed(tmp_path):
+    torch.manual_seed(0)
+    model = MultVAE([8, 5, 3], is_constrained=True)
+    model.init_model(num_items=12)
+    assert model.items.weight is model.item_sum.table.weight
+    assert {name for name, _ in model.decoder.named_parameters()} == {"0.bias", "1.bias"}
+    free = MultVAE([8, 5, 3])
+    free.init_model(num_items=12)
+    twins = {"decoder.0.weight": model.means.weight.T, "decoder.1.weight": model.encoder[0].weight.T}
+    free.load_state_dict({**model.state_dict(), **twins})
+    torch.testing.assert_close(free.eval().user_factors(rows()), model.eval().user_factors(rows()))
+    loaded = Recoder(MultVAE())
+    trained = Recoder(model, optimizer_type="adam", loss="logistic", seed=0)
+    trained.train(RecommendationDataset(sparse.csr_matrix(rows(30).to_dense().numpy())), batch_size=10)
+    loaded.init_from_model_file(trained.save_state(tmp_path / "vae"))
+    assert loaded.model.is_constrained
+    assert loaded.model.items.weight is loaded.model.item_sum.table.weight
+    torch.testing.assert_close(loaded.model.user_factors(rows()), trained.model.user_factors(rows()))
+
+
+@pytest.mark.parametrize("model", [MultVAE([8, 3]), RecVAE(8, 3)], ids=lambda model: type(model).__name__)
+def test_after_a_forward_pass_it_can_be_copied(model):
+    model.init_model(num_items=12)
+    model.train().user_factors(rows())
+    copied = copy.deepcopy(model)
+    assert copied.penalty() is None
+    assert model.penalty() is not None
 
 
 def test_a_loaded_run_goes_on_with_the_weight_it_had(tmp_path):

@@ -10,6 +10,8 @@ from recoder.ops import gram
 from recoder.ops.fused import fused_loss
 from recoder.ops.gram import gram_is_cheaper, gram_squared_error
 from recoder.ops.item_blocks import ItemRows
+from recoder.ops.kernels import library
+from recoder.ops.kernels.gram import threads_and_scratch
 from recoder.ops.rows import SparseRows
 from recoder.ops.score_losses import SquaredError
 from recoder.ops.workspace import Workspace
@@ -139,3 +141,13 @@ def test_inputs_stay_as_they_were_and_results_have_no_graph():
 )
 def test_it_is_chosen_where_its_products_are_fewer(num_users, num_factors, cheaper):
     assert gram_is_cheaper(num_users, num_factors) is cheaper
+
+
+@pytest.mark.parametrize(("num_factors", "threads"), [(8, 2), (200, 64), (700, 128)])
+def test_the_scratch_of_a_pass_keeps_within_its_limit_whatever_the_threads(num_factors, threads):
+    if library() is None:
+        pytest.skip("there are no compiled kernels here")
+    granted, numbers = threads_and_scratch(num_factors, threads)
+    assert 1 <= granted <= threads
+    assert 4 * numbers <= 32 << 20
+    assert granted == threads or threads_and_scratch(num_factors, granted + 1)[0] == granted

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recoder.ops.rows import SparseRows
+from recoder.ops.rows import SparseRows, need_not_wait_for
 
 DENSE = torch.tensor([[0.0, 2.0, 0.0], [0.0, 0.0, 0.0], [3.0, 0.0, 4.0]])
 
@@ -182,3 +182,8 @@ def test_moving_to_the_same_device_is_free():
 def test_moving_moves_every_part():
     moved = SparseRows.from_dense(DENSE).to(torch.device("meta"))
     assert {part.device.type for part in (moved.offsets, moved.cols, moved.values)} == {"meta"}
+
+
+def test_what_is_copied_to_the_host_is_waited_for():
+    assert not need_not_wait_for(torch.device("cpu"))
+    assert need_not_wait_for(torch.device("cuda"))

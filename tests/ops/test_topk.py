@@ -52,13 +52,13 @@ def cases(draw: st.DrawFn, widest: int) -> tuple[torch.Tensor, int, torch.Tensor
     return scores, draw(st.integers(1, 30)), seen
 
 
-@settings(deadline=None, max_examples=300, derandomize=True)
+@settings(deadline=None, max_examples=150, derandomize=True)
 @given(cases(widest=24))
 def test_equals_brute_force_with_many_ties(case: tuple[torch.Tensor, int, torch.Tensor | None]) -> None:
     assert_equals_brute_force(*case)
 
 
-@settings(deadline=None, max_examples=300, derandomize=True)
+@settings(deadline=None, max_examples=150, derandomize=True)
 @given(cases(widest=300))
 def test_equals_brute_force_where_only_groups_are_looked_into(
     case: tuple[torch.Tensor, int, torch.Tensor | None],

@@ -17,6 +17,9 @@ from recoder.nn import DynamicAutoencoder, FactorizationModel, MatrixFactorizati
 
 USERS, BATCH, FACTORS = 200, 50, 8
 STEPS = USERS // BATCH
+SIZES = (20_000, 200_000)
+"""Of the catalogue."""
+
 MODELS = {
     "autoencoder": lambda: DynamicAutoencoder([FACTORS], sparse=True),
     "factorization": lambda: MatrixFactorization(FACTORS, sparse=True),
@@ -48,7 +51,7 @@ def main(path: str) -> None:
     sampled = {"negative_sampling": True}
     for name, make in MODELS.items():
         for loss in ("logistic", "logloss", "mse"):
-            for num_items in (20_000, 200_000, 2_000_000):
+            for num_items in SIZES:
                 found[f"{name} {loss} {num_items}"] = cost(make(), loss, num_items, "items", **sampled)
     if os.environ["RANK"] == "0":
         Path(path).write_text(json.dumps(found))

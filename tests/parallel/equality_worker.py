@@ -18,7 +18,7 @@ from recoder.metrics import NDCG
 from recoder.model import Recoder
 from recoder.nn import DynamicAutoencoder, FactorizationModel, MatrixFactorization, MultVAE
 
-USERS, ITEMS, EPOCHS, K = 163, 157, 3, 20
+USERS, ITEMS, EPOCHS, K = 163, 157, 2, 20
 
 
 @dataclass(frozen=True)
@@ -66,11 +66,29 @@ CASES = {
     ),
     "popularity": Case(deep, "logloss", train={"popularity_bias": True}),
     "variational": Case(lambda: MultVAE((16, 8), kl_steps=5), "logloss"),
+    "tied variational": Case(lambda: MultVAE((16, 12, 8), kl_steps=5, is_constrained=True), "logistic", train=SAMPLED),
     "one user more than batches": Case(deep, train={**SAMPLED, "batch_size": 81, "num_sampling_users": 162}),
 }
 
+IN_FLOAT32 = ("deep logloss", "deep logistic, all items", "factors logistic", "gram")
+OF_THREE = (
+    "deep logistic",
+    "deep logloss, all items",
+    "factors logloss",
+    "gram",
+    "rowwise adagrad of factors, clipped",
+    "popularity",
+    "tied variational",
+    "one user more than batches",
+)
+"""What three processes run in float64; the other cases are left to two and to four."""
 
-IN_FLOAT32 = {name: CASES[name] for name in ("deep logloss", "deep logistic, all items", "factors logistic", "gram")}
+
+def named(dtype: torch.dtype, num_processes: int) -> tuple[str, ...]:
+    """Which cases so many processes run."""
+    if dtype == torch.float32:
+        return IN_FLOAT32
+    return OF_THREE if num_processes == 3 else tuple(CASES)
 
 
 def data() -> tuple[RecommendationDataset, RecommendationDataset, UsersInteractions]:
@@ -111,13 +129,17 @@ def run(case: Case, parallel: str | None, dtype: torch.dtype) -> dict[str, np.nd
     return found | {f"model/{name}": tensor.numpy() for name, tensor in model.state_dict().items()}
 
 
+def path_of(folder: Path, name: str, dtype: torch.dtype, rank: int) -> Path:
+    """Where a process writes what comes out of a case."""
+    return folder / f"{name}-{dtype}-{rank}.npz".replace(" ", "_").replace("torch.", "")
+
+
 def main(folder: str, parallel: str) -> None:
-    """Runs all cases in float64, and some in float32."""
+    """Runs the cases in float64, and some in float32."""
     for dtype in (torch.float64, torch.float32):
-        for name, case in (CASES if dtype == torch.float64 else IN_FLOAT32).items():
-            found = run(case, parallel, dtype)
-            path = Path(folder) / f"{name}-{dtype}-{os.environ['RANK']}.npz".replace(" ", "_").replace("torch.", "")
-            np.savez(path, **found)
+        for name in named(dtype, int(os.environ["WORLD_SIZE"])):
+            found = run(CASES[name], parallel, dtype)
+            np.savez(path_of(Path(folder), name, dtype, int(os.environ["RANK"])), **found)
     torch.distributed.destroy_process_group()
 
 

@@ -14,7 +14,7 @@ from parallel.checkpoint_worker import recoder
 from parallel.equality_worker import SAMPLED, data
 from recoder.training import Callback
 
-RUN = {**SAMPLED, "num_epochs": 2, "batch_size": 4, "lr": 0.01}
+RUN = {**SAMPLED, "num_epochs": 1, "batch_size": 4, "lr": 0.01}
 
 
 class Interrupts(Callback):

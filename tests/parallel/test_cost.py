@@ -6,10 +6,8 @@ import json
 
 import pytest
 
-from parallel.cost_worker import BATCH, FACTORS, MODELS, cost
+from parallel.cost_worker import BATCH, FACTORS, MODELS, SIZES, cost
 from parallel.launching import together
-
-SIZES = (20_000, 200_000, 2_000_000)
 
 
 @pytest.fixture(scope="module")
@@ -30,5 +28,5 @@ def test_a_step_sends_two_numbers_for_each_user_and_factor_whatever_the_catalogu
 
 @pytest.mark.parametrize("model", MODELS)
 def test_each_of_two_processes_holds_half_of_parameters_and_optimizer_state(costs, model) -> None:
-    alone = cost(MODELS[model](), "logistic", 20_000, None, negative_sampling=True)
-    assert costs[f"{model} logistic 20000"]["held"] <= 0.51 * alone["held"]
+    alone = cost(MODELS[model](), "logistic", SIZES[0], None, negative_sampling=True)
+    assert costs[f"{model} logistic {SIZES[0]}"]["held"] <= 0.51 * alone["held"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from parallel.launching import together
 
 WORKER = "mismatch_worker.py"
@@ -20,3 +22,10 @@ def test_so_are_other_seeds() -> None:
 def test_without_a_seed_they_agree_on_one() -> None:
     first, second = together(WORKER, 2, "nothing")
     assert first.splitlines()[-1] == second.splitlines()[-1]
+
+
+@pytest.mark.parametrize("event", ["on_epoch_end", "on_checkpoint"])
+def test_where_a_callback_ends_the_run_in_one_process_it_ends_in_all(event: str) -> None:
+    first, second = (printed.splitlines()[-1].strip() for printed in together(WORKER, 2, event))
+    assert first == "2 ['m_epoch_2.model']"
+    assert second == "2"

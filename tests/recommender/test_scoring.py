@@ -6,8 +6,9 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from recoder.data import RecommendationDataset, UsersInteractions
+from recoder.data import Interactions, RecommendationDataset, UsersInteractions
 from recoder.errors import ConfigError, DivergedError, UnknownIdError
+from recoder.model import Recoder
 from recoder.nn import DynamicAutoencoder, FactorizationModel, MatrixFactorization, MultVAE
 from recoder.nn.base import draw_parameters
 from recoder.ops.search import Precision
@@ -162,3 +163,19 @@ def test_a_caller_s_autocast_changes_nothing(model: FactorizationModel) -> None:
         within = scorer(model).best(histories(5), 10)
     for array, other in zip(alone, within, strict=True):
         np.testing.assert_array_equal(array, other)
+
+
+def test_users_whom_a_split_held_out_are_not_taken_for_those_of_the_same_rows():
+    matrix = sparse.random(60, 12, 0.4, "csr", np.float32, np.random.default_rng(0))
+    train, _, test = Interactions.from_matrix(matrix).split("strong", seed=1, num_valid_users=5, num_test_users=5)
+    recoder = Recoder(MatrixFactorization(3), optimizer_type="adam", loss="logistic", seed=1)
+    recoder.train(RecommendationDataset(train.matrix))
+    users, target = test.dataset[[0, 2]]
+    for held_out in (users, target, users[1], [users, users]):
+        with pytest.raises(UnknownIdError, match="these users were held out of the training"):
+            recoder.recommend(held_out, 2)
+    with pytest.raises(UnknownIdError, match="held out"):
+        recoder.predict([users, RecommendationDataset(train.matrix)[[1]][0]])
+    folding = Recoder(MatrixFactorization(3, fold_in=True), optimizer_type="adam", loss="logistic", seed=1)
+    folding.train(RecommendationDataset(train.matrix), weight_decay=0.1)
+    assert len(folding.recommend(users, 2)) == 2

@@ -36,6 +36,24 @@ def test_cuda_is_chosen_where_there_is_one(monkeypatch):
         choose_device(False, "cuda:2")
 
 
+def test_of_many_processes_each_has_a_device_of_its_own(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert choose_device(True, None, is_one_of_many=True) == torch.device("cuda:1")
+    assert choose_device(False, "cuda", is_one_of_many=True) == torch.device("cuda:1")
+    assert choose_device(False, "cuda:0", is_one_of_many=True) == torch.device("cuda:0")
+    assert choose_device(False, "cpu", is_one_of_many=True) == torch.device("cpu")
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(ConfigError, match=r"cuda:2 .that of this process.*, but there are 2 CUDA devices"):
+        choose_device(True, None, is_one_of_many=True)
+    monkeypatch.delenv("LOCAL_RANK")  # somebody else started them
+    assert choose_device(True, None, is_one_of_many=True) == torch.device("cuda")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)  # each was given one to see
+    assert choose_device(True, None, is_one_of_many=True) == torch.device("cuda")
+
+
 def test_two_answers_are_an_error():
     with pytest.raises(ConfigError, match=r"use_cuda=True and device='cpu'"):
         choose_device(True, "cpu")

@@ -37,6 +37,25 @@ def test_a_second_interrupt_is_raised_at_once():
     assert reached == ["after the first"]
 
 
+def test_what_must_not_be_torn_is_finished_even_then():
+    reached = []
+    with pytest.raises(KeyboardInterrupt), finish_step_on_interrupt() as interrupt:  # noqa: PT012
+        with interrupt.unbroken():
+            signal.raise_signal(signal.SIGINT)
+        reached.append("after the first")
+        with interrupt.unbroken():
+            signal.raise_signal(signal.SIGINT)
+            reached.append("the whole block")
+        reached.append("after the second")
+    assert reached == ["after the first", "the whole block"]
+
+
+def test_the_first_says_how_not_to_wait(caplog):
+    with pytest.raises(KeyboardInterrupt), finish_step_on_interrupt():
+        signal.raise_signal(signal.SIGINT)
+    assert "interrupt once more not to wait" in caplog.text
+
+
 def test_an_interrupt_in_the_last_step_is_raised_at_the_end():
     reached = []
     with pytest.raises(KeyboardInterrupt), finish_step_on_interrupt():  # noqa: PT012

@@ -385,6 +385,15 @@ def test_a_few_bytes_that_say_they_are_a_large_tensor_are_refused(stored: str, t
         Recoder(OwnLinear()).init_from_model_file(path)
 
 
+def test_a_sparse_tensor_which_0_4_0_never_wrote_is_refused(tmp_path: Path) -> None:
+    model = OwnLinear(3)
+    model.init_model(6, 4)
+    weights = {**model.state_dict(), "encoder.weight": torch.eye(3).to_sparse()}
+    path = own_file(tmp_path / "own.model", model, model=weights)
+    with pytest.raises(FileFormatError, match="is not a whole model file"):
+        Recoder(OwnLinear()).init_from_model_file(path)
+
+
 def test_numbers_beyond_all_bounds_are_refused(tmp_path: Path) -> None:
     model = OwnLinear(3)
     model.init_model(6, 4)

@@ -455,7 +455,7 @@ def test_a_model_in_evaluation_mode_is_trained_in_training_mode():
 def test_a_solved_model_is_trained_as_one_last_epoch():
     model, progress, events = Popularity(), Progress(), Events()
     model.init_model(num_items=NUM_ITEMS)
-    solve(model, RecommendationDataset(matrix()), config(num_epochs=3), progress, relay_to(events))
+    solve(model, RecommendationDataset(matrix()), config(num_epochs=3), progress, relay_to(events), torch.device("cpu"))
     assert model.counts.tolist() == matrix().toarray().sum(axis=0).tolist()
     assert progress.epoch == 3
     assert events.seen == [("start", 0, 1), "step", "epoch", "checkpoint", "end"]
@@ -534,3 +534,18 @@ def test_no_worker_outlives_the_training_that_a_traceback_still_shows():
         made.train(dataset, batch_size=2, num_data_workers=2, callbacks=[Fails()])
     assert told.tb is not None
     assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize("kind", ["gram", "als", "ease"])
+def test_a_callers_autocast_rounds_nothing_in_training(kind):
+    def trained():
+        models = {"gram": DynamicAutoencoder([4]), "als": MatrixFactorization(4, fold_in=True), "ease": EASE(l2=3)}
+        made = Recoder(models[kind], optimizer_type="als" if kind == "als" else "adam", loss="mse", seed=1)
+        made.train(RecommendationDataset(matrix()), batch_size=16, num_epochs=2, lr=0.01, weight_decay=0.1)
+        return made.model.state_dict()
+
+    plain = trained()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded = trained()
+    for name, tensor in plain.items():
+        assert torch.equal(rounded[name], tensor), name

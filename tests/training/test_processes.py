@@ -9,11 +9,12 @@ from scipy import sparse
 
 from recoder.data import RecommendationDataset
 from recoder.errors import ConfigError
+from recoder.losses import make_loss
 from recoder.model import Recoder
-from recoder.nn import EASE, DynamicAutoencoder, MatrixFactorization, RecVAE
-from recoder.nn.parts import WHOLE
+from recoder.nn import EASE, ELSA, DynamicAutoencoder, MatrixFactorization, RecVAE
+from recoder.nn.parts import WHOLE, Parts
 from recoder.ops.collectives import Ranks
-from recoder.training.processes import Processes, check_parallel, dealt
+from recoder.training.processes import Processes, check_cut_loss, check_parallel, dealt
 
 
 def several(size: int = 2) -> Ranks:
@@ -66,6 +67,41 @@ def test_without_torchrun_a_process_is_alone(parallel, monkeypatch):
 def test_models_that_processes_cannot_share_are_refused(model, processes, optimizer_type, reason):
     with pytest.raises(ConfigError, match=reason):
         check_parallel(model, processes, optimizer_type)
+
+
+class Dense(DynamicAutoencoder):
+    """Has a forward of its own."""
+
+    def forward(self, input, input_users=None, input_items=None, target_users=None, target_items=None):
+        return input
+
+
+@pytest.mark.parametrize(
+    ("model", "loss", "reason"),
+    [
+        (DynamicAutoencoder([4]), make_loss("logistic", {"pos_weight": 3.0}), "BCEWithLogitsLoss as it is here"),
+        (DynamicAutoencoder([4]), torch.nn.MSELoss(reduction="sum"), "MSELoss as it is here"),
+        (Dense([4]), make_loss("mse", {}), "what Dense.forward returns"),
+        (ELSA(4), make_loss("mse", {}), "the loss of ELSA"),
+    ],
+)
+def test_a_loss_that_is_no_sum_over_the_items_of_each_is_refused(model, loss, reason):
+    with pytest.raises(
+        ConfigError, match=rf"{reason} needs the scores of all items in one place; use parallel='users'"
+    ):
+        check_cut_loss(model, loss, Processes(all=several(), items=several()))
+    check_cut_loss(model, loss, Processes(all=several(), users=several()))
+    check_cut_loss(DynamicAutoencoder([4]), make_loss("logistic", {}), Processes(all=several(), items=several()))
+
+
+def test_of_a_part_no_other_recoder_is_made():
+    matrix = sparse.csr_matrix(np.eye(6))
+    recoder = Recoder(DynamicAutoencoder([4]), seed=1)
+    recoder.train(RecommendationDataset(matrix))
+    recoder.model.parts = Parts(several(), torch.arange(3))
+    for make in (lambda: recoder.extended(RecommendationDataset(matrix)), lambda: recoder.untrained(6, 6)):
+        with pytest.raises(ConfigError, match=r"part of the model's items alone; make one file .*join_parts"):
+            make()
 
 
 def test_more_processes_than_items_or_users_are_refused():

@@ -10,7 +10,7 @@ from recoder.data import BatchCollator, RecommendationDataset, UsersInteractions
 from recoder.errors import ShapeError
 from recoder.losses import make_loss
 from recoder.model import Recoder
-from recoder.nn import DynamicAutoencoder, FactorizationModel, MatrixFactorization
+from recoder.nn import DynamicAutoencoder, FactorizationModel, MatrixFactorization, MultVAE
 from recoder.nn.base import draw_parameters
 from recoder.nn.noise import seed_step
 from recoder.ops import fused, item_blocks
@@ -488,3 +488,17 @@ def test_a_table_of_torch_trains_like_one_of_ours():
     assert model.items.weight.grad.is_sparse
     assert_same(model.items.weight.grad.to_dense(), expected.items.weight.grad)
     assert_same(model.users.weight.grad, expected.users.weight.grad)
+
+
+def test_products_are_rounded_from_the_parameters_as_they_are_at_each_step():
+    matrix = sparse.random(40, NUM_ITEMS, 0.3, "csr", np.float32, np.random.default_rng(0))
+
+    def trained(*until):
+        made = Recoder(MultVAE([8, 4]), optimizer_type="adam", loss="logistic", precision="bf16", seed=1)
+        for num_epochs in until:
+            made.train(RecommendationDataset(matrix), num_epochs=num_epochs, batch_size=10, lr=0.05)
+        return made.model.state_dict()
+
+    at_once, epoch_by_epoch = trained(6), trained(*range(1, 7))
+    for name, tensor in at_once.items():
+        assert torch.equal(tensor, epoch_by_epoch[name]), name

@@ -14,7 +14,7 @@ from recoder.errors import ConfigError, DivergedError, FileFormatError, FileWrit
 from recoder.metrics import NDCG, Recall
 from recoder.model import Recoder
 from recoder.nn import EASE, DynamicAutoencoder, MatrixFactorization
-from recoder.training import Callback, EarlyStopping
+from recoder.training import Callback, EarlyStopping, stopping
 from recoder.training.events import EpochReport
 from recoder.training.history import History
 from recoder.training.model_file import read_safetensors, write_model_file
@@ -436,3 +436,66 @@ def test_a_solution_that_fails_leaves_what_the_recoder_knew():
         made.train(RecommendationDataset(large))
     assert list(made.history) == history
     assert torch.equal(made.predict(RecommendationDataset(plays)[[0]][0]), scores)
+
+
+def test_where_the_weights_cannot_be_kept_all_is_of_the_best_epoch_before(monkeypatch):
+    told = Told([1.0])
+    before = {**vars(told.best)}
+
+    def full(model):
+        raise MemoryError
+
+    monkeypatch.setattr(stopping, "_copied", full)
+    stops = StopsEarly(EarlyStopping("m"), told.best, told.model)
+    report = EpochReport(2, is_last=False, loss=1.0, lr=0.1, seconds=1.0, metrics={"m": 5.0})
+    with pytest.raises(MemoryError):
+        stops.on_checkpoint(report)
+    assert vars(told.best) == before
+
+
+class NoNumber(NDCG):
+    """Is never known."""
+
+    def evaluate(self, x, y):
+        return math.nan
+
+
+def test_evaluations_without_a_number_count_after_a_kill_too(tmp_path):
+    def trained(made, num_epochs):
+        return made.train(
+            dataset(), dataset(4), lr=0.01, batch_size=6, num_epochs=num_epochs, metrics=[NoNumber(3)], eval_freq=1,
+            early_stopping=EarlyStopping(NoNumber(3), patience=3), model_checkpoint_prefix=tmp_path / "m",
+            checkpoint_freq=1,
+        )  # fmt: skip
+
+    def new():
+        return Recoder(DynamicAutoencoder([4]), optimizer_type="adam", loss="logistic", seed=1)
+
+    assert len(trained(new(), 9)) == 3
+    trained(new(), 2)  # as if it was killed after the second epoch
+    resumed = new()
+    resumed.init_from_model_file(tmp_path / "m_epoch_2.model")
+    assert len(trained(resumed, 9)) == 3
+
+
+def test_weights_that_only_validation_finds_diverged_are_not_saved_over_the_last_good_ones(tmp_path):
+    recoder = Recoder(DynamicAutoencoder([4]), optimizer_type="adam", loss="logistic", seed=1)
+
+    class Poisons(Callback):
+        steps = 0
+
+        def on_step_end(self):
+            self.steps += 1
+            if self.steps == 8:  # the last of the second epoch: no loss is computed from it
+                recoder.model.items.weight.data[3] = math.nan
+
+    arguments = {"lr": 0.01, "batch_size": 6, "metrics": [NDCG(5)], "eval_freq": 1, "checkpoint_freq": 1}
+    with pytest.raises(DivergedError):
+        recoder.train(
+            dataset(), dataset(4), num_epochs=3, callbacks=[Poisons()], model_checkpoint_prefix=tmp_path / "m",
+            **arguments,
+        )  # fmt: skip
+    before = (tmp_path / "m_epoch_1.model").read_bytes()
+    with pytest.raises(DivergedError, match="not saved"):
+        recoder.save_state(tmp_path / "m")
+    assert (tmp_path / "m_epoch_1.model").read_bytes() == before

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import resource
+import shutil
 import sqlite3
 import sys
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -52,6 +53,12 @@ SPLIT = made_split()
 def tuned(num_trials=6, model="ease", split=SPLIT, **changes):
     arguments = {"metric": METRIC, "seed": 3, "space": EASE_SPACE if model == "ease" else None, **changes}
     return tune(split.train, split.valid, model, num_trials=num_trials, **arguments)
+
+
+@cache
+def undisturbed(num_trials):
+    """What a tuning comes to that is not stopped and has no file; for all tests the same object."""
+    return tuned(num_trials)
 
 
 def found(result):
@@ -168,8 +175,9 @@ def stop_in_trial(monkeypatch, number, error=KeyboardInterrupt):
     return calls
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, Stopped])
-@pytest.mark.parametrize("number", [0, 1, 4, 7])
+@pytest.mark.parametrize(
+    ("number", "error"), [(0, KeyboardInterrupt), (1, Stopped), (4, KeyboardInterrupt), (7, KeyboardInterrupt)]
+)
 def test_a_tuning_that_was_stopped_goes_on_and_ends_as_the_undisturbed_one(number, error, tmp_path, monkeypatch):
     study = tmp_path / "deep" / "s.sqlite"
     with monkeypatch.context() as patch:
@@ -180,7 +188,7 @@ def test_a_tuning_that_was_stopped_goes_on_and_ends_as_the_undisturbed_one(numbe
     result = tuned(14, study=study)
     assert len(calls) == 14 - number
     assert [trial.number for trial in result.trials] == [*range(number), *range(number + 1, 15)]
-    assert_same(result, tuned(14))
+    assert_same(result, undisturbed(14))
 
 
 def test_the_best_model_of_an_earlier_call_comes_from_its_file_and_is_not_trained_again(tmp_path, monkeypatch):
@@ -226,7 +234,7 @@ def test_a_stop_between_the_file_and_the_study_leaves_no_file_behind(tmp_path, m
     assert (tmp_path / "s.sqlite_trial_0.model").exists()
     result = tuned(3, study=study)
     assert {path.name for path in tmp_path.iterdir()} == {"s.sqlite", result.model_file.name}
-    assert_same(result, tuned(3))
+    assert_same(result, undisturbed(3))
 
 
 def test_the_file_of_the_best_trial_is_not_one_that_a_killed_process_was_writing(tmp_path):
@@ -266,7 +274,7 @@ def test_a_trial_of_a_killed_process_is_run_again(tmp_path):
     storage = optuna.storages.RDBStorage(f"sqlite:///{study}")
     optuna.load_study(study_name="recoder", storage=storage).ask({"l2": EASE_SPACE["l2"].distribution()})
     storage.engine.dispose()
-    assert_same(tuned(5, study=study), tuned(5))
+    assert_same(tuned(5, study=study), undisturbed(5))
 
 
 def test_a_study_that_another_process_tunes_with_is_an_error_and_stays_as_it_is(tmp_path):
@@ -389,6 +397,20 @@ def test_where_every_trial_fails_the_last_error_is_said(monkeypatch):
 # another study
 
 
+@pytest.fixture(scope="module")
+def folder_of_one_trial(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("one_trial")
+    tuned(1, study=folder / "s.sqlite")
+    return folder
+
+
+@pytest.fixture
+def study_of_one_trial(folder_of_one_trial, tmp_path):
+    """A study for one test alone."""
+    shutil.copytree(folder_of_one_trial, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "s.sqlite"
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -407,22 +429,20 @@ def test_where_every_trial_fails_the_last_error_is_said(monkeypatch):
         ({"popularity_discount": 0.1}, "another settings: popularity_discount 0.0"),
     ],
 )
-def test_a_study_of_something_else_is_an_error_that_says_what(changes, words, tmp_path):
-    tuned(1, study=tmp_path / "s.sqlite")
+def test_a_study_of_something_else_is_an_error_that_says_what(changes, words, study_of_one_trial):
     with pytest.raises(ConfigError, match=rf"the study in .*s\.sqlite (is of|has) {words}"):
-        tuned(1, study=tmp_path / "s.sqlite", **changes)
+        tuned(1, study=study_of_one_trial, **changes)
 
 
-def test_other_data_of_the_same_size_are_noticed(tmp_path):
-    tuned(1, study=tmp_path / "s.sqlite")
+def test_other_data_of_the_same_size_are_noticed(study_of_one_trial):
     matrix = SPLIT.train.matrix.copy()
     matrix.data[3] = 2
     heavier = replace(SPLIT, train=replace(SPLIT.train, matrix=matrix))
     with pytest.raises(ConfigError, match=r"is of other data .*, though there are as many"):
-        tuned(1, split=heavier, study=tmp_path / "s.sqlite")
+        tuned(1, split=heavier, study=study_of_one_trial)
     others = replace(SPLIT, valid=SPLIT.test)
     with pytest.raises(ConfigError, match="is of other data"):
-        tuned(1, split=others, study=tmp_path / "s.sqlite")
+        tuned(1, split=others, study=study_of_one_trial)
 
 
 def test_a_file_that_is_no_study_is_an_error(tmp_path):
@@ -631,14 +651,12 @@ def test_a_trial_that_torch_cannot_compute_has_failed_and_other_errors_are_raise
         tuned(3)
 
 
-def test_a_study_that_can_no_longer_be_written_is_an_error(tmp_path):
-    study = tmp_path / "s.sqlite"
-    tuned(1, study=study)
+def test_a_study_that_can_no_longer_be_written_is_an_error(study_of_one_trial):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
     try:
         with pytest.raises(FileWriteError, match=r"cannot write the study .*s.sqlite: .*disk"):
-            tuned(2, study=study)
+            tuned(2, study=study_of_one_trial)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 

@@ -76,7 +76,7 @@ def of_known_users(
     if not len(rows):
         raise EmptyDataError("there is no known user to answer for; pass at least one")
     ids = known.user_ids.ids.take(pa.array(rows))
-    return Asked(ids, UsersInteractions(rows, known.matrix[rows]))
+    return Asked(ids, UsersInteractions(rows, known.matrix if users is None else known.matrix[rows]))
 
 
 def in_parts(

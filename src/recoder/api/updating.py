@@ -148,6 +148,7 @@ def _solve_again(
     sweeps.solve_again(users, items[has_grown], steps=1)
     new_rows = np.arange(known.num_users, len(dataset)), np.arange(known.num_items, dataset.num_items)
     sweeps.solve_again(*new_rows, steps=_STEPS_OF_NEW)
+    sweeps.turn_for_new_users()
 
 
 def check_names_users(recoder: Recoder, known: Interactions) -> None:

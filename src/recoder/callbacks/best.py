@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from recoder._checks import path_text
 from recoder._files import check_writable, move, replace_folder
 from recoder.errors import ConfigError
 from recoder.metrics import Metric
 from recoder.training.events import Callback, EpochReport, TrainingRun
-from recoder.training.history import EpochRecord
 from recoder.training.part_files import check_replaceable, saved_history
 from recoder.training.stopping import epoch_value
 
@@ -62,7 +63,7 @@ class BestCheckpoint(Callback):
         # not the best epoch of the history: that may be one whose file could not be written
         kept, known = saved_history(self.path), run.history
         # a run that goes on from an earlier epoch than the file's has the first of its epochs
-        is_of_this_run = len(kept) > 0 and len(known) > 0 and all(map(_are_equal, kept, known))
+        is_of_this_run = len(kept) > 0 and len(known) > 0 and all(map(_are_equal, kept.to_json(), known.to_json()))
         value = epoch_value(self._metric, kept[-1]) if is_of_this_run else None
         self._best = value if value is not None and math.isfinite(value) else -math.inf
 
@@ -77,5 +78,6 @@ class BestCheckpoint(Callback):
             self._best = value
 
 
-def _are_equal(one: EpochRecord, other: EpochRecord) -> bool:
-    return (one.epoch, one.loss, one.val_loss, one.metrics) == (other.epoch, other.loss, other.val_loss, other.metrics)
+def _are_equal(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Returns whether two epochs, as JSON values, in which NaN is None, are the same training."""
+    return all(one[name] == other[name] for name in ("epoch", "loss", "val_loss", "metrics"))

@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from recoder.cli.config import DataConfig
-from recoder.cli.reading import is_dataset_name, read_interactions, read_table, resolved
+from recoder.cli.reading import data_that_counts, is_dataset_name, read_interactions, read_table, resolved
 from recoder.cli.table_files import check_table_file
+from recoder.data.frames import read_weights
 from recoder.data.table_files import write_tables
-from recoder.errors import ConfigError, DataTypeError
+from recoder.errors import ConfigError, DataTypeError, EmptyDataError
 
 __all__ = ["convert_file"]
 
@@ -19,7 +21,8 @@ __all__ = ["convert_file"]
 def convert_file(data: DataConfig, out: Path, *, folder: Path | None) -> dict[str, Any]:
     """Writes the columns of a file that have a role to another file, and returns what it wrote.
 
-    The interactions of a public data set, which may come in several files, are brought into one.
+    The interactions of a public data set, which may come in several files, are brought into one. Rows that weigh less
+    than ``data.min_weight`` are left out, each by itself, where training would add up those that repeat a pair.
 
     Args:
         data: what to read.
@@ -28,7 +31,8 @@ def convert_file(data: DataConfig, out: Path, *, folder: Path | None) -> dict[st
 
     Raises:
         ConfigError: if the ending is of no form that can be written, or a folder is given for a file.
-        DataTypeError: if a column holds lists or the like.
+        DataTypeError: if a column holds lists or the like, or weights are to be looked at and are no numbers.
+        EmptyDataError: if no row weighs enough.
         RecoderError, OSError: as reading, and if the file cannot be written.
     """
     check_table_file(out, inputs=[data.path])
@@ -42,6 +46,12 @@ def convert_file(data: DataConfig, out: Path, *, folder: Path | None) -> dict[st
         for field in table.schema:
             if pa.types.is_nested(field.type):
                 raise DataTypeError(f"column {field.name!r} of {data.path} holds {field.type}, not a value a row")
+    if data.min_weight > 0:
+        column = data_that_counts(data).weight or "weight"
+        is_heavy = read_weights(table.column(column), column) >= np.float32(data.min_weight)
+        if not is_heavy.any():
+            raise EmptyDataError(f"no row of {data.path} weighs at least {data.min_weight:g}")
+        table = table.filter(pa.array(is_heavy))
     write_tables(out, [table])
     return {"file": str(out), "rows": len(table), "columns": table.column_names}
 

@@ -42,6 +42,10 @@ def build_index(path: Path, out: Path, kind: str) -> dict[str, Any]:
             f"{path} is of {type(model).__name__}, which has no factors of items to search; recoder similar asks it"
         )
     factors = model.item_factors()[0].detach().cpu().numpy()
+    if factors.shape[1] == 1:
+        raise ConfigError(
+            f"{path} is of {type(model).__name__}, whose items have a single number each, by which none is similar"
+        )
     index = _KINDS[kind](factors, id_map=fitted.item_ids.to_dict())
     index.build(out)
     return {"file": str(out), "kind": kind, "items": factors.shape[0], "factors": factors.shape[1]}

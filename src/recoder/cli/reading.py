@@ -212,14 +212,9 @@ def to_train_on(data: DataConfig, *, id_types: Mapping[str, pa.DataType] | None 
         id_types: as in ``read_table``.
 
     Raises:
-        ConfigError: as ``data_that_counts``, and if weights are to count and there are none.
+        ConfigError: as ``data_that_counts``.
         RecoderError, OSError: as ``read_interactions``.
     """
-    if not data.binary and not data.weight and not is_dataset_name(str(data.path)):
-        raise ConfigError(
-            f"weights are to count, and {data.path} has no column that is named like weights; say which it is with "
-            "--weight, or where a model is trained, leave --weights out"
-        )
     interactions = read_interactions(data_that_counts(data), id_types=id_types)
     if data.min_weight > 0:
         interactions = interactions.filter(min_weight=data.min_weight).drop_empty()
@@ -233,8 +228,13 @@ def data_that_counts(data: DataConfig) -> DataConfig:
         data: as ``resolved`` returns it.
 
     Raises:
-        ConfigError: if light interactions are to be left out and there is no column of weights.
+        ConfigError: if weights are to count, or light interactions to be left out, and there is no column of weights.
     """
+    if not data.binary and not data.weight and not is_dataset_name(str(data.path)):
+        raise ConfigError(
+            f"weights are to count (as the model was trained, or --weights says), and {data.path} has no column that "
+            "is named like weights; say which it is with --weight, or where a model is trained, leave --weights out"
+        )
     if data.min_weight <= 0:
         return replace(data, weight="") if data.binary else data
     if not data.weight and not is_dataset_name(str(data.path)):

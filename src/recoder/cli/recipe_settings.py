@@ -9,7 +9,8 @@ from dataclasses import fields, replace
 from typing import Any
 
 from recoder._checks import nearest
-from recoder.cli.config import Config
+from recoder.api.judging import DEFAULT_METRICS
+from recoder.cli.config import Config, TrainingConfig
 from recoder.cli.conversion import SettingError, convert
 from recoder.data.loader import check_sampling
 from recoder.errors import ConfigError
@@ -90,7 +91,11 @@ def _what_is_wrong(chosen: Recipe) -> str | None:
         if not recoder.model.is_solved:
             defaults = inspect.signature(Recoder.train).parameters
             arguments = {field.name: defaults[field.name].default for field in fields(TrainConfig)} | dict(chosen.train)
-            arguments["batch_size"] = chosen.batch_size(1)
+            if arguments["eval_freq"]:  # metrics are said elsewhere
+                arguments["metrics"] = list(DEFAULT_METRICS)
+            sampled = arguments["num_sampling_users"]
+            if arguments["batch_size"] is None:  # it follows the number of users, so that any number may be a multiple
+                arguments["batch_size"] = sampled if isinstance(sampled, int) and sampled > 0 else chosen.batch_size(1)
             asked = TrainConfig(**arguments)
             check_model(
                 recoder.model,
@@ -112,6 +117,11 @@ def _check_use(config: Config, *, has_epochs: bool) -> None:
         ("output", "log"): config.output.log,
         ("output", "checkpoint_every"): config.output.checkpoint_every or None,
     }
+    patience = config.training.patience
+    if patience != TrainingConfig.patience and config.training.early_stopping is None:
+        raise SettingError(
+            ("training", "patience"), "it is for early stopping: say training.early_stopping, or leave it out", patience
+        )
     for keys, value in said.items():
         if value is not None and not has_epochs:
             raise SettingError(

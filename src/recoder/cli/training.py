@@ -13,7 +13,7 @@ from recoder.api.fitted import FittedModel
 from recoder.api.fitting import learn, untrained
 from recoder.callbacks import CSVLog, JSONLinesLog
 from recoder.cli.checkpoints import Checkpoints, check_overwritable, checkpoint_path, resume
-from recoder.cli.config import Config
+from recoder.cli.config import Config, TrainingConfig
 from recoder.cli.conversion import make
 from recoder.cli.groups import interrupts_held_back
 from recoder.cli.limits import LOG_ENDINGS
@@ -105,6 +105,8 @@ def train_model(config: Config, *, resume_from: Path | None = None) -> dict[str,
     if config.data.weight and config.data.binary and not config.data.min_weight:
         tell(f"every interaction counts 1, whatever its {config.data.weight!r}; --min-weight and --weights look at it")
     parts = make_split(to_train_on(config.data), config.split)
+    if parts.valid is None and parts.test is None and tuple(config.training.metrics) != TrainingConfig.metrics:
+        tell("nobody is held out to compute metrics for; --valid 0.1 or --test 0.1 holds a tenth of the users out")
     chosen, fitted = untrained(
         parts.train,
         config.model.recipe,
@@ -119,7 +121,7 @@ def train_model(config: Config, *, resume_from: Path | None = None) -> dict[str,
     if not fitted.recoder.model.is_solved:
         more = {
             "callbacks": [Checkpoints(fitted, checkpoint, config.output.checkpoint_every), *_logs(config.output.log)],
-            "early_stopping": _stopping(config),
+            "early_stopping": early_stopping(config),
         }
     try:
         learn(chosen, fitted, parts.valid, None if parts.valid is None else metrics, **more)
@@ -183,7 +185,8 @@ def _logs(path: str | None) -> list[Callback]:
     return [_LOGS[Path(path).suffix](path)]
 
 
-def _stopping(config: Config) -> EarlyStopping | None:
+def early_stopping(config: Config) -> EarlyStopping | None:
+    """Returns when training is to end before its last epoch; None: never."""
     name = config.training.early_stopping
     if name is None:
         return None

@@ -12,14 +12,14 @@ from rich.table import Table
 from rich.text import Text
 
 from recoder.api.fitting import untrained
-from recoder.cli.config import Config
+from recoder.cli.config import Config, TrainingConfig
 from recoder.cli.out_files import check_outs
-from recoder.cli.output import say
+from recoder.cli.output import say, tell
 from recoder.cli.reading import to_train_on
 from recoder.cli.recipe_settings import completed
 from recoder.cli.splitting import make_split
 from recoder.cli.train_report import print_metrics
-from recoder.cli.training import CONFIG_KEY, effective
+from recoder.cli.training import CONFIG_KEY, early_stopping, effective
 from recoder.errors import ConfigError
 from recoder.tuning import tune
 from recoder.tuning.model_files import ModelFiles
@@ -51,11 +51,15 @@ def tune_model(config: Config) -> dict[str, Any]:
         raise ConfigError("say where the best model is to go: --out movies.model")
     file = Path(config.tune.study or f"{out}.sqlite")
     check_outs(inputs=[config.data.path], out=out, study=file)
-    config = effective(config)
+    config = _of_trials(effective(config))
+    stopping = early_stopping(config)
     parts = make_split(to_train_on(config.data), config.split)
     if parts.valid is None:
         raise ConfigError("tuning needs users to choose by; hold some out: --valid 0.1")
     minutes = config.tune.minutes
+    settings = dict(config.model.settings)
+    if stopping is not None:
+        settings["early_stopping"] = stopping
     try:
         found = tune(
             parts.train,
@@ -67,7 +71,7 @@ def tune_model(config: Config) -> dict[str, Any]:
             study=file,
             seed=config.training.seed,
             device=config.training.device,
-            **config.model.settings,
+            **settings,
         )
     except KeyboardInterrupt:
         raise Stopped(file) from None
@@ -77,7 +81,7 @@ def tune_model(config: Config) -> dict[str, Any]:
     best = completed(replace(config, model=replace(config.model, settings=settings)))
     fitted.about.more[CONFIG_KEY] = asdict(best)
     if parts.test is not None:
-        fitted.evaluate(parts.test, [config.tune.metric])
+        fitted.evaluate(parts.test, list(dict.fromkeys([config.tune.metric, *config.training.metrics])))
     fitted.save(out, interactions=config.output.histories)
     return {
         "model": out,
@@ -95,6 +99,19 @@ def tune_model(config: Config) -> dict[str, Any]:
         ],
         "test": fitted.about.metrics[-1] if parts.test is not None else None,
     }  # fmt: skip
+
+
+def _of_trials(config: Config) -> Config:
+    """Returns the same without what trials have no use for, and says what that is."""
+    rule = config.training.early_stopping
+    if rule not in (None, "loss", config.tune.metric):
+        tell(f"trials are judged by {config.tune.metric} alone, so they do not stop early by {rule}")
+        rule = None
+    if config.output.log or config.output.checkpoint_every:
+        tell("a study keeps its trials itself: there is no log of their epochs, and there are no checkpoints")
+    output = replace(config.output, log=None, checkpoint_every=0)
+    patience = config.training.patience if rule else TrainingConfig.patience
+    return replace(config, output=output, training=replace(config.training, early_stopping=rule, patience=patience))
 
 
 def print_tuning(console: Console, done: Mapping[str, Any]) -> None:

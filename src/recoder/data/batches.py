@@ -18,7 +18,7 @@ from recoder.data.datasets import UsersInteractions
 from recoder.errors import ConfigError, DataTypeError, ShapeError, UnknownIdError
 from recoder.ops.kernels import library
 from recoder.ops.kernels.rows import number_ids
-from recoder.ops.rows import SparseRows
+from recoder.ops.rows import SparseRows, need_not_wait_for
 
 __all__ = ["Batch", "BatchCollator"]
 
@@ -77,8 +77,8 @@ class Batch:
         if self.users.device == device:
             return self
         rows = self.rows.to(device)
-        items = None if self.items is None else self.items.to(device, non_blocking=True)
-        users = self.users.to(device, non_blocking=True)
+        items = None if self.items is None else self.items.to(device, non_blocking=need_not_wait_for(device))
+        users = self.users.to(device, non_blocking=need_not_wait_for(device))
         moved = _batch_of_rows(users, items, rows)
         moved.first_user, moved.num_users_of_all, moved.weight = self.first_user, self.num_users_of_all, self.weight
         return moved

@@ -32,6 +32,8 @@ class UsersInteractions:
     Attributes:
         users: int64 ``[B]``.
         interactions_matrix: the matrix as float32 CSR, without repeats or stored zeros.
+        are_training_users: whether ``users`` are users of the training; False for those of a data set that was held out
+            of it.
 
     Raises:
         ShapeError: if there are not as many users as rows.
@@ -41,6 +43,7 @@ class UsersInteractions:
 
     users: npt.NDArray[np.int64]
     interactions_matrix: sparse.csr_matrix
+    are_training_users: bool = True
 
     def __init__(self, users: npt.ArrayLike, interactions_matrix: Any) -> None:
         matrix = canonical_csr(interactions_matrix)
@@ -58,11 +61,14 @@ class UsersInteractions:
         self.interactions_matrix = matrix
 
     @classmethod
-    def _of_checked(cls, users: npt.NDArray[np.int64], matrix: sparse.csr_matrix) -> UsersInteractions:
+    def _of_checked(
+        cls, users: npt.NDArray[np.int64], matrix: sparse.csr_matrix, *, are_training_users: bool = True
+    ) -> UsersInteractions:
         """Returns an object around parts that are known to be in order: rows of a checked matrix."""
         made = cls.__new__(cls)
         made.users = users
         made.interactions_matrix = matrix
+        made.are_training_users = are_training_users
         return made
 
     def __len__(self) -> int:
@@ -75,7 +81,8 @@ class UsersInteractions:
             # IndexError, not one of ours: it is what ends iteration over a sequence
             raise IndexError(f"row {row} is outside these {len(self)} users")
         rows = [index % len(self)]
-        return UsersInteractions._of_checked(self.users[rows], self.interactions_matrix[rows])
+        matrix, known = self.interactions_matrix[rows], self.are_training_users
+        return UsersInteractions._of_checked(self.users[rows], matrix, are_training_users=known)
 
     def __repr__(self) -> str:
         users, items = self.interactions_matrix.shape
@@ -139,12 +146,12 @@ class RecommendationDataset(Dataset[tuple[UsersInteractions, UsersInteractions |
         return self.num_users
 
     def __getitem__(self, index: Rows) -> tuple[UsersInteractions, UsersInteractions | None]:
-        users = self._rows(index)
-        target = self.target_interactions_matrix
-        return (
-            UsersInteractions._of_checked(users, self.interactions_matrix[users]),
-            None if target is None else UsersInteractions._of_checked(users, target[users]),
-        )
+        users, target = self._rows(index), self.target_interactions_matrix
+        return self._of(users, self.interactions_matrix), None if target is None else self._of(users, target)
+
+    def _of(self, users: npt.NDArray[np.int64], matrix: sparse.csr_matrix) -> UsersInteractions:
+        known = self.are_training_users
+        return UsersInteractions._of_checked(users, matrix[users], are_training_users=known)
 
     def widened(self, num_items: int) -> RecommendationDataset:
         """Returns the same users over ``num_items`` items, those beyond the last column without interactions.

@@ -57,7 +57,8 @@ def dataframe_to_csr_matrix(
     """Returns the interactions as a matrix of users by items, the map of item ids and the map of user ids.
 
     Ids that are not given by a map are numbered from 0 in order of first appearance. The values of a repeated
-    pair of user and item are added up, and how many there were is logged as a warning.
+    pair of user and item are added up, and how many there were is logged as a warning, as are pairs whose value is 0:
+    they are no interactions.
 
     Args:
         dataframe: one row per interaction; any data frame that narwhals reads (pandas, polars, pyarrow, ...).
@@ -97,12 +98,15 @@ def dataframe_to_csr_matrix(
         users, items, values = _known(users, items, values)
 
     with ThreadPoolExecutor(1) as thread:  # scipy sorts while Python makes its dicts
-        matrix = thread.submit(sum_pairs, users, items, values, (num_users, num_items))
+        summing = thread.submit(sum_pairs, users, items, values, (num_users, num_items))
         if item_id_map is None:
             item_id_map = numbers_of(item_ids)
         if user_id_map is None:
             user_id_map = numbers_of(user_ids)
-        return canonical_csr(matrix.result()), item_id_map, user_id_map
+        summed = summing.result()
+    matrix = canonical_csr(summed)
+    tell_of_zeros(summed.nnz - matrix.nnz, summed.nnz)
+    return matrix, item_id_map, user_id_map
 
 
 def read_columns(dataframe: IntoFrame, names: list[str], *, may_miss: str | None = None) -> dict[str, pa.ChunkedArray]:

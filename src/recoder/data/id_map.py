@@ -93,7 +93,7 @@ class IdMap:
             UnknownIdError, ConfigError, DataTypeError: as ``indices``.
         """
         check_unknown(unknown)
-        if isinstance(raw_ids, str) or not isinstance(raw_ids, Iterable):
+        if isinstance(raw_ids, str | bytes) or not isinstance(raw_ids, Iterable):
             raise DataTypeError(f"pass a list of ids, not the single {raw_ids!r}")
         # Python's own objects: Arrow's scalars hash otherwise, numpy's slowly
         if isinstance(raw_ids, pa.Array | pa.ChunkedArray):

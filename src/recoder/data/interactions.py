@@ -83,6 +83,8 @@ class Interactions:
         if self.times is not None:
             object.__setattr__(self, "times", checked_times(self.times, self.matrix, matrix))
         object.__setattr__(self, "matrix", matrix)
+        for name in ("user_ids", "item_ids"):
+            object.__setattr__(self, name, _id_map(getattr(self, name)))
         sizes = [("user_ids", len(self.user_ids), 0), ("item_ids", len(self.item_ids), 1)]
         if self.titles is not None:
             object.__setattr__(self, "titles", checked_titles(self.titles))
@@ -268,7 +270,8 @@ class Interactions:
         Args:
             matrix: ``[U, N]``: the weight of each interaction of a user, in rows, with an item.
             titles: of the items, ``[N]``.
-            user_ids: ids of the users, ``[U]``: whole numbers or strings. None: the numbers of the rows.
+            user_ids: ids of the users, ``[U]``: whole numbers or strings, or their ``IdMap``. None: the numbers of the
+                rows.
             item_ids: ids of the items, ``[N]``, likewise of the columns.
 
         Raises:
@@ -276,7 +279,7 @@ class Interactions:
         """
         csr = canonical_csr(matrix, "matrix")
         users, items = (
-            IdMap(np.arange(size) if ids is None else ids)
+            _id_map(np.arange(size) if ids is None else ids)
             for size, ids in zip(csr.shape, (user_ids, item_ids), strict=True)
         )
         return cls(csr, users, items, None if titles is None else checked_titles(titles))
@@ -323,7 +326,7 @@ class Interactions:
 
         Where all weights are 1 on both sides a repeated pair counts once, otherwise its weights are added up. Of
         its times the latest counts; they are kept where both have them. Titles that are there stay; an item
-        without one has that of the others, or its id.
+        without one, which goes by its id, has that of the others.
 
         Raises:
             DataTypeError: if ``other`` are no interactions, or ids are numbers here and strings there.
@@ -335,11 +338,12 @@ class Interactions:
         matrix, times, user_ids, item_ids = merged(self, other)
         titles = None
         if self.titles is not None or other.titles is not None:
-            cols = other.item_ids.places(item_ids.ids, "drop").tolist()
-            own = range(0 if self.titles is None else self.num_items)
+            places = other.item_ids.places(item_ids.ids, "drop").tolist()
+            names = list(map(str, item_ids.ids.to_pylist()))
+            own = names if self.titles is None else [*self.titles, *names[self.num_items :]]
             titles = tuple(
-                self.title_of(col) if col in own or there < 0 else other.title_of(there)
-                for col, there in enumerate(cols)
+                other.titles[place] if other.titles is not None and place >= 0 and title == name else title
+                for title, name, place in zip(own, names, places, strict=True)
             )
         return Interactions(matrix, user_ids, item_ids, titles, times, self.library)
 
@@ -545,3 +549,7 @@ def _positions(name: str, positions: npt.ArrayLike, size: int, of: str) -> npt.N
     if outside.size:
         raise UnknownIdError(f"{name} {outside[0]} is outside the {size} {of} (0 to {size - 1}); leave it out")
     return array.astype(np.int64)
+
+
+def _id_map(ids: Any) -> IdMap:
+    return ids if isinstance(ids, IdMap) else IdMap(ids)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import signal
+import sys
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from itertools import islice, pairwise
@@ -127,6 +129,7 @@ class RecommendationDataLoader:
             collate_fn=_as_it_is,
             generator=torch.Generator().manual_seed(derive_seed(self.seed, "workers", number)),
             worker_init_fn=_ignore_interrupts,
+            multiprocessing_context=_start_method() if self.num_workers else None,
         )
         return islice((pair for pairs in loader for pair in pairs), skip - first_batches[whole], None)
 
@@ -238,6 +241,12 @@ def check_sampling(
 def _as_list(collated: Any) -> list[Any]:
     # only a list is one of batches: a batch may itself be a tuple
     return collated if isinstance(collated, list) else [collated]
+
+
+def _start_method() -> str | None:
+    """Returns how workers start: forked, where nobody chose: the data set is then not copied, as Python 3.14 would."""
+    is_chosen = multiprocessing.get_start_method(allow_none=True) is not None
+    return "fork" if sys.platform == "linux" and not is_chosen else None
 
 
 def _ignore_interrupts(worker: int) -> None:

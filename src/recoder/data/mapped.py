@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from recoder._files import write_errors
+from recoder._files import reserve, write_errors
 
 __all__ = [
     "Column",
@@ -175,7 +175,7 @@ def room(like: npt.NDArray[Any], size: int, dtype: npt.DTypeLike) -> npt.NDArray
     folder = folder_of(like)
     with _temporary_file(folder) as file, write_errors(_for_files(folder)):
         # now, since of a mapped file that does not fit the disk nobody is told
-        os.posix_fallocate(file.fileno(), 0, size * np.dtype(dtype).itemsize)
+        reserve(file, size * np.dtype(dtype).itemsize)
         return map_file(file, dtype, size, folder=folder, writable=True)
 
 

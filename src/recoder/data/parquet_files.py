@@ -60,7 +60,7 @@ def parquet_paths(path: ParquetPath) -> list[str]:
 
     Args:
         path: a file; a folder, whose files that end in ``.parquet`` are meant, those of its folders too; a pattern such
-            as ``"plays/2024-*.parquet"``; or a list of these.
+            as ``"plays/2024-*.parquet"``, of files and of such folders; or a list of these.
 
     Raises:
         ConfigError: if it is none of them.
@@ -73,14 +73,21 @@ def parquet_paths(path: ParquetPath) -> list[str]:
         return found
     text = path_text("path", path)
     if Path(text).is_dir():
-        found = sorted(str(each) for each in Path(text).rglob("*.parquet"))
+        found = _files_in(Path(text))
     elif glob.has_magic(text) and not Path(text).exists():
-        found = sorted(each for each in glob.glob(text, recursive=True) if Path(each).is_file())  # noqa: PTH207 (an absolute pattern, too)
+        places = map(Path, glob.glob(text, recursive=True))  # noqa: PTH207 (an absolute pattern, too)
+        # "**" finds a folder and what is in it
+        found = sorted({file for each in places for file in (_files_in(each) if each.is_dir() else [str(each)])})
     else:
         return [text]
     if not found:
         raise FileNotFoundError(f"there is no parquet file at {text}; pass a file, a folder of them or a pattern")
     return found
+
+
+def _files_in(folder: Path) -> list[str]:
+    """Returns the files of a folder and of its folders, which may be called ``.parquet`` too."""
+    return sorted(str(each) for each in folder.rglob("*.parquet") if each.is_file())
 
 
 def parquet_schema(paths: Sequence[str], columns: Sequence[str]) -> pa.Schema:

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from recoder.errors import DataError, DataTypeError
 
-__all__ = ["Codes", "RawId", "number_ids", "numbers_of", "plain_ids"]
+__all__ = ["MOST_OF_STRINGS", "Codes", "RawId", "first_places", "number_ids", "numbers_of", "plain_ids"]
 
 _ROWS_OF_A_PART = 1_000_000
 """That a thread numbers at least: what it finds is to be put together with what the others find."""
@@ -62,7 +62,7 @@ def numbers_of(ids: pa.Array) -> dict[Any, int]:
     return {raw_id: number for number, raw_id in enumerate(ids.to_pylist())}
 
 
-_MOST_OF_STRINGS = 2**31 - 1
+MOST_OF_STRINGS = 2**31 - 1
 """Bytes of text that Arrow's strings, with offsets of 32 bits, can have in one array."""
 
 
@@ -99,7 +99,7 @@ def _encoded(column: pa.ChunkedArray, name: str) -> pa.DictionaryArray:
         encoded = _encoded_short(column)
         if encoded is not None:
             return encoded
-    if pa.types.is_string(column.type) and column.nbytes > _MOST_OF_STRINGS:
+    if pa.types.is_string(column.type) and column.nbytes > MOST_OF_STRINGS:
         column = column.cast(pa.large_string())
     encoded = column.dictionary_encode().unify_dictionaries().combine_chunks()
     return pa.DictionaryArray.from_arrays(encoded.indices, plain_ids(encoded.dictionary, name))
@@ -126,14 +126,14 @@ def _encoded_short(column: pa.ChunkedArray) -> pa.DictionaryArray | None:
     if len(first.dictionary) > 1:
         pairs_Z = first.indices.to_numpy().astype(np.int64) * len(second.dictionary) + second.indices.to_numpy()
         encoded = pa.array(pairs_Z).dictionary_encode()
-    places = _first_places(encoded.indices.to_numpy(), len(encoded.dictionary))
+    places = first_places(encoded.indices.to_numpy(), len(encoded.dictionary))
     buffers = [None, pa.py_buffer(views_Z2[places].tobytes())]
     ids = pa.Array.from_buffers(pa.string_view(), len(places), buffers).cast(pa.large_string())
     # who fills up with something else than zeros has several views of a text
     return pa.DictionaryArray.from_arrays(encoded.indices, ids) if len(ids.unique()) == len(ids) else None
 
 
-def _first_places(codes: Codes, num_ids: int) -> npt.NDArray[np.int64]:
+def first_places(codes: Codes, num_ids: int) -> npt.NDArray[np.int64]:
     """Returns where each number, of those in order of first appearance, stands first; mostly they do so early."""
     places: list[npt.NDArray[np.int64]] = []
     start = found = 0

@@ -43,7 +43,6 @@ _ROWS_AT_ONCE = 1 << 20
 _OURS = ("file_index", "file_row_number")  # DuckDB's names for where a row stands
 _PLACE = "(file_index::BIGINT << 40) + file_row_number"
 _LARGEST_INT32 = 2**31 - 1
-_ROLES = ("user", "item", "weight", "time", "title")
 
 
 def sort_parquet(path: ParquetPath, columns: Mapping[str, str], folder: Path, *, memory_limit_mib: int) -> None:

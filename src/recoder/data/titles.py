@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recoder.data.raw_ids import Codes, plain_ids
+from recoder.data.raw_ids import MOST_OF_STRINGS, Codes, first_places, plain_ids
 from recoder.errors import DataTypeError
 
 __all__ = ["checked_titles", "first_titles", "titles_or_ids"]
@@ -42,18 +41,16 @@ def first_titles(column: pa.ChunkedArray, name: str, items: Codes, item_ids: pa.
     Args:
         column: the title in each row.
         name: what to call the column in an error.
-        items: the number of each row's item.
+        items: the number of each row's item, in order of first appearance.
         item_ids: the raw ids by number.
 
     Raises:
         DataTypeError: if they are not strings.
     """
-    first = np.empty(len(item_ids), np.int64)
-    backwards = np.arange(len(items))[::-1]
-    first[items[backwards]] = backwards  # the last one written is an item's first row
-    if pa.types.is_string_view(column.type):  # Arrow cannot take from one
+    is_long = pa.types.is_string(column.type) and column.nbytes > MOST_OF_STRINGS
+    if is_long or pa.types.is_string_view(column.type):  # Arrow cannot take from these
         column = column.cast(pa.large_string())
-    return titles_or_ids(column.take(pa.array(first)), name, item_ids)
+    return titles_or_ids(column.take(pa.array(first_places(items, len(item_ids)))), name, item_ids)
 
 
 def titles_or_ids(titles: pa.ChunkedArray, name: str, item_ids: pa.Array) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ Sizes: B users, N items, D the size of the first hidden layer.
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
 import torch.nn.functional as F
@@ -101,9 +101,7 @@ class DynamicAutoencoder(FactorizationModel):
         self.items = FactorTable(num_items, first, name="items", seed=seed, bias=True, sparse=self.sparse, part=part)
         if self.is_constrained:
             self.items.weight = table.weight
-            for layer in self.decoder:
-                # the mirrored layer's weight serves, see _decode
-                layer.register_parameter("weight", None)
+            give_weights_up(self.decoder)
 
     def model_params(self) -> dict[str, Any]:
         """Returns the hyper-parameters."""
@@ -126,13 +124,7 @@ class DynamicAutoencoder(FactorizationModel):
         hidden = self._activation(self.item_sum(input, users, items) + self.input_bias)
         for layer in self.encoder:
             hidden = self._activation(layer(hidden))
-        return self._decode(self._dropout(hidden))
-
-    def _decode(self, hidden: Tensor) -> Tensor:
-        for layer, mirrored in zip(_linear(self.decoder), reversed(_linear(self.encoder)), strict=True):
-            weight = mirrored.weight.T if self.is_constrained else layer.weight
-            hidden = self._activation(F.linear(hidden, weight, layer.bias))
-        return hidden
+        return decoded(self._dropout(hidden), self.decoder, reversed(self.encoder), self._activation)
 
     def item_factors(self, items: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Returns the rows and biases of the output layer: ``[I, D]`` and ``[I]``."""
@@ -158,8 +150,27 @@ def checked_sizes(hidden_layers: Sequence[int]) -> list[int]:
     return sizes
 
 
-def _linear(layers: nn.ModuleList) -> list[nn.Linear]:
-    return cast("list[nn.Linear]", list(layers))
+def give_weights_up(decoder: nn.ModuleList) -> None:
+    """Leaves the layers of a decoder their biases alone; the weights of the layers that they mirror serve."""
+    for layer in decoder:
+        layer.register_parameter("weight", None)
+
+
+def decoded(
+    hidden: Tensor, decoder: nn.ModuleList, mirrored: Iterable[nn.Module], activation: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """Returns what a decoder makes of its input.
+
+    Args:
+        hidden: the input.
+        decoder: linear layers, each followed by the activation.
+        mirrored: the encoder's layer for each; its weight, transposed, serves one that has none.
+        activation: as said.
+    """
+    for layer, other in cast("Iterable[tuple[nn.Linear, nn.Linear]]", zip(decoder, mirrored, strict=True)):
+        weight = other.weight.T if layer.weight is None else layer.weight
+        hidden = activation(F.linear(hidden, weight, layer.bias))
+    return hidden
 
 
 def dense_layer(num_in: int, num_out: int) -> nn.Linear:

@@ -5,6 +5,7 @@ Sizes: B users, N items, D factors.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -68,7 +69,13 @@ class Objective:
         return scaled_penalties(counts_B, self.l2, self.l2_power, self.mean_interactions)
 
     def minimised(
-        self, table_ND: Tensor, bias_N: Tensor | None, rows: SparseRows, shares_N: Tensor | None = None
+        self,
+        table_ND: Tensor,
+        bias_N: Tensor | None,
+        rows: SparseRows,
+        shares_N: Tensor | None = None,
+        *,
+        gram: Callable[[], Tensor] | None = None,
     ) -> Tensor:
         """Returns the factors of users with these interactions: ``[B, D]``.
 
@@ -77,6 +84,7 @@ class Objective:
             bias_N: the items' biases; None: zero.
             rows: the interactions ``[B, N]``, or narrower.
             shares_N: what the confidence is multiplied by for each item; None: 1.
+            gram: returns ``table.T @ table``, where somebody keeps it.
 
         Raises:
             DataError: for a value above 1 with the logistic loss.
@@ -86,7 +94,7 @@ class Objective:
             improve(
                 found_BD,
                 table_ND,
-                table_ND.T @ table_ND,
+                table_ND.T @ table_ND if gram is None else gram(),
                 rows,
                 weights_Z=extra_weights(rows, self.confidence, shares_N),
                 penalties_B=self.penalties(rows.offsets.diff()),

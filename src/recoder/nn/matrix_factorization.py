@@ -5,6 +5,7 @@ Sizes: B users, N items, U users of the table, D factors.
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import asdict
 from typing import Any
 
@@ -68,6 +69,7 @@ class MatrixFactorization(FactorizationModel):
         super().__init__()
         self.sparse = sparse
         self.items = None
+        self._gram: tuple[weakref.ref[nn.Parameter], tuple[int, int], Tensor] | None = None
         self._set_params(embedding_size, activation_type, dropout_prob, fold_in, l2_power, confidence_power)
 
     def _set_params(
@@ -146,11 +148,36 @@ class MatrixFactorization(FactorizationModel):
             values = input.values.to(self.items.weight.dtype)
             histories = SparseRows(input.offsets, cols, values, len(self.items.weight))
             objective = Objective("mse") if self.objective is None else self.objective
-            return objective.minimised(self.items.weight, self.items.bias, histories, self.confidence_shares)
+            parts = self.items.weight, self.items.bias, histories, self.confidence_shares
+            return objective.minimised(*parts, gram=self._gram_of_items)
         if users is None:
             raise ConfigError("a matrix factorization looks users up by their row; pass the users (input_users)")
         dropped: Tensor = self._dropout(self._activation(self.parts.user_rows(self.users, users)))
         return dropped
+
+    def _gram_of_items(self) -> Tensor:
+        """Returns the products of the items' factors, ``[D, D]``: kept until torch sees these change.
+
+        It does not see what is written through ``.data`` or an array that shares their memory.
+        """
+        assert self.items is not None  # the caller has looked
+        weight = self.items.weight
+        if weight.is_inference():  # it has no versions
+            return weight.T @ weight
+        kept, version = self._gram, (weight.data_ptr(), weight._version)
+        if kept is None or kept[0]() is not weight or kept[1] != version:
+            with torch.autocast(weight.device.type, enabled=False):
+                kept = weakref.ref(weight), version, weight.detach().T @ weight.detach()
+            self._gram = kept
+        return kept[2]
+
+    def _apply(self, *arguments: Any, **options: Any) -> MatrixFactorization:
+        self._gram = None  # the parameters stay, and what they hold is another tensor
+        super()._apply(*arguments, **options)  # type: ignore[no-untyped-call]  # unannotated in torch 2.13
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_gram": None}
 
     def item_factors(self, items: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Returns the items' rows and biases: ``[I, D]`` and ``[I]``."""

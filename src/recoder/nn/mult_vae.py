@@ -16,7 +16,7 @@ from recoder._checks import non_negative, whole_number
 from recoder._random import fresh_seed
 from recoder.errors import ConfigError
 from recoder.nn.activations import activation
-from recoder.nn.autoencoder import checked_sizes, dense_layer
+from recoder.nn.autoencoder import checked_sizes, decoded, dense_layer, give_weights_up
 from recoder.nn.base import FactorizationModel, not_initialized
 from recoder.nn.item_sum import ItemSum
 from recoder.nn.noise import FactorDropout, GaussianSample
@@ -42,6 +42,8 @@ class MultVAE(FactorizationModel):
             number of interactions over the number that is expected to be kept where one is.
         kl_weight: what the weight of the divergence grows to, at least 0.
         kl_steps: the weight grows by ``1 / kl_steps`` a step, at least 1.
+        is_constrained: tie the decoder's weights to the encoder's, transposed; biases stay apart. The layer of the
+            means is the one that the decoder's first mirrors.
 
     Raises:
         ConfigError: if an argument is out of range or unknown.
@@ -58,14 +60,21 @@ class MultVAE(FactorizationModel):
         noise_prob: float = 0.5,
         kl_weight: float = 0.2,
         kl_steps: int = 200_000,
+        is_constrained: bool = False,
     ) -> None:
         super().__init__()
         self.items = None
         self._kl: Tensor | None = None
-        self._set_params(hidden_layers, activation_type, noise_prob, kl_weight, kl_steps)
+        self._set_params(hidden_layers, activation_type, noise_prob, kl_weight, kl_steps, is_constrained)
 
     def _set_params(
-        self, hidden_layers: Sequence[int], activation_type: str, noise_prob: float, kl_weight: float, kl_steps: int
+        self,
+        hidden_layers: Sequence[int],
+        activation_type: str,
+        noise_prob: float,
+        kl_weight: float,
+        kl_steps: int,
+        is_constrained: bool = False,
     ) -> None:
         self.hidden_layers = checked_sizes(hidden_layers)
         if len(self.hidden_layers) < 2:
@@ -76,6 +85,7 @@ class MultVAE(FactorizationModel):
         self.noise_prob = non_negative("noise_prob", noise_prob)
         self.kl_weight = non_negative("kl_weight", kl_weight)
         self.kl_steps = whole_number("kl_steps", kl_steps, 1)
+        self.is_constrained = bool(is_constrained)
         self._activation = activation(activation_type)
         # checked here, used when init_model builds the layer
         FactorDropout(self.noise_prob, "noise")
@@ -96,7 +106,14 @@ class MultVAE(FactorizationModel):
         self.sample = GaussianSample("sample")
         self.decoder = _layers([latent, *reversed(hidden)])
         self.items = FactorTable(num_items, hidden[0], name="items", seed=seed, bias=True, part=part)
+        if self.is_constrained:
+            self.items.weight = table.weight
+            give_weights_up(self.decoder)
         self.register_buffer("num_steps", torch.zeros((), dtype=torch.int64))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # what a forward pass left is part of its graph, which can be neither copied nor stored
+        return {**self.__dict__, "_kl": None}
 
     def model_params(self) -> dict[str, Any]:
         """Returns the hyper-parameters."""
@@ -106,6 +123,7 @@ class MultVAE(FactorizationModel):
             "noise_prob": self.noise_prob,
             "kl_weight": self.kl_weight,
             "kl_steps": self.kl_steps,
+            "is_constrained": self.is_constrained,
         }
 
     def load_model_params(self, model_params: dict[str, Any]) -> None:
@@ -123,10 +141,8 @@ class MultVAE(FactorizationModel):
         means_BL, log_variances_BL = self.means(hidden).to(dtype), self.log_variances(hidden).to(dtype)
         if self.training:
             self._kl = kl_from_standard_normal(means_BL, log_variances_BL).mean()
-        hidden = self.sample(means_BL, log_variances_BL)
-        for layer in self.decoder:
-            hidden = self._activation(layer(hidden))
-        return hidden
+        mirrored = [self.means, *reversed(self.encoder)]
+        return decoded(self.sample(means_BL, log_variances_BL), self.decoder, mirrored, self._activation)
 
     def item_factors(self, items: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Returns the rows and biases of the output layer: ``[I, H]`` and ``[I]``."""

@@ -89,6 +89,10 @@ class RecVAE(FactorizationModel):
         self.sample = GaussianSample("sample")
         self.items = FactorTable(num_items, self.latent_size, name="items", seed=seed, bias=True)
 
+    def __getstate__(self) -> dict[str, Any]:
+        # what a forward pass left is part of its graph, which can be neither copied nor stored
+        return {**self.__dict__, "_divergence": None}
+
     def model_params(self) -> dict[str, Any]:
         """Returns the hyper-parameters."""
         return {

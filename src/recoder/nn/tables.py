@@ -127,6 +127,7 @@ def row_gradients(tables: Iterable[FactorTable]) -> Iterator[None]:
 
 def _fill_xavier_uniform(weight_nD: Tensor, name: str, seed: int, num_rows: int, part: Tensor | None) -> None:
     num_factors = weight_nD.shape[1]
+    part = None if part is None else part.cpu()  # tables are made there, whatever device they are for
     bound = math.sqrt(6 / (num_rows + num_factors))
     generator = torch.Generator()
     for block, start in enumerate(range(0, num_rows, BLOCK_ROWS)):

@@ -223,7 +223,9 @@ class TargetEntries:
         if missing:
             offsets = np.pad(offsets, (0, missing), mode="edge")
         entries = slice(int(offsets[0]), int(offsets[-1]))
-        return TargetBlock(offsets - offsets[0], order.rows[entries], self.values[entries])
+        if entries.start:  # else no copy as long as the catalogue is made
+            offsets = offsets - entries.start
+        return TargetBlock(offsets, order.rows[entries], self.values[entries])
 
 
 def item_blocks(num_users: int, num_items: int, device: torch.device) -> list[slice]:

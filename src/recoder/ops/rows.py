@@ -20,9 +20,14 @@ from torch import Tensor
 from recoder.ops.kernels import serve
 from recoder.ops.kernels.rows import order_by_column
 
-__all__ = ["ColumnOrder", "Offsets", "SparseRows"]
+__all__ = ["ColumnOrder", "Offsets", "SparseRows", "need_not_wait_for"]
 
 Offsets = npt.NDArray[np.int64]
+
+
+def need_not_wait_for(device: torch.device) -> bool:
+    """Whether a copy to a device need not be waited for: one to the host would be read before it is there."""
+    return device.type != "cpu"
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +49,7 @@ class ColumnOrder:
     def to(self, device: torch.device) -> ColumnOrder:
         """Returns the same on ``device``."""
         offsets, rows, entries = (
-            part.to(device, non_blocking=True) for part in (self.offsets, self.rows, self.entries)
+            part.to(device, non_blocking=need_not_wait_for(device)) for part in (self.offsets, self.rows, self.entries)
         )
         return ColumnOrder(offsets, self.host_offsets, rows, entries)
 
@@ -161,12 +166,14 @@ class SparseRows:
         """Returns the rows on ``device``."""
         if self.offsets.device == device:
             return self
-        offsets, cols, values = (part.to(device, non_blocking=True) for part in (self.offsets, self.cols, self.values))
+        offsets, cols, values = (
+            part.to(device, non_blocking=need_not_wait_for(device)) for part in (self.offsets, self.cols, self.values)
+        )
         moved = SparseRows(offsets, cols, values, self.num_cols)
         if "columns" in self.__dict__:
             moved.__dict__["columns"] = self.columns.to(device)
         if "row_ids" in self.__dict__:
-            moved.__dict__["row_ids"] = self.row_ids.to(device, non_blocking=True)
+            moved.__dict__["row_ids"] = self.row_ids.to(device, non_blocking=need_not_wait_for(device))
         return moved
 
     def to_dense(self) -> Tensor:

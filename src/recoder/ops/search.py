@@ -51,7 +51,8 @@ class FactorSearch:
         bias_N: ``[N]``, or None.
         k: the length of the lists, at least 1.
         precision: ``"fp32"`` or ``"bf16"``; the latter has no effect where it would not be quicker, because ``k``
-            is more than about an eightieth of N, or possible, because the weights are not float32.
+            is more than about 750 or the items are fewer than about 3,600 (than 84 times ``k``, if that is more), or
+            possible, because the weights are not float32.
 
     Attributes:
         users_per_block: B, how many users to hand over at a time: the scores then take at most 32 MiB, whatever

@@ -108,7 +108,9 @@ def merge_histories(users_hist: Histories) -> UsersInteractions:
             f"users_hist describes {sorted(widths) or 'no'} items; "
             "pass at least one UsersInteractions, all over the same catalogue"
         )
-    return UsersInteractions(
+    merged = UsersInteractions(
         users=np.concatenate([part.users for part in parts]),
         interactions_matrix=sparse.vstack([part.interactions_matrix for part in parts], format="csr"),
     )
+    merged.are_training_users = all(part.are_training_users for part in parts)
+    return merged

@@ -27,7 +27,7 @@ from recoder.ops.rows import SparseRows
 from recoder.ops.search import FactorSearch, Precision
 from recoder.ops.topk import check_k, top_k
 
-__all__ = ["ModelScorer", "evaluation_mode"]
+__all__ = ["ModelScorer", "evaluation_mode", "strangers"]
 
 BLOCK_SCORES = 1 << 24
 """Scores that are held at once: 64 MiB in float32."""
@@ -259,11 +259,22 @@ class ModelScorer:
                 "build the matrix with the item_id_map of the training data"
             )
         users = users_interactions.users
+        if self._num_users is not None and not users_interactions.are_training_users:
+            raise UnknownIdError(strangers("these users", self._model))
         if self._num_users is not None and users.size and users.max() >= self._num_users:
             raise UnknownIdError(
                 f"user id {users.max()} is outside this model's {self._num_users} users, which it looks up by row; "
                 "use an autoencoder for users that were not in the training data"
             )
+
+
+def strangers(who: str, model: FactorizationModel) -> str:
+    """Returns what to say of users who were held out of the training of a model that looks users up."""
+    return (
+        f"{who} were held out of the training, and {type(model).__name__} has factors for the users of the training "
+        "alone: fold others in, MatrixFactorization(fold_in=True), or hold out interactions instead of users, "
+        "recoder.data.random_holdout"
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,6 +6,8 @@ Hu, Koren & Volinsky 2008 (ICDM), section 4, with conjugate gradients from where
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from scipy import sparse
 from torch import Tensor, nn
+from torch.autograd.graph import increment_version
 
 from recoder.data.datasets import RecommendationDataset
 from recoder.errors import ConfigError
@@ -55,7 +58,8 @@ class AlternatingLeastSquares:
         assert model.items is not None  # the caller has created it
         num_users = interactions.shape[0]
         model.users.weight.data[num_users:] = 0  # the best for users without interactions
-        users, items = model.users.weight.data[:num_users], model.items.weight.data
+        # not .data: what is changed in place counts as another version of the tables
+        users, items = model.users.weight.detach()[:num_users], model.items.weight.detach()
         parts = interactions.data, interactions.indices, interactions.indptr
         whole = sparse.csr_matrix(parts, shape=(num_users, len(items)))
         by_user, by_item = (SparseRows.from_scipy(matrix).to(users.device) for matrix in (whole, whole.T.tocsr()))
@@ -86,18 +90,29 @@ class AlternatingLeastSquares:
         """U."""
         return len(self._users.table_RD)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the tables are."""
+        return self._users.table_RD.device
+
     @torch.no_grad()
-    def sweep(self) -> None:
+    def sweep(self, unbroken: Callable[[], AbstractContextManager[None]] = nullcontext) -> None:
         """Improves the factors of users, then those of items, each in a basis that makes it quick.
 
         At the end the Gram matrix of the items is diagonal, for the next sweep and for users to be folded in.
+
+        Args:
+            unbroken: wherever an interrupt between them leaves the tables in two bases, it is in such a block.
         """
         self._items.changed()  # so that a run that goes on from a file computes from the same numbers
-        self._turn_for(self._users, self._items)
+        with unbroken():
+            self._turn_for(self._users, self._items)
         self._users.improve(self._items)
-        self._turn_for(self._items, self._users)
+        with unbroken():
+            self._turn_for(self._items, self._users)
         self._items.improve(self._users)
-        self._turn_for(self._users, self._items)
+        with unbroken():
+            self._turn_for(self._users, self._items)
 
     def _turn_for(self, side: _Side, others: _Side) -> None:
         """Turns both tables, which changes no score, so that the Gram matrix of the others is diagonal."""
@@ -120,6 +135,12 @@ class AlternatingLeastSquares:
             part = side.part(chosen)
             part.improve(others, steps)
             side.replace(chosen, part.table_RD)
+
+    @torch.no_grad()
+    def turn_for_new_users(self) -> None:
+        """Turns both tables, so that the Gram matrix of the items is diagonal, as after a sweep."""
+        self._items.changed()
+        self._turn_for(self._users, self._items)
 
     @torch.no_grad()
     def objective(self) -> float:
@@ -186,6 +207,7 @@ class _Side:
             least_penalty=self.least_penalty,
             steps=min(steps, self.table_RD.shape[1]),
         )
+        increment_version((self.table_RD,))  # a kernel may have changed it
 
     def part(self, rows: Tensor) -> _Side:
         """Returns some rows (int64), their factors in memory of their own."""

@@ -18,6 +18,7 @@ from recoder.data.datasets import RecommendationDataset
 from recoder.metrics import RecommenderEvaluator
 from recoder.metrics.metric import list_length
 from recoder.nn.base import FactorizationModel
+from recoder.ops.collectives import ALONE, Ranks
 from recoder.recommender.inference import InferenceRecommender
 from recoder.recommender.scoring import BLOCK_SCORES, ModelScorer, evaluation_mode
 from recoder.training.config import TrainConfig
@@ -26,7 +27,7 @@ from recoder.training.history import History
 from recoder.training.step import BatchLoss
 from recoder.training.stopping import Best, GivesBestBack, StopsEarly
 
-__all__ = ["Checkpoints", "ProgressBar", "Recorder", "Validation", "make_callbacks"]
+__all__ = ["Agreement", "Checkpoints", "ProgressBar", "Recorder", "Validation", "make_callbacks"]
 
 _log = logging.getLogger("recoder.training")
 
@@ -126,8 +127,10 @@ class Validation(Callback):
         with evaluation_mode(self._model):
             for start in range(0, len(self._users), block):
                 interactions, target = self._judged_here[self._users[start : start + block]]
-                wanted = None if target is None else full_batch(target).to(self._device)
-                total += self._loss.value(full_batch(interactions).to(self._device), wanted)
+                given = full_batch(interactions)
+                wanted = given if target is None else full_batch(target)
+                self._loss.prepared((wanted, None))
+                total += self._loss.value(given.to(self._device), wanted.to(self._device))
         return float(self._ranks.sum_(total)) / len(self._users)
 
 
@@ -160,6 +163,25 @@ class Checkpoints(Callback):
             _log.info("saved %s", self._save())
 
 
+class Agreement(Callback):
+    """Ends the run in all processes where a callback ends it in one.
+
+    Args:
+        ranks: the processes.
+    """
+
+    def __init__(self, ranks: Ranks) -> None:
+        self._ranks = ranks
+
+    def on_epoch_end(self, report: EpochReport) -> None:
+        """Agrees on whether the epoch is the last."""
+        report.is_last = bool(self._ranks.largest(int(report.is_last)))
+
+    def on_checkpoint(self, report: EpochReport) -> None:
+        """Agrees once more: it may be known only here."""
+        self.on_epoch_end(report)
+
+
 class Recorder(Callback):
     """Adds each epoch to the history, and to the log."""
 
@@ -187,7 +209,7 @@ def make_callbacks(
     best: Best | None = None,
     forget_optimizer: Callable[[], None] = lambda: None,
     of_user: Sequence[Callback] = (),
-    shows_progress: bool = True,
+    ranks: Ranks = ALONE,
 ) -> list[Callback]:
     """Returns the callbacks of a run, in the order in which an epoch's report passes through them.
 
@@ -199,7 +221,10 @@ def make_callbacks(
         callbacks.append(Validation(validation, learns_targets, model, loss, scorer, config, device))
     if rule is not None:
         callbacks.append(StopsEarly(rule, best, model))
-    callbacks += [*of_user, *([ProgressBar()] if shows_progress else []), Recorder(history)]
+    callbacks += of_user
+    if ranks.size > 1:
+        callbacks.append(Agreement(ranks))
+    callbacks += [*([ProgressBar()] if ranks.is_first else []), Recorder(history)]
     if rule is not None:
         callbacks.append(GivesBestBack(rule, best, model, history, forget_optimizer))
     prefix = config.model_checkpoint_prefix

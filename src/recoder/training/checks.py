@@ -14,6 +14,7 @@ from recoder.nn.base import FactorizationModel
 from recoder.nn.elsa import ELSA
 from recoder.nn.matrix_factorization import MatrixFactorization
 from recoder.nn.popularity import Popularity
+from recoder.recommender.scoring import strangers
 from recoder.training.alternating import check_alternating
 from recoder.training.config import TrainConfig
 
@@ -165,11 +166,7 @@ def check_known_users(name: str, dataset: RecommendationDataset, model: Factoriz
         UnknownIdError: if it is.
     """
     if not model.folds_in_users and not dataset.are_training_users:
-        raise UnknownIdError(
-            f"the users of {name} were held out of the training, and {type(model).__name__} has factors for the users "
-            "of the training alone: fold others in, MatrixFactorization(fold_in=True), or hold out interactions "
-            "instead of users, recoder.data.random_holdout"
-        )
+        raise UnknownIdError(strangers(f"the users of {name}", model))
 
 
 def check_interactions(

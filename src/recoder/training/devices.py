@@ -13,8 +13,14 @@ from recoder.ops.search import Precision
 __all__ = ["checked_precision", "choose_device", "has_idle_core", "product_dtype"]
 
 
-def choose_device(use_cuda: bool, device: str | torch.device | None) -> torch.device:
+def choose_device(use_cuda: bool, device: str | torch.device | None, *, is_one_of_many: bool = False) -> torch.device:
     """Returns the device that was asked for by ``use_cuda`` or ``device``; the CPU by default.
+
+    Args:
+        use_cuda: the current CUDA device.
+        device: or a device, or its name.
+        is_one_of_many: for one of the processes that ``torchrun`` started: of several CUDA devices each has its own,
+            where none is named.
 
     Raises:
         ConfigError: if both are given, the device is neither the CPU nor one of CUDA, or there is no such CUDA device.
@@ -32,6 +38,10 @@ def choose_device(use_cuda: bool, device: str | torch.device | None) -> torch.de
         raise ConfigError(
             f"{asked}, but there is no CUDA device for torch here; leave it out, or install torch for CUDA"
         )
+    is_to_be_chosen = is_one_of_many and chosen == torch.device("cuda") and torch.cuda.device_count() > 1
+    if is_to_be_chosen and "LOCAL_RANK" in os.environ:
+        chosen = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        device = f"{chosen} (that of this process, as torchrun counts those of a machine)"
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
         raise ConfigError(
             f"device is {device!r}, but there are {torch.cuda.device_count()} CUDA devices, from 'cuda:0' on"

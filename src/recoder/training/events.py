@@ -46,7 +46,8 @@ class EpochReport:
 
     Attributes:
         epoch: its number, from 1.
-        is_last: whether the run ends after it; a callback may set it to end the run early.
+        is_last: whether the run ends after it; a callback may set it to end the run early, of several processes in any
+            of them.
         loss: as in ``EpochRecord``, like the following.
         lr: learning rate of its last step.
         seconds: duration of the training steps.

@@ -1,8 +1,9 @@
-"""Ctrl-C during training: finish the step first, so that weights and moments agree."""
+"""Ctrl-C during training: finish the step first, so that weights and moments agree; a second one breaks it off."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import signal
 import threading
 from collections.abc import Iterator
@@ -14,12 +15,16 @@ __all__ = ["Interrupt", "finish_step_on_interrupt"]
 
 _STEPS_BETWEEN_QUESTIONS = 16
 
+_log = logging.getLogger("recoder.training")
+
 
 class Interrupt:
     """Remembers an interrupt; called between steps, it raises the ``KeyboardInterrupt`` that was held back."""
 
     def __init__(self) -> None:
         self.pending = False
+        self._is_unbroken = False
+        self._is_late = False
 
     def __call__(self, ranks: Ranks = ALONE) -> None:
         """Raises KeyboardInterrupt if one is pending, of several processes in any of them."""
@@ -41,10 +46,26 @@ class Interrupt:
         return step % _STEPS_BETWEEN_QUESTIONS == 0 and bool(ranks.largest(int(self.pending)))
 
     def note(self, signum: int, frame: FrameType | None) -> None:
-        """Handles SIGINT: the first is noted; a second, while the step still runs, is raised at once."""
-        if self.pending:
+        """Handles SIGINT: the first is noted; a second, while the step still runs, is raised as soon as may be."""
+        if not self.pending:
+            self.pending = True
+            with contextlib.suppress(Exception):  # it may come amid another message
+                _log.warning("interrupted: training stops soon, between two steps; interrupt once more not to wait")
+        elif self._is_unbroken:
+            self._is_late = True
+        else:
             raise KeyboardInterrupt
-        self.pending = True
+
+    @contextlib.contextmanager
+    def unbroken(self) -> Iterator[None]:
+        """Holds back a second interrupt too: what the block changes is changed as a whole."""
+        self._is_unbroken = True
+        try:
+            yield
+        finally:
+            self._is_unbroken = False
+        if self._is_late:
+            raise KeyboardInterrupt
 
 
 @contextlib.contextmanager

@@ -103,6 +103,8 @@ def _load(path: str | os.PathLike[str]) -> dict[str, Any]:
     if any(not isinstance(content[name], kind) for name, kind in expected.items()):
         raise _not_a_model(path)
     for tensor in _tensors_in(content):
+        if tensor.layout != torch.strided:
+            raise _not_a_model(path)
         # strides of 0 would let a few bytes fill the memory
         if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
             raise FileFormatError(

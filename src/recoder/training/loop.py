@@ -98,6 +98,7 @@ def train_epochs(
     model.train()
     with (
         plan,
+        _not_rounded(device),
         optimizer.row_gradients(),
         _gradients_released(optimizer),
         _own_random_state(model, device),
@@ -122,10 +123,11 @@ def train_epochs(
                         interactions.to(device), None if target is None else target.to(device)
                     )
                     sum_gradients(optimizer.gradients(), together.users)
-                    optimizer.step(config.lr_at(first_step + progress.step, steps_per_epoch))
-                    total += step_loss * interactions.num_users_of_all
-                    progress.num_users += interactions.num_users_of_all
-                    progress.step += 1
+                    with interrupt.unbroken():
+                        optimizer.step(config.lr_at(first_step + progress.step, steps_per_epoch))
+                        total += step_loss * interactions.num_users_of_all
+                        progress.num_users += interactions.num_users_of_all
+                        progress.step += 1
                     relay.step_end()
                     if interrupt.is_agreed(together.all, progress.step):
                         together.all.sum_(total)
@@ -145,6 +147,14 @@ def train_epochs(
                 break
 
 
+def _not_rounded(device: torch.device) -> torch.autocast:
+    """Turns off what a caller's ``torch.autocast`` would do to matrix products: ``precision`` says what is rounded.
+
+    What autocast keeps of parameters it would keep until the last of nested blocks ends, though each step changes them.
+    """
+    return torch.autocast(device.type, enabled=False, cache_enabled=False)
+
+
 @contextlib.contextmanager
 def _gradients_released(optimizer: ModelOptimizer) -> Iterator[None]:
     """Drops the gradients of the last step at the end: they are as large as the tables."""
@@ -160,10 +170,11 @@ def solve(
     config: TrainConfig,
     progress: Progress,
     relay: Relay,
+    device: torch.device,
 ) -> None:
     """Trains a model that does not learn by steps: all at once, as the run's last epoch."""
     model.eval()
-    with relay.run(0, 1):
+    with _not_rounded(device), relay.run(0, 1):
         started = time.perf_counter()
         with torch.no_grad():
             model.solve(dataset.interactions_matrix)
@@ -183,25 +194,28 @@ def alternate(
 ) -> None:
     """Trains by sweeps over all users and items, one an epoch and its only step; an interrupt lets it finish.
 
+    A second one does not: the model is then better than before the sweep, if not as good as after it.
+
     Raises:
         DivergedError: if the objective is not finite.
     """
     model.eval()
     done = progress.epoch + progress.step
-    with finish_step_on_interrupt() as raise_if_interrupted, relay.run(done, config.num_epochs):
+    with _not_rounded(sweeps.device), finish_step_on_interrupt() as interrupt, relay.run(done, config.num_epochs):
         for epoch in range(progress.epoch + 1, config.num_epochs + 1):
             started = time.perf_counter()
             if not progress.step:
-                sweeps.sweep()
-                progress.step, progress.num_users = 1, sweeps.num_users
-                progress.loss_sum = sweeps.objective()
+                sweeps.sweep(interrupt.unbroken)
+                with interrupt.unbroken():
+                    progress.step, progress.num_users = 1, sweeps.num_users
+                    progress.loss_sum = sweeps.objective()
                 relay.step_end()
-                raise_if_interrupted()
+                interrupt()
             loss_value = progress.loss_sum / progress.num_users
             report = EpochReport(epoch, epoch == config.num_epochs, loss_value, 0.0, time.perf_counter() - started)
             _check_finite(report, "a larger weight_decay or a smaller confidence")
             _end_epoch(report, progress, relay)
-            raise_if_interrupted()
+            interrupt()
             if report.is_last:  # a callback may have said so
                 break
 

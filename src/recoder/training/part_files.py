@@ -28,7 +28,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from recoder._files import MANIFEST, atomic_write, has_manifest_of, replace_folder
+from recoder._files import MANIFEST, atomic_write, has_manifest_of, replace_folder, reserve
 from recoder._replaced import read_again_if_replaced
 from recoder.errors import FileFormatError, FileWriteError
 from recoder.nn.base import FactorizationModel
@@ -311,7 +311,7 @@ class SavedParts:
         start = len(self._header(entries, _LARGEST_CRC, 0))
         with path.open("r+b") as file:
             # now, since of a mapped file that does not fit the disk nobody is told
-            os.posix_fallocate(file.fileno(), 0, start + sum(sizes))
+            reserve(file, start + sum(sizes))
             whole = {key: _mapped(file, start + starts[key], shapes[key], dtypes[key]) for key in layout}
             for key, tensor in whole.items():
                 for part, rows in self._rows_of_parts(key):

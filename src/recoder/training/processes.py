@@ -14,17 +14,19 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.distributed as dist
+from torch import nn
 from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
 from recoder.data.datasets import RecommendationDataset
 from recoder.errors import ConfigError
+from recoder.losses import fused_form
 from recoder.nn.base import FactorizationModel
 from recoder.nn.matrix_factorization import MatrixFactorization
 from recoder.nn.parts import WHOLE, Parts
 from recoder.ops.collectives import ALONE, Ranks, let_go
 
-__all__ = ["PARALLEL", "Processes", "check_parallel", "check_same", "dealt"]
+__all__ = ["PARALLEL", "Processes", "check_cut_loss", "check_parallel", "check_same", "dealt"]
 
 PARALLEL = ("items", "users", "items+users")
 _RESTARTS = "TORCHELASTIC_RESTART_COUNT"
@@ -59,9 +61,11 @@ class Processes:
             return Processes()
         if parallel not in PARALLEL:
             raise ConfigError(f"parallel is {parallel!r}; choose one of {', '.join(map(repr, PARALLEL))}, or None")
+        if not dist.is_initialized() and "RANK" not in os.environ:
+            return Processes()
+        if device.type == "cuda" and device.index is not None:
+            torch.cuda.set_device(device)  # where NCCL exchanges
         if not dist.is_initialized():
-            if "RANK" not in os.environ:
-                return Processes()
             _begin("nccl" if device.type == "cuda" else "gloo")
         size, rank = dist.get_world_size(), dist.get_rank()
         width = {"items": size, "users": 1}.get(parallel, size // _largest_divisor_to_root(size))
@@ -142,6 +146,23 @@ def check_parallel(model: FactorizationModel, processes: Processes, optimizer_ty
         )
     if processes.items.size > 1 and (not model.can_be_cut or _folds_in(model)):
         raise ConfigError(f"{name} needs all items in one place; use parallel='users'")
+
+
+def check_cut_loss(model: FactorizationModel, loss: nn.Module, processes: Processes) -> None:
+    """Checks that the loss of all items is a sum of what processes compute of some each.
+
+    Raises:
+        ConfigError: if it is not.
+    """
+    if processes.items.size == 1 or (model.is_factorized and not model.brings_loss and fused_form(loss) is not None):
+        return
+    what = f"the loss of {type(model).__name__}" if model.brings_loss else f"{type(loss).__name__} as it is here"
+    if not model.is_factorized:
+        what = f"a loss of what {type(model).__name__}.forward returns"
+    raise ConfigError(
+        f"{what} needs the scores of all items in one place; use parallel='users', or one of the losses 'mse', "
+        "'logistic' (without loss_params) and 'logloss' of a model that scores by factors"
+    )
 
 
 def check_same(ranks: Ranks, seed: int, train: RecommendationDataset, validation: RecommendationDataset | None) -> None:

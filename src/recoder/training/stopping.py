@@ -142,8 +142,8 @@ class StopsEarly(Callback):
         best, value = self._best, self._rule.value_of(report)
         if value is not None:
             if math.isfinite(value) and (best.value is None or value > best.value + self._rule.min_delta):
-                best.epoch, best.value, best.misses = report.epoch, value, 0
-                best.weights = _copied(self._model)
+                weights = _copied(self._model)  # first: where that fails, all is of the best before
+                best.epoch, best.value, best.misses, best.weights = report.epoch, value, 0, weights
             else:
                 best.misses += 1
         if best.misses >= self._rule.patience:

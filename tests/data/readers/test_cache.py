@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import builtins
-import fcntl
+import errno
 import hashlib
 import logging
 
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from dataset_files import ORIGINALS, zipped
+from recoder._locks import held_alone
 from recoder.data import load_dataset
 from recoder.data.readers import cache
 from recoder.errors import ConfigError, DownloadError, FileFormatError, FileWriteError, MissingDependencyError
@@ -204,10 +205,9 @@ def test_range_of_another_place_is_refused(serve, server, body, tmp_path, monkey
 def test_two_processes_do_not_write_one_file(serve, body, tmp_path):
     serve(NAME, {FILE: body})
     (tmp_path / NAME).mkdir()
-    with (tmp_path / NAME / f"{FILE}.part").open("wb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(DownloadError, match="another process is downloading"):
-            load(tmp_path)
+    part = tmp_path / NAME / f"{FILE}.part"
+    with held_alone(part), pytest.raises(DownloadError, match="another process is downloading"):
+        load(tmp_path)
     load(tmp_path)
 
 
@@ -259,6 +259,33 @@ def test_what_nobody_vouches_for_and_cannot_be_used_is_got_anew(files, serve, se
     with pytest.raises(FileFormatError, match="what was downloaded is removed: the next call gets it anew"):
         load(tmp_path)
     assert not (tmp_path / NAME / FILE).exists()
+
+
+def test_without_downloads_what_cannot_be_used_stays(serve, tmp_path):
+    broken = zipped({"notes.txt": b"moved"})
+    serve(NAME, {FILE: broken}, None)
+    (tmp_path / NAME).mkdir()
+    (tmp_path / NAME / FILE).write_bytes(broken)
+    with pytest.raises((FileFormatError, FileNotFoundError)) as error:
+        load(tmp_path, download=False)
+    assert "removed" not in str(error.value)
+    assert (tmp_path / NAME / FILE).read_bytes() == broken
+
+
+def test_what_cannot_be_used_nor_removed_is_said_as_it_is(serve, tmp_path, monkeypatch):
+    serve(NAME, {FILE: zipped({"notes.txt": b"moved"})}, None)
+
+    unlink = cache.Path.unlink
+
+    def refused(path, missing_ok=False):
+        if path.name == FILE:
+            raise PermissionError(errno.EACCES, "read-only")
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(cache.Path, "unlink", refused)
+    with pytest.raises((FileFormatError, FileNotFoundError)) as error:
+        load(tmp_path)
+    assert "removed" not in str(error.value)
 
 
 def test_an_empty_record_of_a_checksum_is_none(serve, body, tmp_path):

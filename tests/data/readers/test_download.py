@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import fcntl
 import gzip
 import os
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from recoder._locks import held_alone
 from recoder.data.readers.download import Downloader
 from recoder.errors import DownloadError, FileFormatError, FileWriteError
 
@@ -29,8 +31,8 @@ def test_file_takes_its_place_while_it_is_still_locked(fetch, tmp_path, monkeypa
     replace = type(tmp_path).replace
 
     def locked_replace(path, target):
-        with path.open("rb") as other, pytest.raises(BlockingIOError):
-            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with pytest.raises(BlockingIOError), held_alone(path):
+            pass
         return replace(path, target)
 
     monkeypatch.setattr(type(tmp_path), "replace", locked_replace)
@@ -38,18 +40,22 @@ def test_file_takes_its_place_while_it_is_still_locked(fetch, tmp_path, monkeypa
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_file_that_another_process_finished_before_the_lock_is_left_alone(fetch, tmp_path, monkeypatch):
-    (tmp_path / "file.part").write_bytes(BODY)
-    flock, done = fcntl.flock, tmp_path / "done"
-
-    def late_flock(file, flags):
-        if not done.exists():
-            (tmp_path / "file.part").replace(done)
-        flock(file, flags)
-
-    monkeypatch.setattr(fcntl, "flock", late_flock)
+def test_while_another_process_downloads_it_is_an_error(fetch, tmp_path):
+    with (
+        held_alone(tmp_path / "file.part"),
+        pytest.raises(DownloadError, match=r"another process is .*file\.part; wait"),
+    ):
+        fetch()
+    assert not (tmp_path / "file.part").exists()
     assert fetch() == BODY
-    assert done.read_bytes() == BODY
+
+
+def test_where_the_file_system_has_no_locks_it_downloads(fetch, monkeypatch):
+    def no_locks(file, flags):
+        raise OSError(errno.ENOSYS, "no locks")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    assert fetch() == BODY
 
 
 @pytest.mark.parametrize("status", [404, 416])

@@ -437,3 +437,9 @@ def test_the_first_release_of_goodbooks_numbers_its_books_otherwise(tmp_path):
     (tmp_path / "books.csv").write_bytes(b"id,book_id,best_book_id,title\n1,2,2767052,Games\n2,1,3,Stone\n")
     books = load_dataset("goodbooks-10k", tmp_path)
     assert {books.title_of(col): books.item_ids.ids[col].as_py() for col in range(2)} == {"Games": 1, "Stone": 2}
+
+
+def test_of_a_book_that_is_rated_twice_the_last_rating_counts(tmp_path):
+    (tmp_path / "ratings.csv").write_bytes(b"book_id,user_id,rating\n1,7,2\n3,7,5\n1,8,5\n1,7,3\n")
+    books = load_dataset("goodbooks-10k", tmp_path)
+    assert cells(books) == {(7, 1): 3, (7, 3): 5, (8, 1): 5}

@@ -54,10 +54,10 @@ def cached_files(
 
 
 @contextmanager
-def vouched(info: DatasetInfo, paths: list[Path]) -> Iterator[None]:
+def vouched(info: DatasetInfo, paths: list[Path], *, may_remove: bool) -> Iterator[None]:
     """Records the checksums of files that nobody else vouches for, once they could be read in the block.
 
-    Those that could not are removed: what came may have been an error page, or cut off.
+    Those that could not are removed, if they may be: what came may have been an error page, or cut off.
 
     Raises:
         FileFormatError: for that of the block, or where it finds no file or data in them that cannot be used.
@@ -68,10 +68,13 @@ def vouched(info: DatasetInfo, paths: list[Path]) -> Iterator[None]:
     try:
         yield
     except (FileFormatError, FileNotFoundError, DataError) as error:
-        if not unknown:
+        if not unknown or not may_remove:
             raise
-        for path in unknown:
-            path.unlink(missing_ok=True)
+        try:
+            for path in unknown:
+                path.unlink(missing_ok=True)
+        except OSError:  # a cache for many, which they may only read
+            raise error from None
         raise FileFormatError(f"{error} (what was downloaded is removed: the next call gets it anew)") from error
     for path in unknown:
         try:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from tqdm.auto import tqdm
 
+from recoder._locks import held_alone
 from recoder.errors import DownloadError, FileFormatError, FileWriteError
 
 __all__ = ["Downloader"]
@@ -112,26 +113,12 @@ class Downloader:
     @contextmanager
     def _alone(self) -> Iterator[IO[bytes]]:
         """Opens the file of what has arrived, unless another process is writing to it."""
-        import fcntl  # not every platform has it
-
-        while True:
-            with self._part.open("ab+") as file:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError as error:
-                    raise DownloadError(
-                        f"another process is downloading to {self._part}; wait until it is done"
-                    ) from error
-                if self._is_still(file):
-                    yield file
-                    return
-
-    def _is_still(self, file: IO[bytes]) -> bool:
-        """Returns whether the path still leads to this file, which another process may have finished meanwhile."""
-        try:
-            return os.path.samestat(os.fstat(file.fileno()), self._part.stat())
-        except FileNotFoundError:
-            return False
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(held_alone(self._part))
+            except BlockingIOError as error:
+                raise DownloadError(f"another process is downloading to {self._part}; wait until it is done") from error
+            yield stack.enter_context(self._part.open("ab+"))
 
     def _bar(self, there: int, total: int | None) -> Any:
         name = self._part.name.removesuffix(".part")

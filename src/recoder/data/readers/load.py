@@ -98,7 +98,7 @@ def _read(
 ) -> _Result:
     if folder is None:
         paths = cached_files(info, cache, download=download, progress=progress)
-        with vouched(info, paths):
+        with vouched(info, paths, may_remove=download):
             return read(Source(paths, files=info.files, max_bytes=info.max_bytes))
     path = Path(path_text("folder", folder))
     if not path.exists():

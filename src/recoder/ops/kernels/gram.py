@@ -16,7 +16,10 @@ from recoder.ops.item_blocks import TargetBlock
 from recoder.ops.kernels import address, library
 from recoder.ops.workspace import Workspace
 
-__all__ = ["add_entry_products", "finish_gram", "gram_pass", "improve_rows", "squared_entries"]
+__all__ = ["add_entry_products", "finish_gram", "gram_pass", "improve_rows", "squared_entries", "threads_and_scratch"]
+
+_MOST_SCRATCH = 1 << 23
+"""Numbers that the threads of a pass need together: 32 MiB."""
 
 _POINTERS = (
     "table bias ids factors users_sum products offsets rows slopes items_products biased of_weight of_bias scratch"
@@ -97,9 +100,8 @@ def gram_pass(
     """
     kernels = library()
     assert kernels is not None  # the caller has asked `served_dtypes`
-    num_factors, threads = table_ND.shape[1], torch.get_num_threads()
-    kernels.gram_pass_scratch.restype = ctypes.c_int64
-    size = int(kernels.gram_pass_scratch(ctypes.c_int64(num_factors), ctypes.c_int64(threads)))
+    num_factors = table_ND.shape[1]
+    threads, size = threads_and_scratch(num_factors, torch.get_num_threads())
     problem = _Gram(
         table=address(table_ND),
         bias=address(bias_N),
@@ -122,6 +124,20 @@ def gram_pass(
         scale=scale,
     )
     kernels.gram_pass(ctypes.byref(problem))
+
+
+def threads_and_scratch(num_factors: int, threads: int) -> tuple[int, int]:
+    """Returns how many threads a pass has, and how many numbers they need: as many as keep within the limit."""
+    kernels = library()
+    assert kernels is not None  # the caller has asked `served_dtypes`
+    kernels.gram_pass_scratch.restype = ctypes.c_int64
+
+    def scratch(threads: int) -> int:
+        return int(kernels.gram_pass_scratch(ctypes.c_int64(num_factors), ctypes.c_int64(threads)))
+
+    while threads > 1 and scratch(threads) > _MOST_SCRATCH:
+        threads -= 1
+    return threads, scratch(threads)
 
 
 def finish_gram(
