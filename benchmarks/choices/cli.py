@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.choices.alternatives import ALTERNATIVES, change_text
+from benchmarks.choices.alternatives import ALTERNATIVES, change_text, defaults_text
 from benchmarks.choices.page import Line, Unit, line_of, mean_of, render_page
 from benchmarks.choices.trial import Outcome, Trial, TrialStore, run_trial
 from benchmarks.quality.sets import DATA_SETS, Protocol, SplitFiles, SplitFolder, has_set, read_set
@@ -90,16 +90,23 @@ def units_of(found: Mapping[Trial, Outcome | None], commit: str) -> list[Unit]:
         if len(whole) == len(lines):
             defaults = whole.pop("")
             compared = [line_of(change, outcomes, defaults) for change, outcomes in whole.items()]
-            units.append(Unit(data_set, name, commit, mean_of(defaults), compared))
+            units.append(Unit(data_set, name, commit, defaults_text(name), mean_of(defaults), compared))
     return units
 
 
 def _publish(units: Sequence[Unit], results: Path, page: Path) -> None:
-    """Writes units into the file of all of them, in the place of older ones, and the page of what is in it."""
+    """Writes units into the file of all of them, in the place of older ones, and the page of what is in it.
+
+    Units of defaults that are no longer the recipe's are left out.
+    """
     held: list[Unit] = []
     if results.exists():
         for each in json.loads(results.read_text(encoding="utf-8")):
-            held.append(Unit(**{**each, "lines": [Line(**line) for line in each["lines"]]}))
+            unit = Unit(**{**each, "lines": [Line(**line) for line in each["lines"]]})
+            if unit.settings == defaults_text(unit.recipe):
+                held.append(unit)
+            else:
+                print(f"{unit.recipe} on {unit.data_set} is left out: its defaults are others now", file=sys.stderr)
     by_name = {(unit.data_set, unit.recipe): unit for unit in (*held, *units)}
     order = list(DATA_SETS)
     every = sorted(by_name.values(), key=lambda unit: order.index(unit.data_set))

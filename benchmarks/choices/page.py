@@ -33,8 +33,8 @@ error, and of so many differences some are above two errors by chance. The varia
 not here.
 
 *higher* and *lower* count the sets where the difference is more than {clear} standard errors. *Time* is that of the
-processor in training by that of the defaults, geometric mean over the sets; trainings ran side by side, so that it
-tells large differences only.
+processor in training by that of the defaults, geometric mean over the sets; trainings ran side by side, so that small
+differences of time mean nothing.
 """
 
 
@@ -55,6 +55,7 @@ class Unit:
     Attributes:
         data_set, recipe: their names.
         commit: at which it was published; code that decides outcomes is as it was when they came.
+        settings: the defaults, in words.
         defaults: the mean of the main metric with them.
         lines: of the changes.
     """
@@ -62,6 +63,7 @@ class Unit:
     data_set: str
     recipe: str
     commit: str
+    settings: str
     defaults: float
     lines: Sequence[Line]
 

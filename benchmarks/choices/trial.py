@@ -17,16 +17,16 @@ import torch
 from scipy import sparse
 
 from benchmarks.choices.alternatives import Change, change_text, changed
-from benchmarks.quality.cells import NOT_OF_A_CELL, OUR_CODE
-from benchmarks.quality.judging import MAIN_METRIC, judged
+from benchmarks.quality.cells import our_code
+from benchmarks.quality.judging import MAIN_METRIC, judged, rules_of_judging
 from benchmarks.quality.sets import Protocol, SplitFiles
-from benchmarks.speed.store import source_hash
 from recoder._files import atomic_write
 from recoder.data import RecommendationDataset, UsersInteractions
+from recoder.recipes import Recipe
 
 __all__ = ["Outcome", "Trial", "TrialStore", "run_trial"]
 
-_JUDGED_BY = ("src/recoder/metrics/**/*.py", "benchmarks/quality/judging.py", "benchmarks/choices/trial.py")
+_code = cache(lambda: our_code(["benchmarks/choices/trial.py"]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,8 +100,8 @@ class TrialStore:
             temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
 
     def _path(self, trial: Trial) -> Path:
-        judged_by = [MAIN_METRIC.metric_name, asdict(self.protocol), self.threads]
-        described = json.dumps([trial.name, self._fingerprint_of[trial.data_set], _hash_of_code(), *judged_by])
+        judged_by = [MAIN_METRIC.metric_name, rules_of_judging(), asdict(self.protocol), self.threads]
+        described = json.dumps([trial.name, self._fingerprint_of[trial.data_set], _code(), *judged_by])
         return self._folder / f"{hashlib.sha256(described.encode()).hexdigest()[:16]}.json"
 
 
@@ -119,14 +119,18 @@ def run_trial(trial: Trial, split: SplitFiles, count: int, threads: int) -> Outc
     warnings.filterwarnings("ignore", message="Sparse invariant checks are implicitly disabled")
     train = RecommendationDataset(sparse.load_npz(split.path("train")))
     held_out = split.held_out("valid")
+    recipe = changed(trial.recipe, trial.change)
+    _warm_up(recipe)
     started = time.process_time()
-    recoder = changed(trial.recipe, trial.change).fit(train, seed=trial.seed)
+    recoder = recipe.fit(train, seed=trial.seed)
     seconds = time.process_time() - started
     users = UsersInteractions(len(train) + np.arange(len(held_out)), held_out.interactions_matrix)
     result = judged(recoder.ranked(users, count), held_out)
     return Outcome(result[MAIN_METRIC], seconds)
 
 
-@cache
-def _hash_of_code() -> str:
-    return source_hash((*OUR_CODE, *_JUDGED_BY), without=NOT_OF_A_CELL)
+def _warm_up(recipe: Recipe) -> None:
+    """Trains on a few users that are made up, so that what a process does once is done."""
+    tiny = sparse.csr_matrix((np.random.default_rng(0).random((300, 250)) < 0.05).astype(np.float32))
+    once = {"num_epochs": 1} if "num_epochs" in recipe.train else {}
+    recipe.fit(RecommendationDataset(tiny), seed=0, **once)

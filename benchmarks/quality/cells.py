@@ -9,6 +9,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.quality.contestants import Contestant
-from benchmarks.quality.judging import METRICS
+from benchmarks.quality.judging import METRICS, rules_of_judging
 from benchmarks.quality.sets import Protocol
 from benchmarks.speed.environments import versions_in
 from benchmarks.speed.store import source_hash
 from recoder._files import atomic_write
+from recoder.ops.kernels import library
 
-__all__ = ["Cell", "CellStore", "Outcome", "code_of", "machine_of"]
+__all__ = ["Cell", "CellStore", "Outcome", "code_of", "machine_of", "our_code"]
 
 FORMAT = 2
 DISTURBED = 0.1
@@ -37,7 +39,7 @@ OUR_CODE = (
     *(f"src/recoder/{name}.py" for name in ("_random", "losses", "model", "recipes")),
     "hatch_build.py",
 )
-"""What training and recommending run; reading data, splitting and judging have their own hash or are done anew."""
+"""What training and recommending run; splits and the rules of judging have hashes of their own."""
 
 NOT_OF_A_CELL = tuple(
     f"src/recoder/training/{name}.py"
@@ -155,6 +157,7 @@ class CellStore:
             "model": who.model,
             "settings": dict(who.grid[cell.point]),
             "code": self._code_of(who, cell.data_set),
+            "judged by": rules_of_judging(),
             "protocol": asdict(self._protocol),
             "threads": self._threads,
         }
@@ -281,12 +284,19 @@ def machine_of(described: Mapping[str, Any]) -> tuple[str, ...]:
 def code_of(contestant: Contestant, data_set: str, environments: Path) -> Any:
     """Returns what stands for the code that a contestant's results on a data set depend on.
 
-    Of ours the sources and the worker; of a rival the worker and the versions of the packages that are asked for: what
-    else they bring has a new version every week, and computes nothing.
+    Of ours the sources and the worker, and what they compute with; of a rival the worker and the versions of the
+    packages that are asked for: what else they bring has a new version every week, and computes nothing.
     """
     worker = (f"benchmarks/quality/workers/{contestant.worker}", *SHARED_WORKER_FILES)
     if contestant.is_ours:
-        return source_hash((*OUR_CODE, *worker), without=NOT_OF_A_CELL)
+        return our_code(worker)
     if contestant.environment == "recoder-0.4.0":
         worker = (*worker, "benchmarks/speed/workers/recoder_040.py")
     return [source_hash(worker), versions_in(contestant.environment_on(data_set), environments)]
+
+
+def our_code(worker: Sequence[str]) -> list[Any]:
+    """Returns what stands for the code of ours that these files of a worker run, and for what it computes with."""
+    with_versions = {name: version(name) for name in ("torch", "numpy", "scipy")}
+    kernels = {"kernels": "none" if library() is None else "compiled"}
+    return [source_hash((*OUR_CODE, *worker), without=NOT_OF_A_CELL), with_versions | kernels]

@@ -11,18 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.quality.cells import OUR_CODE
-from benchmarks.quality.judging import MAIN_METRIC, judged
+from benchmarks.quality.cells import our_code
+from benchmarks.quality.judging import MAIN_METRIC, judged, rules_of_judging
 from benchmarks.quality.running import Runner
 from benchmarks.quality.sets import SplitFiles
 from benchmarks.quality.summary import SUCCESSOR, TUNING_SEED
-from benchmarks.speed.store import source_hash
 from benchmarks.speed.works import OURS
 from recoder._files import atomic_write
 
 __all__ = ["EpochStore", "Epochs", "measure_epochs", "settings_for"]
 
 WORKER = "epochs.py"
+_PARTS = ("seconds", "valid", "test")
 
 
 @dataclass(frozen=True)
@@ -31,19 +31,21 @@ class Epochs:
 
     Attributes:
         seconds: of training until each epoch's end, from the matrix in memory on.
-        qualities: the main metric of the test users there.
+        valid: the main metric of the validation users there.
+        test: likewise of the test users.
         about: versions, machine and commit.
         is_of_earlier_code: whether code made it that is no longer the same.
     """
 
     seconds: tuple[float, ...]
-    qualities: tuple[float, ...]
+    valid: tuple[float, ...]
+    test: tuple[float, ...]
     about: Mapping[str, Any]
     is_of_earlier_code: bool = False
 
-    def first_with(self, quality: float) -> int | None:
-        """Returns the first epoch, from 1, that has no less of the main metric; None: none has."""
-        return next((epoch for epoch, reached in enumerate(self.qualities, 1) if reached >= quality), None)
+    def first_with(self, valid: float) -> int | None:
+        """Returns the first epoch, from 1, that has no less of the main metric on validation users; None: none has."""
+        return next((epoch for epoch, reached in enumerate(self.valid, 1) if reached >= valid), None)
 
 
 class EpochStore:
@@ -64,13 +66,13 @@ class EpochStore:
         if not path.exists():
             return None
         held = json.loads(path.read_text(encoding="utf-8"))
-        seconds, qualities = (tuple(held[part]) for part in ("seconds", "qualities"))
-        return Epochs(seconds, qualities, held["about"], held["settings"] != self._settings_of(name))
+        parts = {part: tuple(held[part]) for part in _PARTS}
+        return Epochs(**parts, about=held["about"], is_of_earlier_code=held["settings"] != self._settings_of(name))
 
     def keep(self, name: str, epochs: Epochs) -> None:
         """Writes what was measured on a data set."""
         content = {"settings": self._settings_of(name)}
-        content |= {part: getattr(epochs, part) for part in ("about", "seconds", "qualities")}
+        content |= {part: getattr(epochs, part) for part in ("about", *_PARTS)}
         with atomic_write(self._path(name)) as temporary:
             temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
@@ -78,7 +80,7 @@ class EpochStore:
         """Keeps what today's code measured; if it is as good after each epoch, what that code made of others too."""
         before = json.loads(self._path(name).read_text(encoding="utf-8"))
         self.keep(name, now)
-        if tuple(before["qualities"]) != now.qualities:
+        if (tuple(before["valid"]), tuple(before["test"])) != (now.valid, now.test):
             return
         for path in sorted(self._folder.glob("*-epochs.json")):
             content = json.loads(path.read_text(encoding="utf-8"))
@@ -95,7 +97,7 @@ class EpochStore:
 def settings_for(fingerprint: str, threads: int) -> dict[str, Any]:
     """Returns all that decides the result, as JSON values."""
     worker = (f"benchmarks/quality/workers/{WORKER}", "benchmarks/speed/workers/protocol.py")
-    return {"split": fingerprint, "threads": threads, "code": source_hash((*OUR_CODE, *worker))}
+    return {"split": fingerprint, "threads": threads, "code": our_code(worker), "judged by": rules_of_judging()}
 
 
 def measure_epochs(split: SplitFiles, runner: Runner, name: str) -> Epochs:
@@ -118,12 +120,14 @@ def measure_epochs(split: SplitFiles, runner: Runner, name: str) -> Epochs:
             "seed": TUNING_SEED,
             "count": runner.protocol.count,
             "lists": lists,
-            **{part: str(split.path(part).resolve()) for part in ("train", "test")},
+            **{part: str(split.path(part).resolve()) for part in ("train", "valid", "test")},
         }
         versions, numbers = runner.asked(OURS, WORKER, task, f"{name}-epochs")
-        held_out = split.held_out("test")
-        qualities = []
-        for epoch in range(1, len(numbers["seconds"]) + 1):
-            ranked = np.load(Path(lists, f"{epoch}.npy")).astype(np.int64)
-            qualities.append(float(judged(ranked, held_out).mean[MAIN_METRIC]))
-    return Epochs(tuple(numbers["seconds"]), tuple(qualities), {**runner.about, **versions})
+        qualities: dict[str, list[float]] = {"valid": [], "test": []}
+        for part, of_part in qualities.items():
+            held_out = split.held_out(part)
+            for epoch in range(1, len(numbers["seconds"]) + 1):
+                ranked = np.load(Path(lists, f"{part}-{epoch}.npy")).astype(np.int64)
+                of_part.append(float(judged(ranked, held_out).mean[MAIN_METRIC]))
+    valid, test = (tuple(of_part) for of_part in qualities.values())
+    return Epochs(tuple(numbers["seconds"]), valid, test, {**runner.about, **versions})

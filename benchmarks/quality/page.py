@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from benchmarks.quality.epochs import Epochs
 from benchmarks.quality.judging import MAIN_METRIC, METRICS
 from benchmarks.quality.sets import MOST_OF_THE_ACTIVE, Protocol
 from benchmarks.quality.summary import (
+    QUALITY_TOLERANCE,
     Covered,
     Entry,
     Mean,
@@ -28,6 +30,7 @@ from benchmarks.quality.summary import (
     predecessor_of,
 )
 from benchmarks.speed.lines import markdown_table, number_text
+from recoder.metrics.comparison import PairedDifference
 
 __all__ = ["PageFacts", "render_page", "results_text"]
 
@@ -39,6 +42,7 @@ PageFacts = Mapping[str, Any]
 DISTURBED_MARK = "†"
 ELSEWHERE_MARK = "‡"
 EARLIER_MARK = "§"
+NO_DIFFERENCE = "no difference shown"
 _MAIN = MAIN_METRIC.metric_name
 
 _INTRODUCTION = """\
@@ -72,15 +76,16 @@ Written by `python -m benchmarks quality`; not edited by hand.
   reading. A warm-up on a few users comes before.
 - Recommending is one pass over the test users. The models of irspack answer new users with scores, and for implicit's
   BPR, which knows no new users, the benchmark makes them: of both it cuts the lists out of the scores by numpy
-  (`argpartition`, 500 users at a time), and that counts as recommending.
+  (`argpartition`, 500 users at a time; 3,000 for EDLAE), and that counts as recommending.
 - Memory is the peak of a process, while it read the matrices, trained and recommended to the validation and the test
-  users, minus its peak after imports and warm-up; a process that needs less than those needed shows less than it uses.
+  users, minus its peak after imports and warm-up. Where imports and warm-up took more than a model needs later, part of
+  what it needs is not seen.
 - Each training has a process of its own, {threads} threads{limits}, one after another. Those marked {mark}
   had not the machine to themselves: other processes used more than {disturbed:g} of a processor on average, and alone
   it may have been quicker. Those marked {elsewhere} ran on processors with other instruction sets than most of ours of
   the same data set; those marked {earlier} with earlier code of this library, or packages of a rival, and were not run
-  anew since. (Of a model of ours that gave each user of lastfm-2k the same values with today's code, all that earlier
-  code made stays without a mark, with the times of then: `--adopt`. The commits are at the end.)
+  anew since. Results of earlier code of a model of ours have no mark, and keep their times, if today's code gives every
+  test user of lastfm-2k the same values (`--adopt`). The commits are at the end.
 - Metrics ± standard error over the test users of all seeds; seconds and memory ± standard error over the seeds.
 """
 
@@ -93,21 +98,25 @@ took far less time than the others.
 _PAIRS = """\
 Ours is {ours} ({settings}), the best of ours on the validation users. Paired difference of {main} over the test users
 of all seeds, with its 95 % interval. A user who is in the test of two seeds counts in both, as another one would: with
-a tenth of the users in each test, intervals are up to a tenth too narrow, with a quarter up to a fifth.
+a tenth of the users in each test, intervals are up to a tenth too narrow, with a quarter up to a fifth. The interval is
+of users: a seed's users share one split and one training, and how much others would move the difference shows in those
+of the seeds alone.
 """
 
 _PREDECESSOR = """\
-The settings of the manual of 0.4.0, 100 epochs of them, and the recipe of the same model with its defaults; seed 0.
+The settings of the manual of 0.4.0, 100 epochs of them, the best of its grid on the validation users where that is
+another, and the recipe of the same model with its defaults; seed 0. The last two columns compare each with the manual's
+settings.
 """
 
 _EPOCHS = """\
-The last line is a training of its own, whose clock stands still while the test users are judged after each epoch: the
-first that has no less {main} than 0.4.0.
+The last line is a training of its own, whose clock stands still while held-out users are judged after each epoch: the
+first epoch that has no less {main} on the *validation* users than the manual's settings after all of theirs.
 """
 
 _COVERAGE = """\
-For each point of a rival, trained with seed 0: one of ours with no more training time (5 % tolerance) and no less
-{main} (1e-4 tolerance).
+For each point of a rival, trained with seed 0: of ours that need no more training time (5 % tolerance), the best on the
+validation users. Paired difference of {main} over the test users of that seed, with its 95 % interval.
 """
 
 
@@ -222,9 +231,13 @@ def _entries_text(entries: Sequence[Entry], without_numbers: Sequence[tuple[str,
 
 def _entry_settings(entry: Entry) -> str:
     settings = settings_text(entry.contestant, entry.point)
-    if not entry.num_not_run:
+    of = len(entry.contestant.grid)
+    if entry.num_measured == of:
         return settings
-    return f"best of {entry.num_run} of {len(entry.contestant.grid)} settings: {settings}"
+    without = entry.num_run - entry.num_measured
+    return (
+        f"best of {entry.num_measured} of {of} settings{f', {without} without numbers' if without else ''}: {settings}"
+    )
 
 
 def _pairs_text(entries: Sequence[Entry]) -> str:
@@ -241,8 +254,8 @@ def _pairs_text(entries: Sequence[Entry]) -> str:
             reason = f"{rival.num_not_run} of its {len(rival.contestant.grid)} settings {are} not run"
             rows.append((*who, "-", "-", "-", f"not compared: {reason}"))
             continue
-        paired, num_seeds = compared(ours, rival)
-        verdict = "higher" if paired.low > 0 else "**lower**" if paired.high < 0 else "no difference shown"
+        paired, of_seeds = compared(ours, rival)
+        verdict = _verdict(paired)
         if ours.contestant.name in rival.contestant.twins:
             verdict += ", the same closed form"
         rows.append(
@@ -250,49 +263,87 @@ def _pairs_text(entries: Sequence[Entry]) -> str:
                 *who,
                 f"{paired.difference:+.4f}",
                 f"{paired.low:+.4f} to {paired.high:+.4f}",
-                str(num_seeds),
+                ", ".join(f"{difference:+.4f}" for difference in of_seeds),
                 verdict,
             )
         )
     settings = settings_text(ours.contestant, ours.point)
     intro = _PAIRS.format(ours=_name(ours.contestant), settings=settings, main=_MAIN)
-    headings = ("against", "settings", "difference", "95 % interval", "seeds", "ours is")
+    headings = ("against", "settings", "difference", "95 % interval", "of each seed", "ours is")
     return f"{intro}\n{markdown_table(headings, rows, num_text_columns=2)}"
 
 
 def _coverage_text(covered: Sequence[Covered], home: Machine) -> str:
     if not covered:
         return "No rival was measured.\n"
-    missing = sum(item.ours is None for item in covered)
-    marked = sum(item.ours is not None and _point_marks(item.rival, home) != "" for item in covered)
-    against = f", {marked} of them against a time that is marked" if marked else ""
-    summary = f"{len(covered) - missing} of {len(covered)} points are covered{against}; **{missing} are not**.\n\n"
-    none = ("**none**", "-", "-", "-")
     rows = [
-        (*_point_cells(item.rival, home), *(none if item.ours is None else _point_cells(item.ours, home)))
+        (*_point_cells(item.rival, home), *_covering_cells(item, home))
         for item in sorted(covered, key=lambda item: (item.ours is not None, -item.rival.quality))
     ]
     headings = ("rival", "settings", "training, s", _MAIN, "ours", "settings", "training, s", _MAIN)
+    headings += ("difference", "95 % interval", "ours is")
     table = markdown_table(headings, rows, num_text_columns=2)
-    return _COVERAGE.format(main=_MAIN) + "\n" + summary + table
+    return f"{_COVERAGE.format(main=_MAIN)}\n{_coverage_in_words(covered, home)}\n\n{table}"
+
+
+def _covering_cells(item: Covered, home: Machine) -> tuple[str, ...]:
+    """Returns ours, the difference, its interval and the verdict, as a row of the table has them."""
+    if item.ours is None or item.paired is None:
+        return ("**none**", *["-"] * 6)
+    paired = item.paired
+    interval = f"{paired.low:+.4f} to {paired.high:+.4f}"
+    return (*_point_cells(item.ours, home), f"{paired.difference:+.4f}", interval, _verdict(paired))
+
+
+def _coverage_in_words(covered: Sequence[Covered], home: Machine) -> str:
+    counts = Counter("without" if item.paired is None else _verdict(item.paired) for item in covered)
+    marked = sum(
+        item.ours is not None and _point_marks(item.rival, home) + _point_marks(item.ours, home) != ""
+        for item in covered
+    )
+    text = (
+        f"Ours is higher than {counts['higher']} of {len(covered)} points; to {counts[NO_DIFFERENCE]} no difference is "
+        f"shown; **{counts['**lower**']} are higher than ours, and for {counts['without']} none of ours is as quick**."
+    )
+    if marked:
+        text += f" {marked} rest on a time that is marked."
+    reached = [item for item in covered if item.no_lower is not None]
+    text += (
+        "\nChosen by these test users themselves, one of ours that is as quick has no less in the mean "
+        f"(1e-4 tolerance) than {len(reached)} of the {len(covered)}"
+    )
+    others = [
+        f"for {item.rival.contestant.name} ({settings_text(item.rival.contestant, item.rival.point)}) "
+        f"{item.no_lower.contestant.name} ({settings_text(item.no_lower.contestant, item.no_lower.point)})"
+        for item in reached
+        if item.no_lower is not None and item.paired is not None and item.paired.difference < -QUALITY_TOLERANCE
+    ]
+    return text + (f", not always the one below: {_listed(others)}." if others else ".")
+
+
+def _verdict(paired: PairedDifference) -> str:
+    """Returns what ours is, by the interval."""
+    return "higher" if paired.low > 0 else "**lower**" if paired.high < 0 else NO_DIFFERENCE
 
 
 def _predecessor_text(predecessor: Predecessor, home: Machine, epochs: Epochs | None) -> str:
     headings = ("who", "settings", "training, s", _MAIN, "times as fast", "reaches it")
-    ours = f"{predecessor.times_as_fast:.1f}", "yes" if predecessor.is_reached else "**no**"
-    rows = [
-        (*_point_cells(predecessor.theirs, home), "1", "-"),
-        (*_point_cells(predecessor.ours, home), *ours),
-    ]
-    text = _PREDECESSOR.format(main=_MAIN)
-    epoch = None if epochs is None else epochs.first_with(predecessor.theirs.quality)
+    theirs = predecessor.theirs
+
+    def against(seconds: float, quality: float) -> tuple[str, str]:
+        return f"{theirs.seconds / seconds:.1f}", "yes" if quality >= theirs.quality else "**no**"
+
+    rows = [(*_point_cells(theirs, home), "1", "-")]
+    for point in (*([predecessor.best] if predecessor.best != theirs else []), predecessor.ours):
+        rows.append((*_point_cells(point, home), *against(point.seconds, point.quality)))
+    text = _PREDECESSOR
+    epoch = None if epochs is None else epochs.first_with(theirs.valid_quality)
     if epochs is not None and epoch is not None:
         who, settings = _point_cells(predecessor.ours, home)[:2]
-        seconds, quality = epochs.seconds[epoch - 1], epochs.qualities[epoch - 1]
-        times = f"{predecessor.theirs.seconds / seconds:.1f}"
+        seconds, quality = epochs.seconds[epoch - 1], epochs.test[epoch - 1]
         earlier = EARLIER_MARK if epochs.is_of_earlier_code else ""
         after = f"{settings}, after epoch {epoch} of {len(epochs.seconds)}"
-        rows.append((who, after, number_text(seconds) + earlier, f"{quality:.4f}", times, "yes"))
+        rows.append((who, after, number_text(seconds) + earlier, f"{quality:.4f}", *against(seconds, quality)))
         text += _EPOCHS.format(main=_MAIN)
     return text + "\n" + markdown_table(headings, rows, num_text_columns=2)
 
@@ -308,7 +359,7 @@ def _point_cells(point: Point, home: Machine) -> tuple[str, ...]:
 
 
 def _point_marks(point: Point, home: Machine) -> str:
-    return _marks([point.outcome] if point.outcome else [], home)
+    return _marks([point.outcome], home)
 
 
 def _points_text(results: SetResults, home: Machine) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -65,12 +66,14 @@ class Entry:
         contestant, point: who, and with which settings.
         outcomes: those of each seed that was measured.
         num_run: settings of the grid that were run. Before all were, the best of these is chosen for the time being.
+        num_measured: those of them that have numbers.
     """
 
     contestant: Contestant
     point: int
     outcomes: Mapping[int, Outcome]
     num_run: int
+    num_measured: int
 
     @property
     def num_not_run(self) -> int:
@@ -102,39 +105,63 @@ class Entry:
 
 @dataclass(frozen=True)
 class Point:
-    """Settings of a contestant, as run with the tuning seed: seconds of training, the main metric of the test."""
+    """Settings of a contestant, as run with the tuning seed; the outcome has numbers."""
 
     contestant: Contestant
     point: int
-    seconds: float
-    quality: float
-    outcome: Outcome | None = None
+    outcome: Outcome
+
+    @property
+    def seconds(self) -> float:
+        """Of training."""
+        return float(self._numbers["train_seconds"])
+
+    @property
+    def quality(self) -> float:
+        """The main metric of the test users."""
+        return float(self._numbers["test"][MAIN_METRIC.metric_name])
+
+    @property
+    def valid_quality(self) -> float:
+        """The main metric of the validation users."""
+        return float(self._numbers["valid"][MAIN_METRIC.metric_name])
+
+    @property
+    def _numbers(self) -> Mapping[str, Any]:
+        assert self.outcome.numbers is not None
+        return self.outcome.numbers
 
 
 @dataclass(frozen=True)
 class Covered:
-    """A rival's point, and the best of ours that needs no more time; None: there is none as good."""
+    """A rival's point, and what of ours needs no more training time.
+
+    Attributes:
+        rival: the point.
+        ours: of those, the best on the validation users; None: there are none.
+        paired: how much higher ``ours`` is in the main metric of the test users.
+        no_lower: of those, the best on the test users, if it has no less of the main metric than the rival.
+    """
 
     rival: Point
-    ours: Point | None
+    ours: Point | None = None
+    paired: PairedDifference | None = None
+    no_lower: Point | None = None
 
 
 @dataclass(frozen=True)
 class Predecessor:
-    """Version 0.4.0 with all of its manual's settings, and the recipe of the same model, both with the tuning seed."""
+    """Version 0.4.0 and the recipe of the same model, both with the tuning seed.
+
+    Attributes:
+        theirs: with all of its manual's settings.
+        best: with the best of its grid on the validation users.
+        ours: the recipe with its defaults.
+    """
 
     theirs: Point
+    best: Point
     ours: Point
-
-    @property
-    def times_as_fast(self) -> float:
-        """The old one's seconds of training by those of the recipe."""
-        return self.theirs.seconds / self.ours.seconds
-
-    @property
-    def is_reached(self) -> bool:
-        """Whether the recipe has no less of the main metric."""
-        return self.ours.quality >= self.theirs.quality
 
 
 def num_points_run(outcomes: Outcomes) -> int:
@@ -167,30 +194,26 @@ def entries_of(results: SetResults) -> list[Entry]:
                 for (point, seed), outcome in sorted(outcomes.items(), key=lambda item: item[0])
                 if point == chosen and outcome.is_measured
             }
-            entries.append(Entry(contestant, chosen, of_seeds, num_points_run(outcomes)))
+            measured = {key: outcome for key, outcome in outcomes.items() if outcome.is_measured}
+            entries.append(Entry(contestant, chosen, of_seeds, num_points_run(outcomes), num_points_run(measured)))
     return sorted(entries, key=lambda entry: -entry.over_users(MAIN_METRIC.metric_name).value)
 
 
-def compared(ours: Entry, theirs: Entry) -> tuple[PairedDifference, int]:
-    """Returns how much higher ours is in the main metric, paired over the users of the shared seeds, and these seeds.
+def compared(ours: Entry, theirs: Entry) -> tuple[PairedDifference, list[float]]:
+    """Returns how much higher ours is in the main metric, paired over the users of the shared seeds; and for each seed.
 
     Every seed has as many users, so the mean over all of them is the mean of the seeds' means.
     """
     seeds = [seed for seed in ours.outcomes if seed in theirs.outcomes]
     name = MAIN_METRIC.metric_name
-    return PairedDifference.of(ours.values(name, seeds), theirs.values(name, seeds)), len(seeds)
+    differences = [float((ours.values(name, [seed]) - theirs.values(name, [seed])).mean()) for seed in seeds]
+    return PairedDifference.of(ours.values(name, seeds), theirs.values(name, seeds)), differences
 
 
 def points_of(results: SetResults) -> list[Point]:
     """Returns all points that were measured with the tuning seed."""
     return [
-        Point(
-            contestant,
-            point,
-            outcome.numbers["train_seconds"],
-            outcome.numbers["test"][MAIN_METRIC.metric_name],
-            outcome,
-        )
+        Point(contestant, point, outcome)
         for contestant, outcomes in results.outcomes.items()
         for (point, seed), outcome in sorted(outcomes.items(), key=lambda item: item[0])
         if seed == TUNING_SEED and outcome.numbers is not None
@@ -207,7 +230,7 @@ def front_of(points: Sequence[Point]) -> list[Point]:
 
 
 def coverage(points: Sequence[Point]) -> list[Covered]:
-    """Returns for each rival's point one of ours with no more training time and no less quality, if there is one.
+    """Returns for each rival's point what of ours is as quick, and whether it is as good.
 
     The tolerances are 5 % of the time and 1e-4 of the metric.
     """
@@ -215,17 +238,30 @@ def coverage(points: Sequence[Point]) -> list[Covered]:
     covered = []
     for rival in (point for point in points if not point.contestant.is_ours):
         as_quick = [point for point in ours if point.seconds <= rival.seconds * (1 + TIME_TOLERANCE)]
-        best = max(as_quick, key=lambda point: point.quality, default=None)
-        is_covered = best is not None and best.quality >= rival.quality - QUALITY_TOLERANCE
-        covered.append(Covered(rival, best if is_covered else None))
+        if not as_quick:
+            covered.append(Covered(rival))
+            continue
+        chosen = max(as_quick, key=lambda point: point.valid_quality)
+        best = max(as_quick, key=lambda point: point.quality)
+        is_no_lower = best.quality >= rival.quality - QUALITY_TOLERANCE
+        covered.append(Covered(rival, chosen, _paired(chosen, rival), best if is_no_lower else None))
     return covered
 
 
+def _paired(ours: Point, theirs: Point) -> PairedDifference:
+    """Returns how much higher ours is in the main metric, paired over the test users."""
+    values = [(point.outcome.test_values or {})[MAIN_METRIC.metric_name] for point in (ours, theirs)]
+    return PairedDifference.of(*values)
+
+
 def predecessor_of(points: Sequence[Point]) -> Predecessor | None:
-    """Returns 0.4.0 and the autoencoder's recipe, each with its defaults; None if one of them was not measured."""
+    """Returns 0.4.0 and the autoencoder's recipe; None if one of them was not measured with its defaults."""
     defaults = {point.contestant.name: point for point in points if point.point == 0}
-    pair = defaults.get(PREDECESSOR), defaults.get(SUCCESSOR)
-    return None if pair[0] is None or pair[1] is None else Predecessor(pair[0], pair[1])
+    theirs, ours = defaults.get(PREDECESSOR), defaults.get(SUCCESSOR)
+    if theirs is None or ours is None:
+        return None
+    of_grid = [point for point in points if point.contestant.name == PREDECESSOR]
+    return Predecessor(theirs, max(of_grid, key=lambda point: point.valid_quality), ours)
 
 
 def machine_of_most(results: SetResults) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from benchmarks.choices import cli
-from benchmarks.choices.alternatives import ALTERNATIVES, change_text, changed
+from benchmarks.choices.alternatives import ALTERNATIVES, change_text, changed, defaults_text
 from benchmarks.choices.page import Line, Unit, line_of, mean_of, render_page
 from benchmarks.choices.trial import Outcome, Trial, TrialStore
 from benchmarks.quality.sets import Protocol, make_smoke_set
@@ -73,8 +73,10 @@ class TestNumbers:
 
 class TestPage:
     def test_shows_the_units_of_each_recipe_beside_each_other(self) -> None:
-        first = Unit("a", "ease", "c0ffee", 0.4, [Line("l2=5.0", 0.2, 0.05, 0.5), Line("l2=6.0", -0.02, 0.05, 1.0)])
-        second = Unit("b", "ease", "facade", 0.3, [Line("l2=5.0", -0.1, 0.01, 2.0)])
+        first = Unit(
+            "a", "ease", "c0ffee", "l2=1.0", 0.4, [Line("l2=5.0", 0.2, 0.05, 0.5), Line("l2=6.0", -0.02, 0.05, 1.0)]
+        )
+        second = Unit("b", "ease", "facade", "l2=1.0", 0.3, [Line("l2=5.0", -0.1, 0.01, 2.0)])
         text = render_page([first, second], {"ease": ["l2=5.0", "l2=6.0"], "als": []}, few_users=10, num_seeds=2)
         text = text.replace("\N{NO-BREAK SPACE}", " ")
         assert "| defaults |  |  |  | 0.4000 | 0.3000 |" in text
@@ -127,14 +129,20 @@ class TestCommandLine:
         tmp_path: Path,
         capsys: pytest.CaptureFixture[str],
     ) -> None:
-        before = [{"data_set": "absent", "recipe": "ease", "commit": "c0ffee", "defaults": 0.5, "lines": []}]
+        settings = defaults_text("ease")
+        before = [
+            {"data_set": name, "recipe": "ease", "commit": commit, "settings": of_then, "defaults": 0.5, "lines": []}
+            for name, commit, of_then in (("absent", "c0ffee", settings), ("made-up", "facade", "l2=17.0"))
+        ]
         (tmp_path / "results.json").write_text(json.dumps(before))
         monkeypatch.setattr(cli, "ALTERNATIVES", {"ease": ({"l2": -1.0}, {"l2": 10.0})})
         assert cli.main(arguments) == 1
         said = capsys.readouterr().err
         assert re.search(r"\[2/3\] made-up, ease, l2=-1.0, seed 0: ConfigError: l2 is -1", said)
         assert "[3/3] made-up, ease, l2=10.0, seed 0: 0." in said
-        assert json.loads((tmp_path / "results.json").read_text()) == before
+        # what other defaults gave is no longer there
+        assert "ease on made-up is left out: its defaults are others now" in said
+        assert json.loads((tmp_path / "results.json").read_text()) == before[:1]
         assert "- c0ffee: ease on absent\n" in (tmp_path / "page.md").read_text()
 
     @pytest.mark.parametrize(

@@ -17,14 +17,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from benchmarks.__main__ import main as main_of_all
+from benchmarks.quality import cells, judging, running
 from benchmarks.quality import cli as quality_cli
-from benchmarks.quality import running
 from benchmarks.quality.adopting import adopt
 from benchmarks.quality.archive import pack, splits_in, unpack
 from benchmarks.quality.cells import Cell, CellStore, Outcome, code_of
 from benchmarks.quality.contestants import CONTESTANTS, GRID_SIZE, SMOKE_CONTESTANTS, Contestant, settings_text
 from benchmarks.quality.epochs import Epochs, EpochStore, measure_epochs
-from benchmarks.quality.judging import METRICS, judged
+from benchmarks.quality.judging import METRICS, judged, rules_of_judging
 from benchmarks.quality.page import render_page, results_text
 from benchmarks.quality.plots import draw
 from benchmarks.quality.running import Runner, needed_mib
@@ -43,6 +43,7 @@ from benchmarks.quality.summary import (
 from benchmarks.speed import sides, store
 from benchmarks.speed.environments import RIVALS, Unavailable
 from benchmarks.speed.works import OURS
+from benchmarks.synthetic import Shape, make_interactions
 from scipy import sparse
 
 from recoder.data import Interactions, RecommendationDataset
@@ -165,6 +166,19 @@ class TestJudging:
         of_second = 1 / (1 + 1 / math.log2(3))
         np.testing.assert_allclose(result["NDCG@100"], [1 / math.log2(3), of_second])
         np.testing.assert_allclose(result["Recall@20"], [1.0, 0.5])
+
+    def test_the_rules_have_the_same_mark_each_time_and_others_another(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        marks = {rules_of_judging.__wrapped__() for _ in range(2)}
+        hits = judging.RecommenderEvaluator.evaluate
+
+        def with_another_rule(*arguments: Any, **options: Any) -> Any:
+            result = hits(*arguments, **options)
+            result[METRICS[0]][3] += 1e-6
+            return result
+
+        monkeypatch.setattr(judging.RecommenderEvaluator, "evaluate", with_another_rule)
+        assert len(marks) == 1
+        assert rules_of_judging.__wrapped__() not in marks
 
     @pytest.mark.parametrize(
         ("lists", "why"),
@@ -378,6 +392,20 @@ class TestStore:
         assert seen[0][0] == seen[1][0]
         assert code_of(MINE, "any", tmp_path) == code_of(MINE, "any", tmp_path / "elsewhere")
 
+    @pytest.mark.parametrize("name", ["version", "library"])
+    def test_the_code_of_ours_is_its_sources_and_what_they_compute_with(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    ) -> None:
+        before = code_of(MINE, "any", tmp_path)
+        monkeypatch.setattr(cells, name, {"version": lambda package: "0", "library": lambda: None}[name])
+        assert code_of(MINE, "any", tmp_path) != before
+
+    def test_other_rules_of_judging_are_another_result(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        cell = Cell("some-set", 0, MINE, 1)
+        self.store(tmp_path).keep(cell, outcome(0.2, 0.3))
+        monkeypatch.setattr(cells, "rules_of_judging", lambda: "others")
+        assert self.store(tmp_path).find_or_earlier(cell) is None
+
     def test_a_rival_runs_elsewhere_on_the_sets_where_it_fails(self, tmp_path: Path) -> None:
         moved = replace(THEIRS, elsewhere={"large": "another"})
         assert [moved.environment_on(name) for name in ("small", "large")] == [THEIRS.environment, "another"]
@@ -446,7 +474,7 @@ class TestAdopting:
         stores = [
             EpochStore(tmp_path, lambda name, code=code: {"split": name, "code": code}) for code in ("before", "now")
         ]
-        epochs = Epochs((1.0, 2.0), (0.1, 0.2), {})
+        epochs = Epochs((1.0, 2.0), (0.1, 0.2), (0.2, 0.3), {})
         for name in ("small", "large"):
             stores[0].keep(name, epochs)
         stores[1].take_over("small", replace(epochs, seconds=(3.0, 4.0)))
@@ -457,7 +485,7 @@ class TestAdopting:
         assert (small.is_of_earlier_code, large.is_of_earlier_code) == (False, False)
         stores[0].keep("small", epochs)
         stores[0].keep("large", epochs)
-        stores[1].take_over("small", replace(epochs, qualities=(0.1, 0.3)))
+        stores[1].take_over("small", replace(epochs, test=(0.1, 0.3)))
         after = [stores[1].find(name) for name in ("small", "large")]
         assert [each is not None and each.is_of_earlier_code for each in after] == [False, True]
 
@@ -599,18 +627,20 @@ class TestSummary:
 
     def test_a_paired_difference_is_the_mean_over_the_users_of_the_seeds_that_both_have(self) -> None:
         mine, twin, theirs = entries_of(RESULTS)
-        paired, seeds = compared(mine, theirs)
-        assert seeds == 2
+        paired, of_seeds = compared(mine, theirs)
+        assert of_seeds == pytest.approx([0.04, 0.08])
         # 0.04 with seed 0, 0.08 with seed 1, the same for all users of each
         assert paired.difference == pytest.approx(0.06)
         assert paired.stderr == pytest.approx(np.resize([0.04, 0.08], 2 * USERS).std(ddof=1) / math.sqrt(2 * USERS))
         assert paired.low < 0.06 < paired.high
         only = replace(twin, outcomes={0: twin.outcomes[0]})
-        assert compared(mine, only)[1] == 1
+        assert len(compared(mine, only)[1]) == 1
 
     def test_a_front_is_what_no_other_beats_in_both(self) -> None:
         seconds_and_quality = [(1, 0.1), (2, 0.3), (2, 0.2), (3, 0.3), (4, 0.25), (5, 0.4)]
-        points = [Point(MINE, at, seconds, quality) for at, (seconds, quality) in enumerate(seconds_and_quality)]
+        points = [
+            Point(MINE, at, outcome(0.1, quality, seconds)) for at, (seconds, quality) in enumerate(seconds_and_quality)
+        ]
         assert [point.point for point in front_of(points)] == [0, 1, 5]
 
     @pytest.mark.parametrize(
@@ -628,9 +658,22 @@ class TestSummary:
     def test_a_rival_is_covered_by_one_of_ours_that_is_as_quick_and_as_good(
         self, seconds: float, quality: float, is_covered: bool
     ) -> None:
-        ours = [Point(MINE, 0, 1.0, 0.1), Point(MINE, 1, 2.0, 0.3), Point(MINE, 2, 50.0, 0.9)]
-        [covered] = coverage([*ours, Point(THEIRS, 0, seconds, quality)])
-        assert (covered.ours is not None) == is_covered
+        ours = [outcome(0.1, 0.1, 1.0), outcome(0.1, 0.3, 2.0), outcome(0.1, 0.9, 50.0)]
+        points = [Point(MINE, at, each) for at, each in enumerate(ours)]
+        [covered] = coverage([*points, Point(THEIRS, 0, outcome(0.1, quality, seconds))])
+        assert (covered.no_lower is not None) == is_covered
+
+    def test_of_ours_that_are_as_quick_the_best_of_the_validation_users_is_compared(self) -> None:
+        ours = [outcome(0.2, 0.2, 1.0), outcome(0.3, 0.25, 2.0), outcome(0.1, 0.4, 2.0), outcome(0.9, 0.9, 50.0)]
+        points = [Point(MINE, at, each) for at, each in enumerate(ours)]
+        none, covered = coverage(
+            [*points, *(Point(THEIRS, 0, outcome(0.1, 0.3, seconds, spread=0.2)) for seconds in (0.5, 2.0))]
+        )
+        assert (none.ours, none.paired, none.no_lower) == (None, None, None)
+        assert (covered.ours, covered.no_lower) == (points[1], points[2])
+        assert covered.paired is not None
+        assert covered.paired.difference == pytest.approx(-0.05)
+        assert covered.paired.low < -0.05 < covered.paired.high
 
     def test_points_are_those_of_the_tuning_seed(self) -> None:
         points = {(point.contestant.name, point.point): point.quality for point in points_of(RESULTS)}
@@ -663,7 +706,7 @@ class TestPage:
         table = results_text(RESULTS).split("###")[0]
         rows = self.rows(table, "| ")[2:]
         assert [row[0] for row in rows] == ["**mine**", "irspack DenseSLIM", "implicit ALS"]
-        assert rows[0][1:4] == ["lr=0.1", "2", "3 ± 1"]
+        assert rows[0][1:4] == ["best of 2 of 4 settings, 2 without numbers: lr=0.1", "2", "3 ± 1"]
         assert rows[0][6].startswith("0.4000 ± 0.01")
 
     def test_our_best_of_the_validation_users_is_compared_with_every_rival(self) -> None:
@@ -689,12 +732,14 @@ class TestPage:
     ) -> None:
         entries, pairs, _, every_point = results_text(self.without(THEIRS, *points)).split("### ")
         [entry] = self.rows(entries, "| implicit ALS")
-        assert entry[1] == f"best of {num_run} of 4 settings: lr=0.1"
+        without = num_run - 2
+        said = f", {without} without numbers" if without else ""
+        assert entry[1] == f"best of 2 of 4 settings{said}: lr=0.1"
         assert entry[6].startswith("0.3400 ±")
         [pair] = self.rows(pairs, "| implicit ALS")
         assert pair[2:] == ["-", "-", "-", f"not compared: {reason}"]
         [twin] = self.rows(pairs, "| irspack DenseSLIM")
-        assert twin[4] == "2"
+        assert len(twin[4].split(", ")) == 2
         chosen = [row[0] for row in self.rows(every_point, "| ") if row[-1] == "chosen"]
         assert chosen == ["**mine**", "irspack DenseSLIM"]
 
@@ -707,7 +752,9 @@ class TestPage:
 
     def test_points_that_we_do_not_cover_are_said(self) -> None:
         text = results_text(RESULTS).split("###")[2]
-        assert "2 of 3 points are covered; **1 are not**" in text
+        assert "Ours is higher than 2 of 3 points; to 0 no difference is shown; **0 are higher than ours" in text
+        assert "for 1 none of ours is as quick**.\n" in text
+        assert "than 2 of the 3.\n" in text
         [uncovered] = [row for row in self.rows(text, "| implicit ALS") if "**none**" in row]
         assert uncovered[:4] == ["implicit ALS", "default", "0.5", "0.5000"]
 
@@ -716,10 +763,23 @@ class TestPage:
             (0, 0): replace(outcome(0.2, 0.2, 3.0), is_of_earlier_code=True),
             (1, 0): outcome(0.2, 0.2, 3.0, others_busy=0.4),
             (2, 0): outcome(0.2, 0.2, 3.0),
-            (3, 0): outcome(0.2, 0.9, 3.0, others_busy=0.4),  # not covered
+            (3, 0): outcome(0.2, 0.9, 0.1, others_busy=0.4),  # not covered
         }
-        text = results_text(replace(RESULTS, outcomes={**RESULTS.outcomes, THEIRS: marked})).split("### ")[2]
-        assert "4 of 5 points are covered, 2 of them against a time that is marked; **1 are not**." in text
+        results = replace(RESULTS, outcomes={MINE: RESULTS.outcomes[MINE], THEIRS: marked})
+        assert "as quick**. 2 rest on a time that is marked.\n" in results_text(results).split("### ")[2]
+        ours = {**RESULTS.outcomes[MINE], (1, 0): outcome(0.4, 0.39, 2.0, others_busy=0.4)}
+        results = replace(RESULTS, outcomes={MINE: ours, THEIRS: marked})
+        assert "as quick**. 3 rest on a time that is marked.\n" in results_text(results).split("### ")[2]
+
+    def test_where_the_choice_by_validation_is_not_as_good_another_one_is_named(self) -> None:
+        ours = {(0, 0): outcome(0.4, 0.3, spread=0.2), (1, 0): outcome(0.3, 0.4), (2, 0): LATE, (3, 0): LATE}
+        results = replace(RESULTS, outcomes={MINE: ours, THEIRS: {(0, 0): outcome(0.2, 0.35)}})
+        text = results_text(results).split("### ")[2]
+        assert "to 0 no difference is shown; **1 are higher than ours" in text
+        assert "than 1 of the 1, not always the one below: for implicit ALS (default) mine (lr=0.1)." in text
+        [row] = self.rows(text, "| implicit ALS")
+        assert row[4:8] == ["**mine**", "default", "1", "0.3000"]
+        assert (row[8], row[-1]) == ("-0.0500", "**lower**")
 
     def test_what_has_no_numbers_is_there_with_its_reason(self) -> None:
         text = results_text(RESULTS).split("###")[3]
@@ -810,20 +870,26 @@ class TestPage:
     ) -> None:
         old, new = (next(who for who in CONTESTANTS if who.name == name) for name in ("recoder 0.4.0", "autoencoder"))
         both = {
-            old: {(0, 0): outcome(0.2, 0.3, 20.0), (1, 0): outcome(0.5, 0.5, 1.0)},
+            old: {(0, 0): outcome(0.2, 0.3, 20.0), (1, 0): outcome(0.1, 0.5, 1.0)},
             new: {(0, 0): outcome(0.2, quality, seconds), (1, 0): outcome(0.1, 0.1, 0.1)},
         }
         [text] = [part for part in results_text(SetResults("s", both)).split("### ") if part.startswith("In the place")]
         assert [row[-2:] for row in self.rows(text, "| ")[2:]] == [["1", "-"], end]
+        # another point of theirs, where that is better
+        both[old][1, 0] = outcome(0.5, 0.5, 5.0)
+        [text] = [part for part in results_text(SetResults("s", both)).split("### ") if part.startswith("In the place")]
+        assert [row[-2:] for row in self.rows(text, "| ")[2:]] == [["1", "-"], ["4.0", "yes"], end]
         assert "In the place" not in results_text(SetResults("s", {new: both[new]}))
 
     def test_the_recipe_s_first_epoch_that_is_as_good_is_named(self) -> None:
         old, new = (next(who for who in CONTESTANTS if who.name == name) for name in ("recoder 0.4.0", "autoencoder"))
         both = {old: {(0, 0): outcome(0.2, 0.3, 20.0)}, new: {(0, 0): outcome(0.2, 0.5, 10.0)}}
-        epochs = Epochs((0.5, 1.0, 1.5), (0.1, 0.31, 0.4), {}, is_of_earlier_code=True)
+        epochs = Epochs((0.5, 1.0, 1.5), (0.1, 0.2, 0.3), (0.1, 0.31, 0.4), {}, is_of_earlier_code=True)
         text = results_text(SetResults("s", both), epochs)
         assert "| **autoencoder** | default, after epoch 2 of 3 | 1§ | 0.3100 | 20.0 | yes |" in text
-        for none in (Epochs((1.0,), (0.2,), {}), None):
+        text = results_text(SetResults("s", both), replace(epochs, test=(0.1, 0.29, 0.4)))
+        assert "| **autoencoder** | default, after epoch 2 of 3 | 1§ | 0.2900 | 20.0 | **no** |" in text
+        for none in (Epochs((1.0,), (0.1,), (0.5,), {}), None):
             assert "after epoch" not in results_text(SetResults("s", both), none)
 
     def test_a_picture_is_drawn_of_any_number_of_points(self, tmp_path: Path) -> None:
@@ -838,8 +904,8 @@ class TestEpochs:
         settings = {"code": "now"}
         store = EpochStore(tmp_path, lambda name: dict(settings))
         assert store.find("a") is None
-        store.keep("a", Epochs((1.0, 2.0), (0.1, 0.2), {"commit": "abc"}))
-        assert store.find("a") == Epochs((1.0, 2.0), (0.1, 0.2), {"commit": "abc"})
+        store.keep("a", Epochs((1.0, 2.0), (0.1, 0.2), (0.2, 0.3), {"commit": "abc"}))
+        assert store.find("a") == Epochs((1.0, 2.0), (0.1, 0.2), (0.2, 0.3), {"commit": "abc"})
         settings["code"] = "later"
         found = store.find("a")
         assert found is not None
@@ -847,12 +913,13 @@ class TestEpochs:
 
     @pytest.mark.slow
     def test_each_epoch_is_judged_and_the_last_is_the_training_of_the_cell(self, tmp_path: Path) -> None:
-        split = SplitFolder(tmp_path / "splits", make_smoke_set, Protocol()).split("made-up", 0)
+        few = Interactions.from_matrix(make_interactions(Shape(300, 200, mean_interactions=20, num_tastes=6)))
+        split = SplitFolder(tmp_path / "splits", lambda name: few, Protocol()).split("made-up", 0)
         runner = Runner(
             environments=tmp_path,
             logs=tmp_path / "logs",
             protocol=Protocol(),
-            threads=2,
+            threads=1,
             limit_s=120.0,
             may_install=False,
             about={"commit": "abc"},
@@ -861,10 +928,11 @@ class TestEpochs:
         whole = runner.run(Cell("made-up", 0, successor, 0), split)
         assert whole.numbers is not None, whole.reason
         epochs = measure_epochs(split, runner, "made-up")
-        assert len(epochs.seconds) == len(epochs.qualities) == 10
+        assert len(epochs.seconds) == len(epochs.valid) == len(epochs.test) == 10
         assert list(epochs.seconds) == sorted(epochs.seconds)
-        assert epochs.qualities[-1] == pytest.approx(whole.numbers["test"]["NDCG@100"], abs=1e-3)
-        assert epochs.first_with(epochs.qualities[-1]) is not None
+        assert epochs.valid[-1] == pytest.approx(whole.numbers["valid"]["NDCG@100"], abs=1e-3)
+        assert epochs.test[-1] == pytest.approx(whole.numbers["test"]["NDCG@100"], abs=1e-3)
+        assert epochs.first_with(epochs.valid[-1]) is not None
         assert epochs.first_with(1.1) is None
 
 
@@ -939,8 +1007,10 @@ serve_cells(fit, ("numpy",))
     ) -> None:
         code = self.code().replace("    popular =", "    import time; time.sleep(0.5)\n    popular =")
         with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as other:
-            result = self.run(split, tmp_path, code)
-            other.kill()
+            try:
+                result = self.run(split, tmp_path, code)
+            finally:
+                other.kill()
         assert result.numbers is not None
         assert result.numbers["others_busy"] > 0.3
         assert result.was_disturbed

@@ -16,15 +16,16 @@ from recoder.training import Callback, EpochReport
 
 
 class Watch(Callback):
-    """Ranks the test users after each epoch, and stops the clock meanwhile.
+    """Ranks the held-out users after each epoch, and stops the clock meanwhile.
 
     Args:
         task: what is trained, and where the lists go.
+        held_out: the users by part.
     """
 
-    def __init__(self, task: dict[str, Any], test: sparse.csr_matrix, first_test: int) -> None:
+    def __init__(self, task: dict[str, Any], held_out: dict[str, UsersInteractions]) -> None:
         self._task = task
-        self._test = UsersInteractions(np.arange(first_test, first_test + test.shape[0]), test)
+        self._held_out = held_out
         self._paused = 0.0
         self.recoder: Any = None
         self.seconds: list[float] = []
@@ -34,8 +35,9 @@ class Watch(Callback):
         """Notes the time, and what would be recommended."""
         now = time.perf_counter()
         self.seconds.append(now - self._started - self._paused)
-        lists = self.recoder.ranked(self._test, self._task["count"])
-        np.save(f"{self._task['lists']}/{report.epoch}.npy", lists.astype(np.int32))
+        for part, users in self._held_out.items():
+            lists = self.recoder.ranked(users, self._task["count"])
+            np.save(f"{self._task['lists']}/{part}-{report.epoch}.npy", lists.astype(np.int32))
         self._paused += time.perf_counter() - now
 
 
@@ -46,8 +48,10 @@ def prepare(task: dict[str, Any]) -> Measure:
     chosen.but(num_epochs=1).fit(RecommendationDataset(tiny), None, seed=task["seed"])
 
     def measure() -> dict[str, Any]:
-        train, test = (sparse.csr_matrix(sparse.load_npz(task[name])) for name in ("train", "test"))
-        watch = Watch(task, test, train.shape[0])
+        train, valid, test = (sparse.csr_matrix(sparse.load_npz(task[name])) for name in ("train", "valid", "test"))
+        ids = np.arange(train.shape[0], train.shape[0] + valid.shape[0] + test.shape[0])
+        parts = {"valid": (ids[: valid.shape[0]], valid), "test": (ids[valid.shape[0] :], test)}
+        watch = Watch(task, {part: UsersInteractions(*users) for part, users in parts.items()})
         watch.recoder = chosen.new_recoder(seed=task["seed"])
         chosen.train_with(watch.recoder, RecommendationDataset(train), None, callbacks=[watch])
         return {"seconds": watch.seconds}

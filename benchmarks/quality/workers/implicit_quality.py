@@ -24,7 +24,7 @@ def fit_als(task: Task, train: sparse.csr_matrix) -> Rank:
 
     def rank(users: np.ndarray, histories: sparse.csr_matrix) -> np.ndarray:
         if is_weighted:
-            # weighted by what training says of the items
+            # items are weighted by what training and these histories say of them, as if both had been there
             histories = _weighted(sparse.vstack([train, histories], format="csr"))[train.shape[0] :]
         ids, scores = model.recommend(
             np.arange(len(users)),
