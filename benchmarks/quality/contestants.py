@@ -78,12 +78,7 @@ _GRIDS: dict[str, tuple[Settings, ...]] = {
         {"l2": 100.0, "popularity_discount": 0.2},
         {"l2": 200.0, "popularity_discount": 0.3},
     ),
-    "multvae": (
-        {},
-        {"hidden_layers": [300, 50], "lr": 1e-2},
-        {"hidden_layers": [600, 200]},
-        {"loss": "logloss", "logq_correction": True},
-    ),
+    "multvae": ({}, {"num_epochs": 10}, {"lr": 5e-3}, {"loss": "logloss", "logq_correction": True}),
     "recvae": ({}, {"gamma": 0.0025}, {"loss": "logloss", "logq_correction": True}, {"num_epochs": 8}),
     "elsa": ({}, {"num_epochs": 40}, {"embedding_size": 512}, {"num_epochs": 10}),
 }

@@ -61,10 +61,10 @@ Written by `python -m benchmarks quality`; not edited by hand.
   *test* users. What was not run is listed below each set; a model whose grid was not run completely is shown, but not
   compared.
 - The defaults of our recipes were chosen on goodbooks-10k-v1, gowalla, citeulike-a and lastfm-2k
-  (`docs/experiments.md` says how, and what each choice gained). The others had no part in it, but for four: what
+  (`docs/experiments.md` says how, and what each choice gained). The others had no part in it, but for five: what
   `confidence_power` of least squares makes of rare items and that the autoencoder's decoder is tied to its encoder
   were chosen on all but book-crossing, how input noise scales what it keeps on all, and how many users ELSA takes to
-  a batch on retailrocket-small and msweb too. Those of the autoencoder, but for its ties and its noise's scale, were
+  a batch, and MultVAE's ties and latent factors, on retailrocket-small and msweb too. Those of the autoencoder, but for its ties and its noise's scale, were
   chosen on held-out users of other splits, some of whom are test users here, and compared with others on validation
   users of four sets later (`benchmarks/CHOICES.md`); the others on validation users, most on those of one seed. A
   tenth or more of the test users of the other seeds (a quarter, where a quarter is held out) are validation users of

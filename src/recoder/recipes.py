@@ -210,7 +210,7 @@ _RECIPES = {
     "edlae": Recipe(EASE, {"l2": 50.0, "dropout_prob": 0.5, "popularity_discount": 0.1}, {}, {}),
     "multvae": Recipe(
         MultVAE,
-        {"hidden_layers": [600, 100], "noise_prob": 0.5, "kl_weight": 0.2, "kl_steps": 2_000},
+        {"hidden_layers": [600, 200], "noise_prob": 0.5, "kl_weight": 0.2, "kl_steps": 2_000, "is_constrained": True},
         {"optimizer_type": "adam", "loss": "logistic", "precision": "fp32"},
         {**_BY_STEPS, **_SAMPLED, "lr": 3e-3, "num_epochs": 20},
     ),

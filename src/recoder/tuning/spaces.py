@@ -138,6 +138,7 @@ SPACES: Mapping[str, Space] = MappingProxyType(
             "kl_weight": Range(0.02, 1.0, log=True),
             "lr": Range(5e-4, 1e-2, log=True),
             "num_epochs": Range(10, 40),
+            "is_constrained": Choice(True, False),
         },
         "recvae": {
             "hidden_size": Choice(200, 300, 600),
