@@ -27,9 +27,9 @@ __all__ = ["main"]
 
 # most popular first: where its numbers are published, they show an error of the split or the metrics before training
 RECIPE_ORDER = ("popularity", "ease", "als", "autoencoder", "multvae", "recvae")
-# the papers' layers, and the multinomial over all items; recipes have smaller ones and sample
+# the papers' models, and the multinomial over all items; recipes have smaller or tied ones and sample
 AS_PUBLISHED: dict[str, dict[str, Any]] = {
-    "multvae": {"hidden_layers": [600, 200]},
+    "multvae": {"hidden_layers": [600, 200], "is_constrained": False},
     "recvae": {"hidden_size": 600, "latent_size": 200},
 }
 _OF_ALL_ITEMS = {"loss": "logloss", "negative_sampling": False, "num_uniform_negatives": 0}

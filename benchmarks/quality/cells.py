@@ -23,8 +23,9 @@ from benchmarks.speed.environments import versions_in
 from benchmarks.speed.store import source_hash
 from recoder._files import atomic_write
 from recoder.ops.kernels import library
+from recoder.recipes import RECIPES
 
-__all__ = ["Cell", "CellStore", "Outcome", "code_of", "machine_of", "our_code"]
+__all__ = ["Cell", "CellStore", "Outcome", "code_of", "defaults_of", "machine_of", "our_code"]
 
 FORMAT = 2
 DISTURBED = 0.1
@@ -156,6 +157,7 @@ class CellStore:
             "worker": who.worker,
             "model": who.model,
             "settings": dict(who.grid[cell.point]),
+            **({"defaults": defaults_of(who.model)} if who.is_ours else {}),
             "code": self._code_of(who, cell.data_set),
             "judged by": rules_of_judging(),
             "protocol": asdict(self._protocol),
@@ -293,6 +295,16 @@ def code_of(contestant: Contestant, data_set: str, environments: Path) -> Any:
     if contestant.environment == "recoder-0.4.0":
         worker = (*worker, "benchmarks/speed/workers/recoder_040.py")
     return [source_hash(worker), versions_in(contestant.environment_on(data_set), environments)]
+
+
+def defaults_of(name: str) -> dict[str, Any] | None:
+    """Returns all settings of a recipe, as JSON values: what others gave is none of its results. None: no recipe."""
+    found = RECIPES.get(name)
+    if found is None:
+        return None
+    settings = {**found.model, **found.recoder, **found.train, "users_per_batch": asdict(found.users_per_batch)}
+    whole: dict[str, Any] = json.loads(json.dumps(settings))
+    return whole
 
 
 def our_code(worker: Sequence[str]) -> list[Any]:

@@ -164,7 +164,12 @@ def _adopt_epochs(
     """Takes over the trainings that earlier code did epoch by epoch, where today's is the same on this data set."""
     found = epochs.find(name)
     if SUCCESSOR in {who.name for who in contestants} and found is not None and found.is_of_earlier_code:
-        epochs.take_over(name, measure_epochs(splits.split(name, TUNING_SEED), runner, name))
+        try:
+            now = measure_epochs(splits.split(name, TUNING_SEED), runner, name)
+        except (TimeoutError, Unavailable) as error:
+            print(f"{name}, epoch by epoch: {error}", file=sys.stderr)
+            return
+        epochs.take_over(name, now)
 
 
 def _install_rivals(sets: Sequence[str], contestants: Sequence[Contestant], options: argparse.Namespace) -> None:

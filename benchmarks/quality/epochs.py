@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.quality.cells import our_code
+from benchmarks.quality.cells import defaults_of, our_code
 from benchmarks.quality.judging import MAIN_METRIC, judged, rules_of_judging
 from benchmarks.quality.running import Runner
 from benchmarks.quality.sets import SplitFiles
@@ -97,7 +97,13 @@ class EpochStore:
 def settings_for(fingerprint: str, threads: int) -> dict[str, Any]:
     """Returns all that decides the result, as JSON values."""
     worker = (f"benchmarks/quality/workers/{WORKER}", "benchmarks/speed/workers/protocol.py")
-    return {"split": fingerprint, "threads": threads, "code": our_code(worker), "judged by": rules_of_judging()}
+    return {
+        "split": fingerprint,
+        "threads": threads,
+        "code": our_code(worker),
+        "defaults": defaults_of(SUCCESSOR),
+        "judged by": rules_of_judging(),
+    }
 
 
 def measure_epochs(split: SplitFiles, runner: Runner, name: str) -> Epochs:

@@ -60,16 +60,18 @@ Written by `python -m benchmarks quality`; not edited by hand.
   {main} of its *validation* users is trained with seeds {seeds}, of the split and of the model, and judged on their
   *test* users. What was not run is listed below each set; a model whose grid was not run completely is shown, but not
   compared.
-- The defaults of our recipes were chosen on goodbooks-10k-v1, gowalla, citeulike-a and lastfm-2k
-  (`docs/experiments.md` says how, and what each choice gained). The others had no part in it, but for five: what
-  `confidence_power` of least squares makes of rare items and that the autoencoder's decoder is tied to its encoder
-  were chosen on all but book-crossing, how input noise scales what it keeps on all, and how many users ELSA takes to
-  a batch, and MultVAE's ties and latent factors, on retailrocket-small and msweb too. Those of the autoencoder, but for its ties and its noise's scale, were
-  chosen on held-out users of other splits, some of whom are test users here, and compared with others on validation
-  users of four sets later (`benchmarks/CHOICES.md`); the others on validation users, most on those of one seed. A
-  tenth or more of the test users of the other seeds (a quarter, where a quarter is held out) are validation users of
-  seed 0, by whom everyone's setting is chosen from its grid. So some of those who judge had a part in the choice,
-  which favours what was chosen.
+- The defaults of our recipes were chosen on goodbooks-10k-v1, gowalla, citeulike-a and lastfm-2k, the other sets having
+  no part in it (`docs/experiments.md` says how, and what each choice gained), but for these:
+  - what `confidence_power` of least squares makes of rare items, and the autoencoder's ties: all but book-crossing;
+  - how input noise scales what it keeps: all;
+  - how many users ELSA takes to a batch: the four, retailrocket-small and msweb;
+  - MultVAE's ties and latent factors: lastfm-2k, citeulike-a, retailrocket-small and msweb.
+
+  The autoencoder's, but for its ties and its noise's scale, were chosen on held-out users of other splits, some of whom
+  are test users here, and compared with others on validation users of four sets later (`benchmarks/CHOICES.md`); all
+  others on validation users, most on those of one seed. A tenth or more of the test users of the other seeds (a
+  quarter, where a quarter is held out) are validation users of seed 0, by whom everyone's setting is chosen from its
+  grid. So some of those who judge had a part in the choice, which favours what was chosen.
 - Grids are of equal size, not of equal settings; those of least squares go up to 400 factors on each side. They are not
   of equal effort either: behind our defaults are many trials, behind a rival's points its documentation and papers.
 - Training time is all that a model needs from the matrix in memory to being able to recommend, without imports and
@@ -83,9 +85,9 @@ Written by `python -m benchmarks quality`; not edited by hand.
 - Each training has a process of its own, {threads} threads{limits}, one after another. Those marked {mark}
   had not the machine to themselves: other processes used more than {disturbed:g} of a processor on average, and alone
   it may have been quicker. Those marked {elsewhere} ran on processors with other instruction sets than most of ours of
-  the same data set; those marked {earlier} with earlier code of this library, or packages of a rival, and were not run
-  anew since. Results of earlier code of a model of ours have no mark, and keep their times, if today's code gives every
-  test user of lastfm-2k the same values (`--adopt`). The commits are at the end.
+  the same data set; those marked {earlier} were made by earlier code of this library, or with other packages of a
+  rival, and were not run anew since. Results of earlier code of a model of ours have no mark, and keep their times, if
+  today's code gives every test user of lastfm-2k the same values (`--adopt`). The commits are at the end.
 - Metrics ± standard error over the test users of all seeds; seconds and memory ± standard error over the seeds.
 """
 
@@ -301,19 +303,19 @@ def _coverage_in_words(covered: Sequence[Covered], home: Machine) -> str:
         item.ours is not None and _point_marks(item.rival, home) + _point_marks(item.ours, home) != ""
         for item in covered
     )
-    text = (
-        f"Ours is higher than {counts['higher']} of {len(covered)} points; to {counts[NO_DIFFERENCE]} no difference is "
-        f"shown; **{counts['**lower**']} are higher than ours, and for {counts['without']} none of ours is as quick**."
-    )
+    text = f"Ours is higher than {counts['higher']} of {len(covered)} points"
+    text += f"; for {counts[NO_DIFFERENCE]} no difference is shown" if counts[NO_DIFFERENCE] else ""
+    text += f"; **{counts['**lower**']} are higher than ours**" if counts["**lower**"] else "; none is higher than ours"
+    text += f"; **for {counts['without']} none of ours is as quick**." if counts["without"] else "."
     if marked:
-        text += f" {marked} rest on a time that is marked."
+        text += f" {marked} {'rests' if marked == 1 else 'rest'} on a time that is marked."
     reached = [item for item in covered if item.no_lower is not None]
     text += (
         "\nChosen by these test users themselves, one of ours that is as quick has no less in the mean "
         f"(1e-4 tolerance) than {len(reached)} of the {len(covered)}"
     )
     others = [
-        f"for {item.rival.contestant.name} ({settings_text(item.rival.contestant, item.rival.point)}) "
+        f"for {item.rival.contestant.name} ({settings_text(item.rival.contestant, item.rival.point)}) it is "
         f"{item.no_lower.contestant.name} ({settings_text(item.no_lower.contestant, item.no_lower.point)})"
         for item in reached
         if item.no_lower is not None and item.paired is not None and item.paired.difference < -QUALITY_TOLERANCE
@@ -393,7 +395,7 @@ def _not_run_text(results: SetResults, contestants: Sequence[Contestant], seeds:
             of_chosen = {seed for point, seed in results.outcomes[contestant] if point == chosen}
             left = [f"{seed}" for seed in seeds if seed not in of_chosen]
             if chosen is not None and left:
-                missing.append(f"{_name(contestant)} (seed {_listed(left)})")
+                missing.append(f"{_name(contestant)} ({'seed' if len(left) == 1 else 'seeds'} {_listed(left)})")
     return f"Not run on {results.name}: {', '.join(missing)}.\n" if missing else ""
 
 

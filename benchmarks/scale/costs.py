@@ -31,7 +31,7 @@ part of that of one process alone.
 
 {table}
 
-2BD is {two_factors:,}, and 2BD + 3B is {limit:,}.
+2BD is {two_factors:,}, and 2BD + 4B is {limit:,}.
 """
 
 
@@ -58,5 +58,5 @@ def measure(folder: Path, quick: bool) -> str:
     table = markdown_table(headings, found.values(), num_text_columns=1)
     two_factors = 2 * batch * factors
     return _SECTION.format(
-        batch=batch, factors=factors, table=table.rstrip(), two_factors=two_factors, limit=two_factors + 3 * batch
+        batch=batch, factors=factors, table=table.rstrip(), two_factors=two_factors, limit=two_factors + 4 * batch
     )

@@ -192,7 +192,7 @@ def _of_items(work: Work, number: int, users: float) -> Sequence[Exchange]:
     """Returns the exchanges of processes with other items each: sums of inputs, and of gradients."""
     if number == 1:
         return ()
-    return [_sum(number, users * (work.factors + 1)), _sum(number, users * work.factors)]
+    return [_sum(number, users * (work.factors + 2)), _sum(number, users * work.factors)]
 
 
 def _of_users(work: Work, number: int, scored: float, read: float) -> Sequence[Exchange]:

@@ -83,7 +83,7 @@ class Recoder:
         loss: ``'mse'`` (``recoder.losses.MSELoss``), ``'logistic'`` (binary cross-entropy of logits), ``'logloss'``
             (``recoder.losses.MultinomialNLLLoss``), or a module of (predictions, targets) that returns a sum.
         loss_params: keyword arguments of a loss that is given by name, such as ``{'confidence': 3}``.
-        use_cuda: train and score on the current CUDA device.
+        use_cuda: train and score on the current CUDA device; with ``parallel`` as ``device='cuda'``.
         user_based: the model depends on who the users are: training data with more users than it has is an error.
         item_based: the model depends on which the items are: training data with more items than it has is an error.
         seed: of everything that is drawn at random: a run with the same seed, data and arguments gives the same

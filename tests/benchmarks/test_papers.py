@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from benchmarks.__main__ import main as main_of_all
+from benchmarks.papers import cli
 from benchmarks.papers.files import SETS
 from benchmarks.papers.published import PUBLISHED
 from benchmarks.papers.split import Pairs, PaperSplit, split_as_liang
@@ -239,3 +240,10 @@ def test_limits_of_a_stand_in_fit_its_size_and_those_of_the_papers_stay() -> Non
     assert (small.num_held_out, small.min_of_user, small.min_of_item) == (SHAPE.num_users // 10, 20, 5)
     limits = {name: (held.num_held_out, held.min_of_user, held.min_of_item) for name, held in SETS.items()}
     assert limits == {"ml-20m": (10_000, 5, 0), "msd": (50_000, 20, 200), "netflix": (40_000, 5, 0)}
+
+
+def test_models_as_published_have_the_papers_layers() -> None:
+    vae = RECIPES["multvae"].but(**cli.AS_PUBLISHED["multvae"])
+    assert (vae.model["hidden_layers"], vae.model["is_constrained"]) == ([600, 200], False)
+    rec_vae = RECIPES["recvae"].but(**cli.AS_PUBLISHED["recvae"])
+    assert (rec_vae.model["hidden_size"], rec_vae.model["latent_size"]) == (600, 200)

@@ -47,7 +47,7 @@ from benchmarks.synthetic import Shape, make_interactions
 from scipy import sparse
 
 from recoder.data import Interactions, RecommendationDataset
-from recoder.recipes import recipe
+from recoder.recipes import RECIPES, recipe
 
 GRID = ({}, {"lr": 0.1}, {"lr": 0.2}, {"lr": 0.3})
 MINE = Contestant("mine", OURS, "ours.py", "autoencoder", GRID, source="somewhere")
@@ -378,6 +378,12 @@ class TestStore:
             self.store(tmp_path).path(replace(cell, contestant=other_settings)),
         ]
         assert len(set(paths)) == len(paths)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(cells, "RECIPES", {"autoencoder": RECIPES["autoencoder"].but(num_epochs=11)})
+            assert self.store(tmp_path).path(cell) not in paths
+            theirs = replace(cell, contestant=THEIRS)
+            of_theirs = self.store(tmp_path).path(theirs)
+        assert self.store(tmp_path).path(theirs) == of_theirs
         reworded = Contestant("mine", OURS, "ours.py", "autoencoder", GRID, source="another", note="a note")
         assert self.store(tmp_path).path(replace(cell, contestant=reworded)) == paths[0]
 
@@ -752,8 +758,9 @@ class TestPage:
 
     def test_points_that_we_do_not_cover_are_said(self) -> None:
         text = results_text(RESULTS).split("###")[2]
-        assert "Ours is higher than 2 of 3 points; to 0 no difference is shown; **0 are higher than ours" in text
-        assert "for 1 none of ours is as quick**.\n" in text
+        assert (
+            "Ours is higher than 2 of 3 points; none is higher than ours; **for 1 none of ours is as quick**.\n" in text
+        )
         assert "than 2 of the 3.\n" in text
         [uncovered] = [row for row in self.rows(text, "| implicit ALS") if "**none**" in row]
         assert uncovered[:4] == ["implicit ALS", "default", "0.5", "0.5000"]
@@ -775,8 +782,8 @@ class TestPage:
         ours = {(0, 0): outcome(0.4, 0.3, spread=0.2), (1, 0): outcome(0.3, 0.4), (2, 0): LATE, (3, 0): LATE}
         results = replace(RESULTS, outcomes={MINE: ours, THEIRS: {(0, 0): outcome(0.2, 0.35)}})
         text = results_text(results).split("### ")[2]
-        assert "to 0 no difference is shown; **1 are higher than ours" in text
-        assert "than 1 of the 1, not always the one below: for implicit ALS (default) mine (lr=0.1)." in text
+        assert "Ours is higher than 0 of 1 points; **1 are higher than ours**.\n" in text
+        assert "than 1 of the 1, not always the one below: for implicit ALS (default) it is mine (lr=0.1)." in text
         [row] = self.rows(text, "| implicit ALS")
         assert row[4:8] == ["**mine**", "default", "1", "0.3000"]
         assert (row[8], row[-1]) == ("-0.0500", "**lower**")

@@ -13,7 +13,7 @@ from benchmarks.scale.namespaces import why_not
 
 SHOWN = {
     "throughput": "medians of 1 rounds",
-    "costs": "2BD is 800, and 2BD + 3B is 950.",
+    "costs": "2BD is 800, and 2BD + 4B is 1,000.",
     "giant": "The step over 200,000 items takes",
     "kills": "8 epochs of 5 steps",
     "hosts": "Half of the 8 predictions are within",

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from recoder._random import epoch_order
-from recoder.data import Batch, RecommendationDataLoader, RecommendationDataset, UsersInteractions
+from recoder.data import Batch, RecommendationDataLoader, RecommendationDataset, UsersInteractions, loader
 from recoder.errors import ConfigError
 
 NUM_USERS, NUM_ITEMS = 23, 40
@@ -339,3 +339,13 @@ def test_workers_leave_interrupts_to_the_process_that_trains():
 
 def _way_of_interrupts(users):
     return signal.getsignal(signal.SIGINT)
+
+
+def test_workers_are_forked_where_nobody_chose_another_way(monkeypatch):
+    monkeypatch.setattr(loader.sys, "platform", "linux")
+    for chosen, expected in ((None, "fork"), ("spawn", None), ("forkserver", None)):
+        monkeypatch.setattr(loader.multiprocessing, "get_start_method", lambda allow_none, chosen=chosen: chosen)
+        assert loader._start_method() == expected
+    monkeypatch.setattr(loader.sys, "platform", "darwin")
+    monkeypatch.setattr(loader.multiprocessing, "get_start_method", lambda allow_none: None)
+    assert loader._start_method() is None

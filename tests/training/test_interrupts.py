@@ -7,13 +7,7 @@ import pytest
 
 from recoder.training.interrupts import finish_step_on_interrupt
 
-
-@pytest.fixture(autouse=True)
-def python_handles_interrupts():
-    before = signal.getsignal(signal.SIGINT)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
+pytestmark = pytest.mark.usefixtures("python_handles_interrupts")
 
 
 def test_an_interrupt_waits_for_the_end_of_the_step():

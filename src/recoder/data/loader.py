@@ -244,7 +244,10 @@ def _as_list(collated: Any) -> list[Any]:
 
 
 def _start_method() -> str | None:
-    """Returns how workers start: forked, where nobody chose: the data set is then not copied, as Python 3.14 would."""
+    """Returns how workers start: forked, which copies no data set, where nobody has chosen or used another way.
+
+    Python 3.14 would start them anew.
+    """
     is_chosen = multiprocessing.get_start_method(allow_none=True) is not None
     return "fork" if sys.platform == "linux" and not is_chosen else None
 

@@ -20,8 +20,7 @@ def clipped(
     """Returns the gradients, scaled down together if the norm of all their numbers exceeds ``max_norm``.
 
     Pascanu, Mikolov & Bengio 2013 (arXiv:1211.5063). Gradients are scaled in place; of a sparse one the rows that
-    repeat are added up first. With sparse ones the host waits for the device, to learn
-    how many rows are left.
+    repeat are added up first. With sparse ones the host waits for the device, to learn how many rows are left.
 
     Args:
         gradients: of the parameters.
