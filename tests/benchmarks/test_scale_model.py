@@ -56,7 +56,7 @@ class TestCosts:
         one, four = costs(SAMPLED, Grid()), costs(SAMPLED, Grid(items=4))
         for name in ("flops", "scores", "row_bytes", "memory_bytes"):
             assert getattr(four, name) == pytest.approx(getattr(one, name) / 4)
-        assert four.numbers_sent == 2 * 500 * 200 + 500
+        assert four.numbers_sent == 2 * 500 * 200 + 2 * 500
         assert costs(replace(SAMPLED, items=10**8), Grid(items=4)).numbers_sent == four.numbers_sent
 
     def test_the_gram_form_sends_no_more(self):
@@ -77,7 +77,7 @@ class TestCosts:
         two = costs(SAMPLED, Grid(items=2))
         assert two.seconds(MACHINE, LINK) == pytest.approx(two.compute_s(MACHINE) + two.exchange_s(LINK))
         # four hops, and 4 bytes of each number
-        assert two.exchange_s(LINK) == pytest.approx(4 * 1e-4 + 4 * (2 * 500 * 200 + 500) / 1.25e8)
+        assert two.exchange_s(LINK) == pytest.approx(4 * 1e-4 + 4 * (2 * 500 * 200 + 2 * 500) / 1.25e8)
 
     def test_memory_is_that_of_the_library(self):
         num_items, factors = 70, 12
