@@ -17,7 +17,7 @@ from benchmarks.quality.adopting import adopt
 from benchmarks.quality.archive import pack, splits_in, unpack
 from benchmarks.quality.cells import Cell, CellStore, Outcome, code_of, machine_of
 from benchmarks.quality.contestants import CONTESTANTS, SMOKE_CONTESTANTS, Contestant
-from benchmarks.quality.epochs import EpochStore, measure_epochs, settings_for
+from benchmarks.quality.epochs import Epochs, EpochStore, measure_epochs, settings_for
 from benchmarks.quality.judging import MAIN_METRIC
 from benchmarks.quality.page import render_page, results_text
 from benchmarks.quality.plots import draw
@@ -149,13 +149,19 @@ def _measure_epochs(
         found = epochs.find(name)
         if theirs is None or not theirs.is_measured or (found is not None and not found.is_of_earlier_code):
             continue
-        try:
-            found = measure_epochs(splits.split(name, TUNING_SEED), runner, name)
-        except (TimeoutError, Unavailable) as error:
-            print(f"{name}, epoch by epoch: {error}", file=sys.stderr)
-            continue
-        epochs.keep(name, found)
-        print(f"{name}, epoch by epoch: {len(found.seconds)} in {found.seconds[-1]:.1f} s", file=sys.stderr, flush=True)
+        now = _epochs_of(name, splits, runner)
+        if now is not None:
+            epochs.keep(name, now)
+            print(f"{name}, epoch by epoch: {len(now.seconds)} in {now.seconds[-1]:.1f} s", file=sys.stderr, flush=True)
+
+
+def _epochs_of(name: str, splits: SplitFolder, runner: Runner) -> Epochs | None:
+    """Returns what a training gives epoch by epoch; None, and says why, if it failed."""
+    try:
+        return measure_epochs(splits.split(name, TUNING_SEED), runner, name)
+    except (TimeoutError, Unavailable) as error:
+        print(f"{name}, epoch by epoch: {error}", file=sys.stderr)
+        return None
 
 
 def _adopt_epochs(
@@ -164,12 +170,9 @@ def _adopt_epochs(
     """Takes over the trainings that earlier code did epoch by epoch, where today's is the same on this data set."""
     found = epochs.find(name)
     if SUCCESSOR in {who.name for who in contestants} and found is not None and found.is_of_earlier_code:
-        try:
-            now = measure_epochs(splits.split(name, TUNING_SEED), runner, name)
-        except (TimeoutError, Unavailable) as error:
-            print(f"{name}, epoch by epoch: {error}", file=sys.stderr)
-            return
-        epochs.take_over(name, now)
+        now = _epochs_of(name, splits, runner)
+        if now is not None:
+            epochs.take_over(name, now)
 
 
 def _install_rivals(sets: Sequence[str], contestants: Sequence[Contestant], options: argparse.Namespace) -> None:

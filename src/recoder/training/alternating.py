@@ -102,7 +102,7 @@ class AlternatingLeastSquares:
         At the end the Gram matrix of the items is diagonal, for the next sweep and for users to be folded in.
 
         Args:
-            unbroken: wherever an interrupt between them leaves the tables in two bases, it is in such a block.
+            unbroken: returns a block that interrupts do not end; in such the tables change their basis, both of them.
         """
         self._items.changed()  # so that a run that goes on from a file computes from the same numbers
         with unbroken():
