@@ -8,7 +8,7 @@ from typing import Any
 
 from recoder.recipes import RECIPES, Recipe, UsersPerBatch
 
-__all__ = ["ALTERNATIVES", "Change", "change_text", "changed", "defaults_text"]
+__all__ = ["ALTERNATIVES", "Change", "change_text", "changed"]
 
 Change = Mapping[str, Any]
 """Arguments of the model, of ``Recoder`` or of ``Recoder.train``; or ``users_per_batch`` of the recipe itself."""
@@ -95,9 +95,3 @@ def change_text(change: Change) -> str:
             value = f"1/{value.batches} of the users, {value.at_least} to {value.at_most}"
         words.append(f"{name}={value}")
     return ", ".join(words)
-
-
-def defaults_text(name: str) -> str:
-    """Returns all settings of a recipe in words."""
-    recipe = RECIPES[name]
-    return change_text({**recipe.model, **recipe.recoder, **recipe.train, "users_per_batch": recipe.users_per_batch})

@@ -13,9 +13,10 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.choices.alternatives import ALTERNATIVES, change_text, defaults_text
+from benchmarks.choices.alternatives import ALTERNATIVES, change_text
 from benchmarks.choices.page import Line, Unit, line_of, mean_of, render_page
 from benchmarks.choices.trial import Outcome, Trial, TrialStore, run_trial
+from benchmarks.quality.cells import defaults_of
 from benchmarks.quality.sets import DATA_SETS, Protocol, SplitFiles, SplitFolder, has_set, read_set
 from benchmarks.speed.machine import current_commit
 from recoder._files import atomic_write
@@ -90,7 +91,7 @@ def units_of(found: Mapping[Trial, Outcome | None], commit: str) -> list[Unit]:
         if len(whole) == len(lines):
             defaults = whole.pop("")
             compared = [line_of(change, outcomes, defaults) for change, outcomes in whole.items()]
-            units.append(Unit(data_set, name, commit, defaults_text(name), mean_of(defaults), compared))
+            units.append(Unit(data_set, name, commit, defaults_of(name), mean_of(defaults), compared))
     return units
 
 
@@ -103,7 +104,7 @@ def _publish(units: Sequence[Unit], results: Path, page: Path) -> None:
     if results.exists():
         for each in json.loads(results.read_text(encoding="utf-8")):
             unit = Unit(**{**each, "lines": [Line(**line) for line in each["lines"]]})
-            if unit.settings == defaults_text(unit.recipe):
+            if unit.settings == defaults_of(unit.recipe):
                 held.append(unit)
             else:
                 print(f"{unit.recipe} on {unit.data_set} is left out: its defaults are others now", file=sys.stderr)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -55,7 +56,7 @@ class Unit:
     Attributes:
         data_set, recipe: their names.
         commit: at which it was published; code that decides outcomes is as it was when they came.
-        settings: the defaults, in words.
+        settings: the defaults.
         defaults: the mean of the main metric with them.
         lines: of the changes.
     """
@@ -63,7 +64,7 @@ class Unit:
     data_set: str
     recipe: str
     commit: str
-    settings: str
+    settings: Mapping[str, Any] | None
     defaults: float
     lines: Sequence[Line]
 

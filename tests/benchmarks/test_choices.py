@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from benchmarks.choices import cli
-from benchmarks.choices.alternatives import ALTERNATIVES, change_text, changed, defaults_text
+from benchmarks.choices.alternatives import ALTERNATIVES, change_text, changed
 from benchmarks.choices.page import Line, Unit, line_of, mean_of, render_page
 from benchmarks.choices.trial import Outcome, Trial, TrialStore
+from benchmarks.quality.cells import defaults_of
 from benchmarks.quality.sets import Protocol, make_smoke_set
 
 from recoder.data import RecommendationDataset
@@ -74,9 +75,9 @@ class TestNumbers:
 class TestPage:
     def test_shows_the_units_of_each_recipe_beside_each_other(self) -> None:
         first = Unit(
-            "a", "ease", "c0ffee", "l2=1.0", 0.4, [Line("l2=5.0", 0.2, 0.05, 0.5), Line("l2=6.0", -0.02, 0.05, 1.0)]
+            "a", "ease", "c0ffee", {"l2": 1.0}, 0.4, [Line("l2=5.0", 0.2, 0.05, 0.5), Line("l2=6.0", -0.02, 0.05, 1.0)]
         )
-        second = Unit("b", "ease", "facade", "l2=1.0", 0.3, [Line("l2=5.0", -0.1, 0.01, 2.0)])
+        second = Unit("b", "ease", "facade", {"l2": 1.0}, 0.3, [Line("l2=5.0", -0.1, 0.01, 2.0)])
         text = render_page([first, second], {"ease": ["l2=5.0", "l2=6.0"], "als": []}, few_users=10, num_seeds=2)
         text = text.replace("\N{NO-BREAK SPACE}", " ")
         assert "| defaults |  |  |  | 0.4000 | 0.3000 |" in text
@@ -129,10 +130,10 @@ class TestCommandLine:
         tmp_path: Path,
         capsys: pytest.CaptureFixture[str],
     ) -> None:
-        settings = defaults_text("ease")
+        settings = defaults_of("ease")
         before = [
             {"data_set": name, "recipe": "ease", "commit": commit, "settings": of_then, "defaults": 0.5, "lines": []}
-            for name, commit, of_then in (("absent", "c0ffee", settings), ("made-up", "facade", "l2=17.0"))
+            for name, commit, of_then in (("absent", "c0ffee", settings), ("made-up", "facade", {"l2": 17.0}))
         ]
         (tmp_path / "results.json").write_text(json.dumps(before))
         monkeypatch.setattr(cli, "ALTERNATIVES", {"ease": ({"l2": -1.0}, {"l2": 10.0})})
