@@ -54,7 +54,20 @@ class CompiledKernels(BuildHookInterface[Any]):
 
 def compile_kernels(folder: Path, library: Path) -> str | None:
     """Compiles the C files of a folder into a library; returns what prevents it, or None."""
-    compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
+    named = os.environ.get("CC")
+    # Python itself may have been compiled by another, or elsewhere
+    candidates = [named] if named else list(dict.fromkeys([sysconfig.get_config_var("CC") or "cc", "gcc"]))
+    reasons = []
+    for candidate in candidates:
+        reason = _compiled_by(shlex.split(candidate), folder, library)
+        if reason is None:
+            return None
+        reasons.append(reason)
+    return reasons[0]
+
+
+def _compiled_by(compiler: list[str], folder: Path, library: Path) -> str | None:
+    """Does what ``compile_kernels`` does, by this compiler."""
     try:
         macros = _output([*compiler, "-dM", "-E", "-x", "c", os.devnull])
         if "__clang__" in macros or "__GNUC__" not in macros:

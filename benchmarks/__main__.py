@@ -8,6 +8,7 @@ import sys
 MAINS = {
     "speed": "benchmarks.speed.cli",
     "phases": "benchmarks.speed.phases",
+    "latency": "benchmarks.speed.latency",
     "precision": "benchmarks.speed.precision",
     "real_data": "benchmarks.real_data",
     "quality": "benchmarks.quality.cli",

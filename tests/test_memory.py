@@ -15,7 +15,7 @@ def test_the_machine_says_how_much_is_free():
 def test_a_control_group_may_leave_less(tmp_path, monkeypatch):
     (tmp_path / "memory.max").write_text("5000000\n")
     (tmp_path / "memory.current").write_text("2500000\n")
-    (tmp_path / "memory.stat").write_text("anon 1000000\ninactive_file 500000\n")
+    (tmp_path / "memory.stat").write_text("anon 1000000\ninactive_file 200000\nactive_file 300000\n")
     (tmp_path / "own").write_text("0::/slice\n")
     monkeypatch.setattr(_memory, "_CGROUP", tmp_path)
     monkeypatch.setattr(_memory, "_OWN_GROUP", tmp_path / "own")

@@ -49,12 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 2
     folder = SplitFolder(options.out / "splits", lambda name: read_set(options.data, name), Protocol())
     splits = {name: folder.split(name, SPLIT_SEED) for name in options.only or there}
-    store = TrialStore(
-        options.out / "choices",
-        {name: split.about["fingerprint"] for name, split in splits.items()},
-        Protocol(),
-        options.threads,
-    )
+    fingerprints = {name: str(folder.fingerprint(name, SPLIT_SEED)) for name in there}
+    store = TrialStore(options.out / "choices", fingerprints, Protocol(), options.threads)
     trials = trials_of(splits, options.recipes or list(ALTERNATIVES))
     status = 0
     try:
@@ -64,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\nstopped; the same command goes on with the trials that are missing", file=sys.stderr)
         status = 130
     found = {trial: store.find(trial) for trial in trials}
-    _publish(units_of(found, commit), options.results, options.page)
+    _publish(units_of(found, commit, store), store, options.results, options.page)
     return status
 
 
@@ -79,7 +75,7 @@ def trials_of(splits: Mapping[str, SplitFiles], recipes: Sequence[str]) -> list[
     return trials
 
 
-def units_of(found: Mapping[Trial, Outcome | None], commit: str) -> list[Unit]:
+def units_of(found: Mapping[Trial, Outcome | None], commit: str, store: TrialStore) -> list[Unit]:
     """Returns the recipes on data sets of which the defaults and every change were run, with all seeds."""
     units = []
     for data_set, name in dict.fromkeys((trial.data_set, trial.recipe) for trial in found):
@@ -91,23 +87,31 @@ def units_of(found: Mapping[Trial, Outcome | None], commit: str) -> list[Unit]:
         if len(whole) == len(lines):
             defaults = whole.pop("")
             compared = [line_of(change, outcomes, defaults) for change, outcomes in whole.items()]
-            units.append(Unit(data_set, name, commit, defaults_of(name), mean_of(defaults), compared))
+            made_by = store.judges(data_set)
+            units.append(Unit(data_set, name, commit, defaults_of(name), made_by, mean_of(defaults), compared))
     return units
 
 
-def _publish(units: Sequence[Unit], results: Path, page: Path) -> None:
+def _publish(units: Sequence[Unit], store: TrialStore, results: Path, page: Path) -> None:
     """Writes units into the file of all of them, in the place of older ones, and the page of what is in it.
 
-    Units of defaults that are no longer the recipe's are left out.
+    Units of defaults that are no longer the recipe's are left out, and of other splits or rules than today's.
     """
     held: list[Unit] = []
     if results.exists():
         for each in json.loads(results.read_text(encoding="utf-8")):
             unit = Unit(**{**each, "lines": [Line(**line) for line in each["lines"]]})
-            if unit.settings == defaults_of(unit.recipe):
+            made_by = store.judges(unit.data_set)
+            if made_by["split"] is None:  # the data set is not there
+                made_by["split"] = unit.made_by["split"]
+            now = {"defaults": defaults_of(unit.recipe), "split or rules of judging": made_by}
+            then = {"defaults": unit.settings, "split or rules of judging": unit.made_by}
+            others = [what for what in now if then[what] != now[what]]
+            if not others:
                 held.append(unit)
             else:
-                print(f"{unit.recipe} on {unit.data_set} is left out: its defaults are others now", file=sys.stderr)
+                said = f"{unit.recipe} on {unit.data_set} is left out: its {' and '.join(others)} are others now"
+                print(said, file=sys.stderr)
     by_name = {(unit.data_set, unit.recipe): unit for unit in (*held, *units)}
     order = list(DATA_SETS)
     every = sorted(by_name.values(), key=lambda unit: order.index(unit.data_set))

@@ -57,6 +57,7 @@ class Unit:
         data_set, recipe: their names.
         commit: at which it was published; code that decides outcomes is as it was when they came.
         settings: the defaults.
+        made_by: the split and the rules that judged.
         defaults: the mean of the main metric with them.
         lines: of the changes.
     """
@@ -65,6 +66,7 @@ class Unit:
     recipe: str
     commit: str
     settings: Mapping[str, Any] | None
+    made_by: Mapping[str, Any]
     defaults: float
     lines: Sequence[Line]
 

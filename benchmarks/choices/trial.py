@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -98,6 +99,12 @@ class TrialStore:
         content = {"trial": trial.name, "seconds": outcome.seconds, "values": outcome.values.tolist()}
         with atomic_write(path) as temporary:
             temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
+
+    def judges(self, data_set: str) -> dict[str, Any]:
+        """Returns as JSON values by what a data set's trials are judged: split, metric, rules and protocol."""
+        judges = {"split": self._fingerprint_of.get(data_set), "metric": MAIN_METRIC.metric_name}
+        judges |= {"rules": rules_of_judging(), "protocol": asdict(self.protocol)}
+        return dict(json.loads(json.dumps(judges)))
 
     def _path(self, trial: Trial) -> Path:
         judged_by = [MAIN_METRIC.metric_name, rules_of_judging(), asdict(self.protocol), self.threads]

@@ -11,12 +11,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from benchmarks.papers.files import SETS, PaperSet
 from benchmarks.papers.published import PUBLISHED, Published
 from benchmarks.papers.split import PaperSplit, split_as_liang
 from benchmarks.papers.stand_in import scaled_down, write_stand_in
 from benchmarks.quality.judging import MAIN_METRIC
 from benchmarks.speed.lines import markdown_table, number_text
+from benchmarks.speed.machine import measured_on
 from recoder.data import RecommendationDataset
 from recoder.errors import RecoderError
 from recoder.metrics import NDCG, EvaluationResult, Recall
@@ -103,6 +106,7 @@ def _report(
     try:
         for row in _rows(name, split, recipes, seed):
             print(f"| {' | '.join(row)} |", flush=True)
+        print(f"\n{measured_on(threads=torch.get_num_threads())}")
     except KeyboardInterrupt:
         print("\nstopped; what is above holds", file=sys.stderr)
         status = 130

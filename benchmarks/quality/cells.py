@@ -36,7 +36,7 @@ _SHORT_S = 0.2  # the system counts in hundredths of a second
 OUR_CODE = (
     *(f"src/recoder/{folder}/**/*.py" for folder in ("nn", "ops", "recommender", "training")),
     "src/recoder/ops/**/*.[ch]",
-    *(f"src/recoder/data/{name}.py" for name in ("batches", "datasets", "loader", "matrices", "prefetch")),
+    *(f"src/recoder/data/{name}.py" for name in ("batches", "datasets", "loader", "mapped", "matrices", "prefetch")),
     *(f"src/recoder/{name}.py" for name in ("_random", "losses", "model", "recipes")),
     "hatch_build.py",
 )
@@ -45,12 +45,12 @@ OUR_CODE = (
 NOT_OF_A_CELL = tuple(
     f"src/recoder/training/{name}.py"
     for name in (
-        *("devices", "gradients", "growth", "restarts"),
+        *("gradients", "growth", "restarts"),
         *("file_sections", "legacy", "model_file", "part_files", "restore"),
         *("history", "history_html"),
     )
 )
-"""What there is for GPUs, for processes that train together, for learning what is new, for files, and for showing."""
+"""What there is for processes that train together, for learning what is new, for files, and for showing."""
 
 SHARED_WORKER_FILES = ("benchmarks/quality/workers/cell.py", "benchmarks/speed/workers/protocol.py")
 
@@ -91,6 +91,7 @@ class Outcome:
         test_values: each test user's value by metric.
         about: versions, machine and commit.
         is_of_earlier_code: whether code, or packages of a rival, made it that are no longer the same.
+        since: what became of it when later code ran it, which gave no numbers.
     """
 
     kind: str
@@ -100,6 +101,7 @@ class Outcome:
     test_values: Mapping[str, npt.NDArray[np.float64]] | None = None
     about: Mapping[str, Any] | None = None
     is_of_earlier_code: bool = False
+    since: str = ""
 
     @property
     def is_measured(self) -> bool:
@@ -203,8 +205,14 @@ class CellStore:
         path = self.path_or_earlier(cell)
         return None if path is None else _content(path)["settings"]["code"]
 
-    def take_over(self, contestant: Contestant, codes: Sequence[Any]) -> int:
-        """Gives what these codes made of a contestant, on any data set, the code of today; returns how much it was."""
+    def take_over(self, contestant: Contestant, codes: Sequence[Any], same_on: Sequence[str]) -> int:
+        """Gives what these codes made of a contestant, on any data set, the code of today; returns how much it was.
+
+        Args:
+            contestant: whose results.
+            codes: of earlier times.
+            same_on: data sets on which today's code gives what they gave, for the record.
+        """
         taken = 0
         for path in sorted(self._folder.glob("*.json")):
             content = _content(path)
@@ -213,6 +221,8 @@ class CellStore:
             if who != (contestant.environment, contestant.worker, contestant.model) or settings["code"] not in codes:
                 continue
             content["settings"] = settings | {"code": self._code_of(contestant, settings["data set"])}
+            if content["about"] is not None:
+                content["about"]["same on"] = list(same_on)
             target = self._path(path.stem.rpartition("-")[0], content["settings"])
             if not target.exists():
                 if path.with_suffix(".npz").exists():
@@ -230,12 +240,14 @@ class CellStore:
     def keep(self, cell: Cell, outcome: Outcome) -> bool:
         """Writes what became of the cell in the place of what was there, of earlier code too; returns whether it did.
 
-        Where there are numbers they stay, if the outcome has none. The JSON file comes last, so that where it is all is
-        there.
+        Where there are numbers they stay, if the outcome has none, and beside them what became of it. The JSON file
+        comes last, so that where it is all is there.
         """
         path = self.path(cell)
         held = [*([path] if path.exists() else []), *self._earlier(cell)]
-        if not outcome.is_measured and any(_content(each)["kind"] == "measured" for each in held):
+        measured = next((each for each in held if _content(each)["kind"] == "measured"), None)
+        if not outcome.is_measured and measured is not None:
+            _write(measured, _content(measured) | {"since": f"{outcome.kind}: {outcome.reason}"})
             return False
         path.parent.mkdir(parents=True, exist_ok=True)
         if outcome.test_values is not None:
@@ -275,6 +287,7 @@ def _read(path: Path) -> Outcome:
         numbers=content["numbers"],
         test_values=values,
         about=content["about"],
+        since=content.get("since", ""),
     )
 
 

@@ -29,6 +29,7 @@ from benchmarks.speed.environments import Unavailable, python_of
 from benchmarks.speed.machine import current_commit, describe_machine
 from recoder._files import atomic_write
 from recoder.data import Interactions
+from recoder.recipes import RECIPES
 
 __all__ = ["main"]
 
@@ -101,9 +102,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # until a cell is run anew, what earlier code made of it stands in the tables, and is marked
     shown = Schedule(store.find_or_earlier, limit_s=60 * options.limit_minutes, seeds=options.seeds)
     try:
-        for name in options.adopt:
-            adopt(name, chosen_contestants, store, shown, partial(_run, runner, splits))
-            _adopt_epochs(name, chosen_contestants, splits, epochs, runner)
+        if options.adopt:
+            telling = partial(_telling_sets, options.adopt, list(filter(has, sets)), splits)
+            adopt(telling, chosen_contestants, store, shown, partial(_run, runner, splits))
+            _adopt_epochs(options.adopt[0], chosen_contestants, splits, epochs, runner)
         if not options.adopt:
             _run_missing(schedule, chosen_sets, chosen_contestants, runner, store, splits, 60 * options.budget_minutes)
     except KeyboardInterrupt:
@@ -162,6 +164,23 @@ def _epochs_of(name: str, splits: SplitFolder, runner: Runner) -> Epochs | None:
     except (TimeoutError, Unavailable) as error:
         print(f"{name}, epoch by epoch: {error}", file=sys.stderr)
         return None
+
+
+def _telling_sets(named: Sequence[str], there: Sequence[str], splits: SplitFolder, who: Contestant) -> list[str]:
+    """Returns the data sets by which results of earlier code are judged: those named, and for a closed form another.
+
+    It is computed over the users where there are fewer of them than items, and over the items otherwise: by code of
+    its own each.
+    """
+    found = RECIPES.get(who.model)
+    if found is None or not found.make_model(**found.model).is_solved:
+        return list(named)
+
+    known = {name: about for name in (*named, *there) if (about := splits.about(name, TUNING_SEED)) is not None}
+    is_over_users = {name: about["users"] < about["items"] for name, about in known.items()}
+    shapes = {is_over_users[name] for name in named}
+    others = [name for name in known if is_over_users[name] not in shapes]
+    return [*named, *sorted(others, key=lambda name: int(known[name]["items"]))[:1]]
 
 
 def _adopt_epochs(
@@ -359,7 +378,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_names,
         default=[],
         metavar="SET,...",
-        help="run of ours what earlier code made on these; whose values are the same keep all that it made",
+        help="run of ours what earlier code made on these; whose values are all the same keep all that it made",
     )
     add("--status", action="store_true", help="tell what was run and what is missing, and run nothing")
     add("--smoke", action="store_true", help="tiny data that is made up, no rivals, to try the program")

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.quality.cells import defaults_of, our_code
+from benchmarks.quality.cells import SHARED_WORKER_FILES, defaults_of, our_code
 from benchmarks.quality.judging import MAIN_METRIC, judged, rules_of_judging
 from benchmarks.quality.running import Runner
 from benchmarks.quality.sets import SplitFiles
@@ -34,6 +34,7 @@ class Epochs:
         valid: the main metric of the validation users there.
         test: likewise of the test users.
         about: versions, machine and commit.
+        others_busy: processors that other processes used meanwhile, on average.
         is_of_earlier_code: whether code made it that is no longer the same.
     """
 
@@ -41,6 +42,7 @@ class Epochs:
     valid: tuple[float, ...]
     test: tuple[float, ...]
     about: Mapping[str, Any]
+    others_busy: float = 0.0
     is_of_earlier_code: bool = False
 
     def first_with(self, valid: float) -> int | None:
@@ -61,18 +63,29 @@ class EpochStore:
         self._settings_of = settings_of
 
     def find(self, name: str) -> Epochs | None:
-        """Returns what was measured on a data set, if anything was."""
+        """Returns what was measured on a data set, if anything was; by the rules and defaults of today.
+
+        Code alone may be that of an earlier time.
+        """
         path = self._path(name)
         if not path.exists():
             return None
         held = json.loads(path.read_text(encoding="utf-8"))
+        settings = self._settings_of(name)
+        if held["settings"] | {"code": settings["code"]} != settings:
+            return None
         parts = {part: tuple(held[part]) for part in _PARTS}
-        return Epochs(**parts, about=held["about"], is_of_earlier_code=held["settings"] != self._settings_of(name))
+        return Epochs(
+            **parts,
+            about=held["about"],
+            others_busy=held["others_busy"],
+            is_of_earlier_code=held["settings"] != settings,
+        )
 
     def keep(self, name: str, epochs: Epochs) -> None:
         """Writes what was measured on a data set."""
         content = {"settings": self._settings_of(name)}
-        content |= {part: getattr(epochs, part) for part in ("about", *_PARTS)}
+        content |= {part: getattr(epochs, part) for part in ("about", "others_busy", *_PARTS)}
         with atomic_write(self._path(name)) as temporary:
             temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
@@ -96,7 +109,7 @@ class EpochStore:
 
 def settings_for(fingerprint: str, threads: int) -> dict[str, Any]:
     """Returns all that decides the result, as JSON values."""
-    worker = (f"benchmarks/quality/workers/{WORKER}", "benchmarks/speed/workers/protocol.py")
+    worker = (f"benchmarks/quality/workers/{WORKER}", *SHARED_WORKER_FILES)
     return {
         "split": fingerprint,
         "threads": threads,
@@ -136,4 +149,4 @@ def measure_epochs(split: SplitFiles, runner: Runner, name: str) -> Epochs:
                 ranked = np.load(Path(lists, f"{part}-{epoch}.npy")).astype(np.int64)
                 of_part.append(float(judged(ranked, held_out).mean[MAIN_METRIC]))
     valid, test = (tuple(of_part) for of_part in qualities.values())
-    return Epochs(tuple(numbers["seconds"]), valid, test, {**runner.about, **versions})
+    return Epochs(tuple(numbers["seconds"]), valid, test, {**runner.about, **versions}, numbers["others_busy"])

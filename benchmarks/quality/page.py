@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from benchmarks.quality.cells import DISTURBED, Outcome
+from benchmarks.quality.cells import DISTURBED, Outcome, machine_of
 from benchmarks.quality.contestants import Contestant, settings_text
 from benchmarks.quality.epochs import Epochs
 from benchmarks.quality.judging import MAIN_METRIC, METRICS
@@ -78,7 +78,8 @@ Written by `python -m benchmarks quality`; not edited by hand.
   reading. A warm-up on a few users comes before.
 - Recommending is one pass over the test users. The models of irspack answer new users with scores, and for implicit's
   BPR, which knows no new users, the benchmark makes them: of both it cuts the lists out of the scores by numpy
-  (`argpartition`, 500 users at a time; 3,000 for EDLAE), and that counts as recommending.
+  (`argpartition`, 500 users at a time; 3,000 for EDLAE), and that counts as recommending. What is implicit's runs with
+  OpenBLAS in one thread, as its authors advise, which for BPR's scores is less than it could have.
 - Memory is the peak of a process, while it read the matrices, trained and recommended to the validation and the test
   users, minus its peak after imports and warm-up. Where imports and warm-up took more than a model needs later, part of
   what it needs is not seen.
@@ -86,9 +87,11 @@ Written by `python -m benchmarks quality`; not edited by hand.
   had not the machine to themselves: other processes used more than {disturbed:g} of a processor on average, and alone
   it may have been quicker. Those marked {elsewhere} ran on processors with other instruction sets than most of ours of
   the same data set; those marked {earlier} were made by earlier code of this library, or with other packages of a
-  rival, and were not run anew since. Results of earlier code of a model of ours have no mark, and keep their times, if
-  today's code gives every test user of lastfm-2k the same values (`--adopt`). The commits are at the end.
-- Metrics ± standard error over the test users of all seeds; seconds and memory ± standard error over the seeds.
+  rival, and were not run anew since, or without numbers, which is said below the set. Results of earlier code of a
+  model of ours have no mark, and keep their times, if today's code gave every test user of {same_on} the same values,
+  with all settings and seeds (`--adopt`). The commits are at the end.
+- Metrics ± standard error over the test users of all seeds, of whom some are the same (see below); seconds and memory ±
+  standard error over the seeds.
 """
 
 _PICTURE = """\
@@ -99,10 +102,11 @@ took far less time than the others.
 
 _PAIRS = """\
 Ours is {ours} ({settings}), the best of ours on the validation users. Paired difference of {main} over the test users
-of all seeds, with its 95 % interval. A user who is in the test of two seeds counts in both, as another one would: with
-a tenth of the users in each test, intervals are up to a tenth too narrow, with a quarter up to a fifth. The interval is
-of users: a seed's users share one split and one training, and how much others would move the difference shows in those
-of the seeds alone.
+of all seeds, with its 95 % interval. A user who is in the test of two seeds counts in both, as another one would. Of
+the users with enough interactions up to {of_active:.0%} are in each test: intervals are up to a fifth too narrow where
+it is as many, and a tenth where it is half of that (1 - (1 + 2f)^-1/2 of three seeds, of a share f). The interval is of
+users: a seed's users share one split and one training, and how much others would move the difference shows in those of
+the seeds alone.
 """
 
 _PREDECESSOR = """\
@@ -148,6 +152,7 @@ def render_page(results: Sequence[SetResults], facts: PageFacts, *, images: str,
             earlier=EARLIER_MARK,
             disturbed=DISTURBED,
             limits=_limits_text(results),
+            same_on=_same_on_text(results),
         )
     ]
     contestants = list(dict.fromkeys(contestant for of_set in results for contestant in of_set.outcomes))
@@ -186,6 +191,13 @@ def results_text(results: SetResults, epochs: Epochs | None = None) -> str:
         parts += [title, _predecessor_text(predecessor, home, epochs)]
     parts += [f"### Every point, {results.name}\n", _points_text(results, home)]
     return "\n".join(parts)
+
+
+def _same_on_text(results: Sequence[SetResults]) -> str:
+    """Returns on which data sets today's code was compared with that whose results were taken over."""
+    outcomes = [each for of_set in results for found in of_set.outcomes.values() for each in found.values()]
+    names = {name for outcome in outcomes for name in (outcome.about or {}).get("same on", ())}
+    return _listed(sorted(names)) if names else "another set"
 
 
 def _limits_text(results: Sequence[SetResults]) -> str:
@@ -270,7 +282,7 @@ def _pairs_text(entries: Sequence[Entry]) -> str:
             )
         )
     settings = settings_text(ours.contestant, ours.point)
-    intro = _PAIRS.format(ours=_name(ours.contestant), settings=settings, main=_MAIN)
+    intro = _PAIRS.format(ours=_name(ours.contestant), settings=settings, main=_MAIN, of_active=MOST_OF_THE_ACTIVE)
     headings = ("against", "settings", "difference", "95 % interval", "of each seed", "ours is")
     return f"{intro}\n{markdown_table(headings, rows, num_text_columns=2)}"
 
@@ -343,9 +355,10 @@ def _predecessor_text(predecessor: Predecessor, home: Machine, epochs: Epochs | 
     if epochs is not None and epoch is not None:
         who, settings = _point_cells(predecessor.ours, home)[:2]
         seconds, quality = epochs.seconds[epoch - 1], epochs.test[epoch - 1]
-        earlier = EARLIER_MARK if epochs.is_of_earlier_code else ""
+        marks = DISTURBED_MARK * (epochs.others_busy > DISTURBED) + EARLIER_MARK * epochs.is_of_earlier_code
+        marks += ELSEWHERE_MARK * (machine_of(epochs.about.get("machine", {})) not in ((), home))
         after = f"{settings}, after epoch {epoch} of {len(epochs.seconds)}"
-        rows.append((who, after, number_text(seconds) + earlier, f"{quality:.4f}", *against(seconds, quality)))
+        rows.append((who, after, number_text(seconds) + marks, f"{quality:.4f}", *against(seconds, quality)))
         text += _EPOCHS.format(main=_MAIN)
     return text + "\n" + markdown_table(headings, rows, num_text_columns=2)
 
@@ -396,7 +409,16 @@ def _not_run_text(results: SetResults, contestants: Sequence[Contestant], seeds:
             left = [f"{seed}" for seed in seeds if seed not in of_chosen]
             if chosen is not None and left:
                 missing.append(f"{_name(contestant)} ({'seed' if len(left) == 1 else 'seeds'} {_listed(left)})")
-    return f"Not run on {results.name}: {', '.join(missing)}.\n" if missing else ""
+    text = f"Not run on {results.name}: {', '.join(missing)}.\n" if missing else ""
+    again = [
+        f"{_name(contestant)} ({settings_text(contestant, point)}, seed {seed}) {outcome.since}"
+        for contestant, outcomes in results.outcomes.items()
+        for (point, seed), outcome in outcomes.items()
+        if outcome.since
+    ]
+    return text + (
+        f"\nRun anew without numbers, so that those of earlier code stand: {'; '.join(again)}.\n" if again else ""
+    )
 
 
 def _grids_text(contestants: Sequence[Contestant]) -> str:

@@ -7,17 +7,14 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from benchmarks.scale import carried, costs, hosts, kills, large
 from benchmarks.scale.running import PROJECT, run
 from benchmarks.scale.worker import make_data
 from benchmarks.speed.lines import markdown_table
-from benchmarks.speed.machine import current_commit, describe_machine
+from benchmarks.speed.machine import measured_on
 from benchmarks.synthetic import ML20M_LIKE, Shape
 from recoder._files import atomic_write
 
@@ -98,6 +95,9 @@ PARTS: dict[str, Callable[[Path, bool], str]] = {
 }
 """What measures a section of the page, in their order: given a folder for its files, and whether to be quick."""
 
+_WRITTEN = ("benchmarks/SCALE.md", "benchmarks/scale/results", "docs/images")
+"""By the benchmark itself."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measures, prints the sections, writes the page of these and earlier ones, and returns the exit status."""
@@ -105,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     page, results = _places(options)
     for name in options.only or PARTS:
         with tempfile.TemporaryDirectory(prefix=f"recoder-{name}-", dir=options.folder) as folder:
-            section = f"{PARTS[name](Path(folder), options.quick).rstrip()}\n\n{_measured_on()}\n"
+            section = f"{PARTS[name](Path(folder), options.quick).rstrip()}\n\n{measured_on(written=_WRITTEN)}\n"
         print(section, flush=True)
         with atomic_write(results / f"{name}.md") as path:
             path.write_text(section, encoding="utf-8")
@@ -132,17 +132,6 @@ def _page(results: Path) -> str:
         sections += [_MODEL_BEGINS] if name == "hosts" else []
         sections += [path.read_text(encoding="utf-8")] if path.exists() else []
     return _PAGE + "\n".join(sections)
-
-
-def _measured_on() -> str:
-    about = describe_machine()
-    commit = current_commit(("benchmarks/SCALE.md", "benchmarks/scale/results", "docs/images"))
-    family, number = about["family, model"].split(", ")
-    return (
-        f"Measured on {datetime.now(timezone.utc):%Y-%m-%d} at commit {commit}: {about['processor']}, family {family}, "
-        f"model {number} ({', '.join(about['flags'])}); {about['cores']} cores; {about['memory_gib']} GiB; "
-        f"{about['system']}; Python {about['python']}; torch {torch.__version__}."
-    )
 
 
 def _throughput(

@@ -36,10 +36,10 @@ _FILE_OPERATIONS = {"first of items": 36, "other": 20}
 _SECTION = """\
 ## Processes that are killed
 
-An autoencoder with noise and dropout, adam, {items:,} items and {factors} factors in two processes under `torchrun`,
-{epochs} epochs of {steps} steps with a checkpoint after each. After each start one of the two is killed with SIGKILL:
-after a random step, just before a random operation on the checkpoints' files, or at a random time. The weights, and the
-optimizer's state, are compared bit by bit with those of a run that nobody disturbed.
+An autoencoder with noise and dropout, adam, {items:,} items and {factors} factors in two processes, each under a
+`torchrun` of its own, {epochs} epochs of {steps} steps with a checkpoint after each. After each start one of the two is
+killed with SIGKILL: after a random step, just before a random operation on the checkpoints' files, or at a random time.
+The weights, and the optimizer's state, are compared bit by bit with those of a run that nobody disturbed.
 
 {table}"""
 
@@ -105,24 +105,31 @@ def task_of(
 
 
 def started_by_torchrun(task: Mapping[str, Any], *, timeout_s: float = 600.0) -> None:
-    """Runs the worker under ``torchrun``.
+    """Runs the worker under ``torchrun``, one for each process, as on as many machines.
 
     Raises:
         RuntimeError: if it fails.
     """
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={NUM_PROCESSES}"]
+    command = [sys.executable, "-m", "torch.distributed.run", f"--nnodes={NUM_PROCESSES}", "--nproc-per-node=1"]
     options = [f"--max-restarts={len(task['moments'])}", "--monitor-interval=0.1"]
-    options += [f"--log-dir={Path(task['folder']).with_name('torchrun')}"]  # else a folder stays in the temporary one
-    done = subprocess.run(
-        [*command, *options, kill_worker.__file__, json.dumps(task)],
-        env=environment_of({}),
-        capture_output=True,
-        text=True,
-        timeout=timeout_s,
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(f"torchrun failed: {done.stderr[-4000:]}")
+    options += ["--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{free_port()}", "--rdzv-id=kills"]
+    logs = Path(task["folder"]).with_name("torchrun")  # else folders stay in the temporary one
+    logs.mkdir(parents=True, exist_ok=True)
+    agents: list[subprocess.Popen[str]] = []
+    try:
+        for number in range(NUM_PROCESSES):
+            with (logs / f"{number}.log").open("w", encoding="utf-8") as log:
+                whole = [*command, *options, f"--log-dir={logs / str(number)}", kill_worker.__file__, json.dumps(task)]
+                agents.append(subprocess.Popen(whole, env=environment_of({}), stdout=log, stderr=log, text=True))
+        end = time.monotonic() + timeout_s
+        codes = [agent.wait(max(0, end - time.monotonic())) for agent in agents]
+    finally:
+        for agent in agents:
+            agent.kill()
+            agent.wait()
+    if any(codes):
+        said = "".join((logs / f"{number}.log").read_text(encoding="utf-8")[-4000:] for number in range(len(agents)))
+        raise RuntimeError(f"torchrun failed: {said}")
 
 
 def started_again(task: Mapping[str, Any], *, timeout_s: float = 120.0) -> int:

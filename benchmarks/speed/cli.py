@@ -6,9 +6,12 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.speed.data import FULL, QUICK, DataFolder
+from benchmarks.speed.environments import RIVALS
 from benchmarks.speed.lines import line_of, plot_points
 from benchmarks.speed.machine import BF16_FLAGS, current_commit, describe_machine, has_bf16
 from benchmarks.speed.measure import measured
@@ -37,7 +40,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     out = options.out / "quick" if options.quick else options.out
     machine = describe_machine()
-    store = Store(out / "speed.json", machine=machine, source=source_hash(), threads=options.threads)
+    measured_by = {
+        "machine": machine,
+        "source": source_hash(),
+        "threads": options.threads,
+        "sizes": asdict(sizes),
+        "versions": {name: version(name) for name in ("torch", "numpy", "scipy")},
+        "rivals": [asdict(rival) for rival in RIVALS.values()],
+    }
+    store = Store(out / "speed.json", measured_by)
     if options.fresh:
         store.forget()
     start = starter(out, DataFolder(out / "data", sizes), environments=options.out / "envs", threads=options.threads)

@@ -1,4 +1,4 @@
-"""What the numbers were measured on."""
+"""What numbers were measured on."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import os
 import platform
 import subprocess
 from collections.abc import Sequence
+from datetime import datetime, timezone
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-__all__ = ["BF16_FLAGS", "current_commit", "describe_machine", "has_bf16"]
+__all__ = ["BF16_FLAGS", "current_commit", "describe_machine", "has_bf16", "measured_on"]
 
 BF16_FLAGS = ("avx512_bf16", "amx_bf16")
 
@@ -34,6 +36,23 @@ def describe_machine() -> dict[str, Any]:
 def has_bf16(machine: dict[str, Any]) -> bool:
     """Whether the processor multiplies bfloat16 matrices by itself."""
     return any(flag in machine["flags"] for flag in BF16_FLAGS)
+
+
+def measured_on(*, threads: int | None = None, written: Sequence[str] = ()) -> str:
+    """Returns the line below a table: when, at which commit, on what and with what it was measured.
+
+    Args:
+        threads: of the process that was measured; None: the table tells.
+        written: as for ``current_commit``.
+    """
+    about = describe_machine()
+    family, number = about["family, model"].split(", ")
+    return (
+        f"Measured on {datetime.now(timezone.utc):%Y-%m-%d} at commit {current_commit(written)}: {about['processor']}, "
+        f"family {family}, model {number} ({', '.join(about['flags'])}); {about['cores']} cores"
+        f"{'' if threads is None else f', {threads} threads'}; {about['memory_gib']} GiB; {about['system']}; "
+        f"Python {about['python']}; torch {version('torch')}."
+    )
 
 
 def current_commit(written: Sequence[str]) -> str:

@@ -18,6 +18,7 @@ from unittest.mock import patch
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from benchmarks.speed.machine import measured_on
 from benchmarks.synthetic import make_interactions
 from recoder.data import RecommendationDataset
 from recoder.data.loader import _SuperBatches
@@ -72,6 +73,7 @@ def main(arguments: Sequence[str] = ()) -> int:
         times = stage_times(dataset, make(), loss, sampled, precision)
         cells = [f"{times[stage]:.1f}" for stage in (*STAGES, "matrix products")]
         print(f"| {work.strip()} | {' | '.join(cells)} |", flush=True)
+    print(f"\n{measured_on(threads=torch.get_num_threads())}")
     return 0
 
 

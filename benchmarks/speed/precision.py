@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from benchmarks.real_data_runner import DATA_SETS, read_data_set
 from benchmarks.speed.lines import markdown_table
+from benchmarks.speed.machine import measured_on
 from benchmarks.speed.optimizers import OptimizerRun, is_close_to_adam, measure_optimizers, optimizers_text
 from recoder.data import RecommendationDataset, strong_generalization
 from recoder.metrics import NDCG
@@ -70,6 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         of_optimizers = measure_optimizers(Path(folder), OptimizerRun(num_epochs=options.epochs))
         print(optimizers_text(of_optimizers))
         are_close += map(is_close_to_adam, of_optimizers.values())
+    print(f"\n{measured_on(threads=torch.get_num_threads())}")
     return 0 if all(are_close) else 1
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,14 +25,12 @@ class Store:
 
     Args:
         path: the file; a missing one is an empty store.
-        machine: what runs: results of another machine are not kept.
-        source: hash of the measured code: results of other code are not kept.
-        threads: of each process.
+        measured_by: what results depend on: machine, code, versions and sizes; those of anything else are not kept.
     """
 
-    def __init__(self, path: Path, *, machine: dict[str, Any], source: str, threads: int) -> None:
+    def __init__(self, path: Path, measured_by: Mapping[str, Any]) -> None:
         self._path = path
-        self._measured_by = {"machine": machine, "source": source, "threads": threads}
+        self._measured_by = json.loads(json.dumps(measured_by))
         self._results: dict[str, Any] = {}
         if path.exists():
             held = json.loads(path.read_text(encoding="utf-8"))

@@ -70,8 +70,8 @@ def _free_in(group: Path) -> int | None:
         limit = (group / "memory.max").read_text(encoding="ascii").strip()
         used = int((group / "memory.current").read_text(encoding="ascii"))
         parts = dict(line.split() for line in (group / "memory.stat").read_text(encoding="ascii").splitlines())
-        # files that were read can be forgotten
-        used -= int(parts.get("inactive_file", 0))
+        # files that were read can be forgotten, however often they were
+        used -= sum(int(parts.get(name, 0)) for name in ("inactive_file", "active_file"))
         return None if limit == "max" else max(0, int(limit) - used)
     except (OSError, ValueError):
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 import math
 import os
@@ -49,7 +50,7 @@ from recoder.training.config import TrainConfig
 from recoder.training.devices import checked_precision, choose_device, product_dtype
 from recoder.training.differences import data_mark, go_on_with, is_done, log_differences, warn_of_another_order
 from recoder.training.events import Callback, TrainingRun
-from recoder.training.growth import Newcomers, copy_rows, copy_without_users, without_parameters
+from recoder.training.growth import Newcomers, copy_rows, copy_without_users, drawn_anew
 from recoder.training.history import History
 from recoder.training.inclusion import log_inclusion_of
 from recoder.training.loop import Progress, alternate, solve, train_epochs
@@ -57,7 +58,7 @@ from recoder.training.model_file import ModelFile, check_json
 from recoder.training.optimizers import ModelOptimizer, OptimizerState, check_optimizer
 from recoder.training.part_files import MANIFEST, SavedParts, write_together
 from recoder.training.popularity import set_popularity_biases
-from recoder.training.processes import Processes, check_cut_loss, check_parallel, check_same
+from recoder.training.processes import Processes, check_cut_loss, check_parallel, check_same_data, check_same_run
 from recoder.training.relay import Relay, checked_callbacks
 from recoder.training.restarts import last_of_run
 from recoder.training.restore import check_fits, read_model_file, rebuild, restored_run
@@ -160,12 +161,13 @@ class Recoder:
         self._holds_histories = False
         self._progress = Progress()
         self._best = Best()
-        self._has_diverged = False
         self._unwritten: Path | None = None
         self._optimizer: ModelOptimizer | None = None
         self._kept_state: OptimizerState = {}
         self._last_config: dict[str, Any] | None = None
         self._is_initialized = False
+        self._was_drawn = False
+        self._has_begun = False
         self._counts_here = torch.empty(0, dtype=torch.int64)
         self._complete: Callable[[ModelFile], None] | None = None
 
@@ -314,14 +316,27 @@ class Recoder:
             item_based=self.item_based,
         )
         check_sampling(config.batch_size, negative_sampling, config.num_sampling_users, config.num_uniform_negatives)
-        check_same(self._processes.all, self.seed, train_dataset, val_dataset)
+        check_same_data(self._processes.all, self.seed, train_dataset, val_dataset)
         if model_checkpoint_prefix is not None:
             first = Path(self._checkpoint_path(model_checkpoint_prefix))
             # a checkpoint in parts is a folder, whose place another takes
             check_writable(first.with_name(f".{first.name}.place") if (first / MANIFEST).is_file() else first)
         self._storable_params()
-        if model_checkpoint_prefix is not None and not self._is_initialized:
-            self._go_on_from(model_checkpoint_prefix, config)
+        with self._as_before_if_it_cannot_begin():
+            return self._train(train_dataset, val_dataset, loss, config, of_user)
+
+    def _train(
+        self,
+        train_dataset: RecommendationDataset,
+        val_dataset: RecommendationDataset | None,
+        loss: nn.Module,
+        config: TrainConfig,
+        of_user: Sequence[Callback],
+    ) -> History:
+        """Trains with arguments that were checked."""
+        if config.model_checkpoint_prefix is not None and not self._has_begun:
+            self._go_on_from(config.model_checkpoint_prefix, config)
+        is_new = not self._is_initialized
         self._initialize(train_dataset, popularity_of=loss if config.popularity_bias else None)
         learns_from = data_mark(train_dataset)
         train_dataset = train_dataset.widened(self._known_num_items())
@@ -329,17 +344,19 @@ class Recoder:
             train_dataset = train_dataset.of_items(self.model.parts.items.cpu().numpy())
         if val_dataset is not None:
             val_dataset = val_dataset.widened(self._known_num_items())
-        described = config.to_json()
         before = self._last_config or {}
+        described = config.to_json()
+        check_same_run(self._processes.all, self._progress.epoch, self._progress.step, described)
+        if not is_new:  # what became of its biases when it was
+            described["popularity_bias"] = bool(before.get("popularity_bias"))
         judged_by = None if val_dataset is None else data_mark(val_dataset)
         best = best_of(self._best, before.get("early_stopping"), config.early_stopping, judged_by)
-        before_solving = self._progress, self._best, self.history, self._last_config
         if self.model.is_solved:  # anew: nothing of an earlier solution is left
             best, self._progress = Best(data=judged_by), Progress()
         elif is_done(self._progress, config, best):
             self._best = best
             self._give_best_back(best)
-            prefix = model_checkpoint_prefix
+            prefix = config.model_checkpoint_prefix
             if prefix is not None and self._unwritten == self._checkpoint_path(prefix):  # as where the disk was full
                 _log.info("saved %s", self.save_state(prefix))
             return self.history
@@ -366,14 +383,10 @@ class Recoder:
             ranks=self._processes.all,
         )
         self._last_config, self._best, self.history.best_epoch = described, best, None
+        self._has_begun = True
         relay = Relay(told, partial(self._run, config.num_epochs, val_dataset is not None))
         if self.model.is_solved:
-            try:
-                solve(self.model, train_dataset, config, self._progress, relay, self.device)
-            except BaseException:
-                if not (self._progress.epoch or self._progress.step):  # the model has what it had
-                    self._progress, self._best, self.history, self._last_config = before_solving
-                raise
+            solve(self.model, train_dataset, config, self._progress, relay, self.device)
             return self.history
         if self.optimizer_type == "als":
             sweeps = AlternatingLeastSquares.of(self.model, loss, config.weight_decay, train_dataset)
@@ -419,13 +432,30 @@ class Recoder:
         return self.history
 
     @contextlib.contextmanager
+    def _as_before_if_it_cannot_begin(self) -> Iterator[None]:
+        """Leaves what is known of the model as it was where a run fails before its first step: it has what it had."""
+        kept = {name: vars(self)[name] for name in ("num_items", "num_users", "history", "_last_config")}
+        kept |= {"_progress": copy.copy(self._progress), "_best": copy.copy(self._best)}
+        was_initialized, best_epoch = self._is_initialized, self.history.best_epoch
+        # a model that is solved begins anew
+        stood_at = (0, 0) if self.model.is_solved else (self._progress.epoch, self._progress.step)
+        try:
+            yield
+        except BaseException:
+            if (self._progress.epoch, self._progress.step) <= stood_at:
+                vars(self).update(kept)
+                self.history.best_epoch = best_epoch
+                self._is_initialized, self._was_drawn = was_initialized, not was_initialized
+            raise
+
+    @contextlib.contextmanager
     def _best_if_it_diverges(self, best: Best) -> Iterator[None]:
-        self._has_diverged = False
+        self._progress.has_diverged = False
         try:
             yield
         except DivergedError:
+            self._progress.has_diverged = not best.weights
             self._give_best_back(best)
-            self._has_diverged = self.history.best_epoch is None
             raise
 
     def _give_best_back(self, best: Best) -> None:
@@ -568,7 +598,7 @@ class Recoder:
                 "histories=True, but there are none to keep: pass interactions=, those that the model was trained on"
             )
         progress = self._progress.to_json(self._processes.all)
-        if self._has_diverged or not math.isfinite(progress["loss_sum"]):
+        if self._progress.has_diverged or not math.isfinite(progress["loss_sum"]):
             raise DivergedError(
                 f"the training diverged in epoch {self._progress.epoch + 1}, so the weights are of no use and are not "
                 "saved; load the last checkpoint, or train a new model with a lower lr"
@@ -678,7 +708,7 @@ class Recoder:
             # a module that is in neither: predictions need none, train asks for it
             self._loss, self._loss_module = None, None
         self._loss_params = content.loss_params
-        self.history, self._progress, self._best, self._has_diverged = history, progress, best, False
+        self.history, self._progress, self._best = history, progress, best
         self._optimizer, self._kept_state = None, held.optimizer
         self._last_config = content.train
         self.interactions, self._holds_histories = content.interactions, content.with_histories
@@ -709,6 +739,7 @@ class Recoder:
         larger = self.untrained(dataset.num_items, dataset.num_users)
         if (self._last_config or {}).get("popularity_bias"):
             set_popularity_biases(larger.model, larger._checked_loss(), dataset)
+            larger._last_config = {"popularity_bias": True}
         interactions = dataset.interactions_matrix
         sides = (interactions.T.tocsr(), known[0]), (interactions, known[1])
         newcomers = [Newcomers(rows, n) for rows, n in sides if from_similar and rows.shape[0] > n]
@@ -717,6 +748,8 @@ class Recoder:
 
     def without_users(self, rows: npt.NDArray[np.int64]) -> Recoder:
         """Returns a ``Recoder`` without the factors of these users; the others move up. This one stays as it is.
+
+        Training that is taken further goes on after the last whole epoch; its optimizer remembers nothing.
 
         Args:
             rows: users of the training data, by row.
@@ -730,7 +763,7 @@ class Recoder:
         copy_without_users(self.model, smaller.model, rows)
         smaller.history, smaller._last_config = History(self.history), self._last_config
         smaller.history.best_epoch = self.history.best_epoch
-        smaller._best = replace(self._best, weights={})
+        smaller._progress, smaller._best = Progress(epoch=self._progress.epoch), replace(self._best, weights={})
         return smaller
 
     def untrained(self, num_items: int, num_users: int) -> Recoder:
@@ -745,7 +778,7 @@ class Recoder:
                 "recoder.training.join_parts, and load that in one process"
             )
         made = Recoder(
-            without_parameters(self.model),
+            drawn_anew(self.model, num_items=num_items, num_users=num_users, seed=self.seed),
             num_items,
             num_users,
             self.optimizer_type,
@@ -757,9 +790,8 @@ class Recoder:
             optimizer_state=self.optimizer_state,
         )
         made._loss, made._loss_params, made._loss_module = self._loss, self.loss_params, self._loss_module
-        made._init_model(num_items, num_users, made.seed)
+        made.model.to(made.device).eval()
         made._is_initialized = True
-        made.model.eval()
         return made
 
     def __repr__(self) -> str:
@@ -810,7 +842,8 @@ class Recoder:
 
     def _go_on_from(self, prefix: str | os.PathLike[str], config: TrainConfig) -> None:
         """Takes over the last checkpoint that processes wrote before one of them died and all were started anew."""
-        last = last_of_run(path_text("model_checkpoint_prefix", prefix), config.num_epochs, self._processes)
+        path, epoch = path_text("model_checkpoint_prefix", prefix), self._progress.epoch
+        last = last_of_run(path, config.num_epochs, self._processes, after=epoch)
         if last is not None:
             _log.warning("the processes were started anew: training goes on from %s", last)
             self.init_from_model_file(last)
@@ -826,7 +859,7 @@ class Recoder:
             counts_N = item_counts(train.widened(num_items).interactions_matrix)
         self._init_model(num_items, num_users, self.seed, counts_N)
         kept = {id(parameter) for parameter in self.model.parameters()}
-        if any(id(parameter) not in kept for parameter in before):
+        if not self._was_drawn and any(id(parameter) not in kept for parameter in before):
             _log.warning(
                 "this %s had parameters already, and they are drawn anew; to train it further, load a file "
                 "that save_state wrote, or go on with the Recoder that trained it",

@@ -25,6 +25,7 @@ from recoder.errors import (
 from recoder.metrics import NDCG, Metric, Recall
 from recoder.model import Recoder
 from recoder.nn import EASE, DynamicAutoencoder, FactorizationModel, MatrixFactorization
+from recoder.recipes import recipe
 from recoder.training import EarlyStopping
 
 PERSONAL = ["autoencoder", "als", "ease"]
@@ -813,3 +814,36 @@ def test_a_model_without_factors_that_looks_users_up_has_no_similar_items(films,
     bare = recoder.load(model.save(tmp_path / "a.model"), model=LooksUp(4))
     with pytest.raises(NotInitializedError):
         bare.similar_users(["u1"], k=3)
+
+
+@pytest.mark.parametrize("name", ["ease", "edlae"])
+def test_what_somebody_gets_does_not_depend_on_how_much_is_asked_for(name):
+    # who has a has no b, and the other way round: each speaks against the other; nobody has c beside another
+    rows = [[1, 0, 0, 1], [1, 0, 0, 1], [0, 1, 0, 1], [0, 1, 0, 1], [0, 1, 0, 0], [0, 0, 1, 0]]
+    matrix = sparse.csr_matrix(np.array(rows, dtype=np.float32))
+    data = Interactions(matrix, IdMap(range(6)), IdMap(["a", "b", "c", "d"]), library="pandas")
+    model = recoder.fit(data, name)
+    lists = [model.recommend(histories=[["a"]], candidates=["b", "c"], k=k) for k in (1, 2)]
+    assert [each["item_id"].tolist() for each in lists] == [["c"], ["c", "b"]]
+    assert lists[0]["score"].tolist() == lists[1]["score"].tolist()[:1] == [0.0]
+    neighbours = [model.similar_items(["a"], candidates=["b", "c"], k=k)["similar_item_id"].tolist() for k in (1, 2)]
+    assert neighbours == [["c"], ["c", "b"]]
+
+
+@pytest.mark.parametrize("name", ["als", "autoencoder"])
+def test_an_item_that_nobody_has_is_similar_to_none(films, name):
+    wider = sparse.hstack([films.matrix, sparse.csr_matrix((films.num_users, 1), dtype=np.float32)]).tocsr()
+    ids = IdMap([*films.item_ids.ids.to_pylist(), "nobody has it"])
+    data = Interactions(wider, films.user_ids, ids, library="pandas")
+    small = {"embedding_size": 4} if name == "als" else {"hidden_layers": [4], "num_epochs": 1}
+    model = recoder.fit(data, name, seed=1, **small)
+    assert len(model.similar_items(["nobody has it"], k=3)) == 0
+    everything = model.similar_items(["m1"], k=1000)["similar_item_id"].tolist()
+    assert sorted([*everything, "m1"]) == sorted(films.item_ids.ids.to_pylist())
+
+
+def test_metrics_that_are_asked_for_win_over_those_of_a_recipe(films):
+    train, valid, _ = films.split("strong", seed=1, num_valid_users=5, num_test_users=1)
+    by = recipe("autoencoder").but(metrics=["NDCG@10"], eval_freq=1, hidden_layers=[4], num_epochs=1)
+    assert list(recoder.fit(train, by, valid=valid).history[0].metrics) == ["NDCG@10"]
+    assert list(recoder.fit(train, by, valid=valid, metrics=["Recall@5"]).history[0].metrics) == ["Recall@5"]

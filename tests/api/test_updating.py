@@ -16,7 +16,7 @@ from recoder.metrics import NDCG
 from recoder.model import Recoder
 from recoder.nn import MatrixFactorization
 from recoder.ops.least_squares import spectrum_of
-from recoder.training import Callback
+from recoder.training import Callback, EarlyStopping
 
 
 @pytest.fixture(scope="module")
@@ -354,3 +354,79 @@ def test_after_an_update_least_squares_fold_in_as_quickly_as_before(parts, fitte
 
     assert spectrum(model) is not None
     assert spectrum(model.partial_fit(new)) is not None
+
+
+class TestLeastSquaresOfTheNew:
+    """What is connected with known users and items only through what is new itself."""
+
+    def data(self, pairs):
+        users, items = zip(*pairs, strict=True)
+        frame = pd.DataFrame({"user": users, "item": items})
+        return Interactions.from_frame(frame, user="user", item="item")
+
+    def known(self):
+        rng = np.random.default_rng(0)
+        return [(f"u{user}", f"m{item}") for user in range(40) for item in rng.permutation(12)[:5]]
+
+    def updated(self, new, **settings):
+        known = self.data(self.known())
+        model = recoder.fit(known, "als", embedding_size=8, seed=3, **settings)
+        return model.partial_fit(self.data(new))
+
+    def test_users_and_items_of_an_island_find_one_another(self):
+        island = [(f"new{user}", f"p{item}") for user in range(6) for item in range(6) if item != user]
+        model = self.updated(island)
+        for user in range(6):
+            assert model.recommend(users=[f"new{user}"], k=1)["item_id"].tolist() == [f"p{user}"]
+        similar = model.similar_items(["p0"], k=5)["similar_item_id"].tolist()
+        assert sorted(similar) == [f"p{item}" for item in range(1, 6)]
+
+    def test_known_items_learn_from_new_users(self):
+        # m0 and m1 have nothing to do with one another, until everybody who is new has both
+        pairs = [(user, item) for user, item in self.known() if item != "m1"]
+        known = self.data([*pairs, *((f"v{user}", "m1") for user in range(10))])
+        model = recoder.fit(known, "als", embedding_size=8, seed=3)
+        likes = [user for user, item in pairs if item == "m0"][:1]
+        apart = model.score(users=likes, items=["m1"])["score"][0]
+        model.partial_fit(self.data([(f"new{user}", item) for user in range(30) for item in ("m0", "m1")]))
+        assert model.score(users=likes, items=["m1"])["score"][0] > apart + 0.01
+
+    def test_an_item_that_nobody_had_is_learnt_from_those_who_take_it_up(self):
+        known = self.data(self.known())
+        wider = sparse.hstack([known.matrix, sparse.csr_matrix((known.num_users, 1), dtype=np.float32)]).tocsr()
+        ids = IdMap([*known.item_ids.ids.to_pylist(), "late"])
+        model = recoder.fit(Interactions(wider, known.user_ids, ids, library="pandas"), "als", embedding_size=8, seed=3)
+        model.partial_fit(self.data([(f"new{user}", item) for user in range(20) for item in ("m3", "late")]))
+        assert model.recommend(histories=[["m3"]], k=1)["item_id"].tolist() == ["late"]
+
+    def test_users_whose_rows_are_looked_up_learn_of_new_items(self):
+        new = [("u1", "late"), ("c", "late"), *((f"u{user}", "late") for user in range(2, 12))]
+        model = self.updated(new, fold_in=False)
+        lists = model.recommend(users=["c"], k=3)
+        assert (lists["score"] != 0).all()
+        row = model.interactions.user_ids.indices(["c"])[0]
+        assert model.recoder.model.users.weight[row].count_nonzero() > 0
+
+
+def test_nobody_is_validated(parts, fitted):
+    model = fitted("autoencoder")
+    for settings in ({"metrics": ["NDCG@10"], "eval_freq": 1}, {"early_stopping": EarlyStopping()}):
+        with pytest.raises(ConfigError, match=f"validates nobody, so {', '.join(settings)} would"):
+            model.partial_fit(parts[1], **settings)
+
+
+def test_an_update_is_a_share_of_the_epochs_that_the_training_took(parts):
+    old, new, _, _ = parts
+    old, valid, _ = old.split("strong", seed=1, num_valid_users=50, num_test_users=1)
+    stopping = EarlyStopping(min_delta=10.0, patience=1)  # nothing is as much better
+    small = {"hidden_layers": [8], "batch_size": 10, "num_epochs": 500, "early_stopping": stopping}
+    model = recoder.fit(old, "autoencoder", valid=valid, seed=2, **small)
+    assert (model.about.num_epochs, len(model.history)) == (1, 2)
+    steps = []
+
+    class Counts(Callback):
+        def on_train_start(self, run):
+            steps.append(run.num_steps)
+
+    model.partial_fit(new, callbacks=[Counts()])
+    assert 0 < steps[0] < len(model.interactions.user_ids) / 10

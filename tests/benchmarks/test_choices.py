@@ -49,11 +49,13 @@ class TestNumbers:
     def test_recipes_count_when_every_change_was_run_with_every_seed(self) -> None:
         trials = [Trial("a", "ease", change, seed) for change in ({}, {"l2": 5.0}) for seed in (0, 1)]
         found = {trial: outcome([0.1, 0.2 + 0.1 * trial.seed]) for trial in trials}
-        (unit,) = cli.units_of(found, "c0ffee")
+        store = TrialStore(Path("nowhere"), {"a": "split"}, Protocol(), 1)
+        (unit,) = cli.units_of(found, "c0ffee", store)
         assert (unit.data_set, unit.recipe, unit.commit) == ("a", "ease", "c0ffee")
+        assert unit.made_by["split"] == "split"
         assert unit.defaults == pytest.approx(0.175)
         assert [line.change for line in unit.lines] == ["l2=5.0"]
-        assert cli.units_of({**found, trials[-1]: None}, "c0ffee") == []
+        assert cli.units_of({**found, trials[-1]: None}, "c0ffee", store) == []
 
     def test_outcomes_are_found_by_all_that_decides_them(self, tmp_path: Path) -> None:
         trial = Trial("a", "ease", {"l2": 5.0}, 0)
@@ -74,10 +76,9 @@ class TestNumbers:
 
 class TestPage:
     def test_shows_the_units_of_each_recipe_beside_each_other(self) -> None:
-        first = Unit(
-            "a", "ease", "c0ffee", {"l2": 1.0}, 0.4, [Line("l2=5.0", 0.2, 0.05, 0.5), Line("l2=6.0", -0.02, 0.05, 1.0)]
-        )
-        second = Unit("b", "ease", "facade", {"l2": 1.0}, 0.3, [Line("l2=5.0", -0.1, 0.01, 2.0)])
+        lines = [Line("l2=5.0", 0.2, 0.05, 0.5), Line("l2=6.0", -0.02, 0.05, 1.0)]
+        first = Unit("a", "ease", "c0ffee", {"l2": 1.0}, {}, 0.4, lines)
+        second = Unit("b", "ease", "facade", {"l2": 1.0}, {}, 0.3, [Line("l2=5.0", -0.1, 0.01, 2.0)])
         text = render_page([first, second], {"ease": ["l2=5.0", "l2=6.0"], "als": []}, few_users=10, num_seeds=2)
         text = text.replace("\N{NO-BREAK SPACE}", " ")
         assert "| defaults |  |  |  | 0.4000 | 0.3000 |" in text
@@ -131,9 +132,15 @@ class TestCommandLine:
         capsys: pytest.CaptureFixture[str],
     ) -> None:
         settings = defaults_of("ease")
+        made_by = TrialStore(tmp_path, {"absent": "then"}, Protocol(), 1).judges("absent")
         before = [
-            {"data_set": name, "recipe": "ease", "commit": commit, "settings": of_then, "defaults": 0.5, "lines": []}
-            for name, commit, of_then in (("absent", "c0ffee", settings), ("made-up", "facade", {"l2": 17.0}))
+            {"data_set": name, "recipe": "ease", "commit": commit, "settings": of_then, "made_by": by, "defaults": 0.5}
+            | {"lines": []}
+            for name, commit, of_then, by in (
+                ("absent", "c0ffee", settings, made_by),
+                ("made-up", "facade", {"l2": 17.0}, made_by),
+                ("absent", "decade", settings, made_by | {"rules": "of old"}),
+            )
         ]
         (tmp_path / "results.json").write_text(json.dumps(before))
         monkeypatch.setattr(cli, "ALTERNATIVES", {"ease": ({"l2": -1.0}, {"l2": 10.0})})
@@ -142,7 +149,9 @@ class TestCommandLine:
         assert re.search(r"\[2/3\] made-up, ease, l2=-1.0, seed 0: ConfigError: l2 is -1", said)
         assert "[3/3] made-up, ease, l2=10.0, seed 0: 0." in said
         # what other defaults gave is no longer there
-        assert "ease on made-up is left out: its defaults are others now" in said
+        left_out = "ease on made-up is left out: its defaults and split or rules of judging are others now"
+        assert left_out in said
+        assert "ease on absent is left out: its split or rules of judging are others now" in said
         assert json.loads((tmp_path / "results.json").read_text()) == before[:1]
         assert "- c0ffee: ease on absent\n" in (tmp_path / "page.md").read_text()
 

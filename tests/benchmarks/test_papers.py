@@ -174,6 +174,7 @@ class TestCommandLine:
                 assert [row[at] for at in ours] == ["-"] * 3
         popular = next(row for row in body if row[0].startswith("popularity"))
         assert all("±" in popular[at] for at in ours)
+        assert "Measured on 20" in printed
 
     def test_lines_come_one_by_one_and_a_model_that_cannot_be_trained_keeps_none_back(
         self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

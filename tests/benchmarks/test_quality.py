@@ -351,6 +351,7 @@ class TestStore:
         shown = again.find_or_earlier(cell)
         assert shown is not None
         assert shown.numbers == measured.numbers
+        assert shown.since == "failed: no wheel"
         assert shown.is_of_earlier_code == (code == "y")
         # with the code of today it was not run
         assert (again.find(cell) is None) == (code == "y")
@@ -450,7 +451,7 @@ class TestAdopting:
         before.keep(Cell("large", 0, THEIRS, 0), outcome(0.2, 0.3))
         now = self.store(folder, "now")
         schedule = Schedule(now.find_or_earlier, limit_s=60.0, seeds=[0])
-        adopt("small", (self.WHO, THEIRS), now, schedule, lambda cell: outcome(0.2, values, seconds=7.0))
+        adopt(lambda who: ["small"], (self.WHO, THEIRS), now, schedule, lambda cell: outcome(0.2, values, seconds=7.0))
         return now
 
     def found(self, store: CellStore, name: str, who: Contestant | None = None) -> Outcome:
@@ -467,6 +468,9 @@ class TestAdopting:
             assert found.numbers is not None
             assert found.numbers["train_seconds"] == seconds
             assert found.test_values is not None
+        about = self.found(store, "large").about
+        assert about is not None
+        assert about["same on"] == ["small"]
         assert self.found(store, "large", THEIRS).is_of_earlier_code
         assert len(list(tmp_path.glob("*.json"))) == len(list(tmp_path.glob("*.npz"))) == 5
 
@@ -475,6 +479,46 @@ class TestAdopting:
         assert "differ, so what earlier code made stays marked" in capsys.readouterr().err
         assert not self.found(store, "small").is_of_earlier_code
         assert self.found(store, "large").is_of_earlier_code
+
+    def test_all_sets_that_tell_are_compared_before_anything_is_taken_over(self, tmp_path: Path) -> None:
+        before, now = self.store(tmp_path, "before"), self.store(tmp_path, "now")
+        for name in ("small", "large", "others"):
+            for point in (0, 1):
+                before.keep(Cell(name, 0, self.WHO, point), outcome(0.2 + point, 0.3))
+        ran = []
+
+        def run(cell: Cell) -> Outcome:
+            ran.append(cell.name)
+            return outcome(0.2, 0.3 if cell.data_set == "small" else 0.4)
+
+        schedule = Schedule(now.find_or_earlier, limit_s=60.0, seeds=[0])
+        adopt(lambda who: ["small", "large"], [self.WHO], now, schedule, run)
+        assert len(ran) == 4
+        assert self.found(now, "others").is_of_earlier_code
+
+    def test_who_was_run_in_part_with_todays_code_is_left_alone(self, tmp_path: Path, capsys: Any) -> None:
+        before, now = self.store(tmp_path, "before"), self.store(tmp_path, "now")
+        for name in ("small", "large"):
+            for point in (0, 1):
+                before.keep(Cell(name, 0, self.WHO, point), outcome(0.2 + point, 0.3))
+        now.keep(Cell("small", 0, self.WHO, 1), outcome(0.2, 0.5))
+        schedule = Schedule(now.find_or_earlier, limit_s=60.0, seeds=[0])
+        adopt(lambda who: ["small"], [self.WHO], now, schedule, lambda cell: pytest.fail(f"{cell.name} was run"))
+        assert "1 of 2 cells of small have no numbers of earlier code" in capsys.readouterr().err
+        assert self.found(now, "large").is_of_earlier_code
+
+    def test_a_closed_form_is_judged_on_a_set_of_each_shape(self) -> None:
+        class Splits:
+            def about(self, name: str, seed: int) -> dict[str, int] | None:
+                sizes = {"wide": (10, 90), "long": (90, 20), "short": (90, 10), "unknown": None}[name]
+                return None if sizes is None else {"users": sizes[0], "items": sizes[1]}
+
+        splits: Any = Splits()
+        ease = replace(self.WHO, model="ease")
+        there = ["unknown", "wide", "long", "short"]
+        assert quality_cli._telling_sets(["wide"], there, splits, ease) == ["wide", "short"]
+        assert quality_cli._telling_sets(["wide"], ["wide"], splits, ease) == ["wide"]
+        assert quality_cli._telling_sets(["wide"], there, splits, self.WHO) == ["wide"]
 
     def test_trainings_epoch_by_epoch_are_taken_over_too(self, tmp_path: Path) -> None:
         stores = [
@@ -908,7 +952,7 @@ class TestPage:
 
 class TestEpochs:
     def test_what_is_kept_is_found_and_code_that_changed_is_said(self, tmp_path: Path) -> None:
-        settings = {"code": "now"}
+        settings = {"code": "now", "split": "one"}
         store = EpochStore(tmp_path, lambda name: dict(settings))
         assert store.find("a") is None
         store.keep("a", Epochs((1.0, 2.0), (0.1, 0.2), (0.2, 0.3), {"commit": "abc"}))
@@ -917,6 +961,8 @@ class TestEpochs:
         found = store.find("a")
         assert found is not None
         assert found.is_of_earlier_code
+        settings["split"] = "another"
+        assert store.find("a") is None
 
     @pytest.mark.slow
     def test_each_epoch_is_judged_and_the_last_is_the_training_of_the_cell(self, tmp_path: Path) -> None:
@@ -1164,6 +1210,10 @@ class TestCommandLine:
         ]
         assert "0.3000" in row
         assert "§" in row
+        again = (
+            "Run anew without numbers, so that those of earlier code stand: **popularity** (default, seed 0) failed: no"
+        )
+        assert again in (tmp_path / "smoke" / "QUALITY.md").read_text()
 
     def test_status_tells_what_is_missing_and_runs_nothing(
         self, ran: list[Cell], tmp_path: Path, capsys: pytest.CaptureFixture[str]

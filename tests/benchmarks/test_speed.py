@@ -266,8 +266,8 @@ class TestData:
 
 
 class TestStore:
-    def store(self, tmp_path: Path, source: str = "x") -> Store:
-        return Store(tmp_path / "speed.json", machine={"cores": 2}, source=source, threads=2)
+    def store(self, tmp_path: Path, **changed: Any) -> Store:
+        return Store(tmp_path / "speed.json", {"machine": {"cores": 2}, "source": "x", "sizes": (1, 2)} | changed)
 
     def test_a_result_is_found_again_for_the_same_code_and_settings_only(self, tmp_path: Path) -> None:
         measurement = Measurement("m", SIDES)
@@ -276,6 +276,7 @@ class TestStore:
         assert self.store(tmp_path).find(measurement, 1) == {"a": {"values": [1.0]}}
         assert self.store(tmp_path).find(other, 1) is None
         assert self.store(tmp_path, source="y").find(measurement, 1) is None
+        assert self.store(tmp_path, sizes=(1, 3)).find(measurement, 1) is None
 
     def test_results_of_fewer_rounds_do_not_count_and_those_of_more_do(self, tmp_path: Path) -> None:
         measurement = Measurement("m", SIDES)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import polars as pl
 import pytest
@@ -127,3 +128,11 @@ def test_items_that_have_one_number_each_are_not_indexed(ratings, tmp_path):
     said = run("index", tmp_path / "p.model", "--out", tmp_path / "p.index", code=2).stderr
     assert "is of Popularity, whose items have a single number each" in said
     assert not (tmp_path / "p.index").exists()
+
+
+def test_long_ids_are_shown_whole(tmp_path):
+    ids = [f"{item}50e8400-e29b-41d4-a716-446655440000-and-more" for item in range(3)]
+    pl.DataFrame({"user": [1, 1, 2, 2], "item": [ids[i] for i in (0, 1, 1, 2)]}).write_parquet(tmp_path / "a.parquet")
+    run("train", tmp_path / "a.parquet", "--model", "ease", "--out", tmp_path / "a.model")
+    shown = re.sub(r"[\s│]", "", run("similar", tmp_path / "a.model", ids[0]).stdout)
+    assert "…" not in shown

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import logging
 import os
 import shlex
@@ -12,6 +13,7 @@ import typer
 from typer.testing import CliRunner
 
 import recoder
+from recoder.cli import output
 from recoder.cli.app import app
 from recoder.cli.groups import PlainErrors
 from recoder.errors import ConfigError
@@ -126,7 +128,33 @@ def test_a_fault_of_ours_is_not_hidden():
 
 
 def test_a_reader_who_has_seen_enough_is_no_error():
-    assert failing(BrokenPipeError(32, "Broken pipe")).stderr == ""
+    result = failing(BrokenPipeError(32, "Broken pipe"))
+    assert (result.exit_code, result.stderr) == (141, "")
+
+
+def test_what_nobody_reads_to_the_end_is_no_negative_result():
+    command = [sys.executable, "-m", "recoder", "train", "--print-config"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        said = process.stderr.read()
+        process.wait(timeout=60)
+    assert (process.returncode, said) == (141, b"")
+
+
+class Gone(io.StringIO):
+    def write(self, text):
+        raise BrokenPipeError(32, "Broken pipe")
+
+
+def test_where_nobody_listens_a_command_goes_on(monkeypatch):
+    monkeypatch.setattr("sys.stderr", Gone())
+    output.tell("this is lost")
+
+
+def test_results_for_people_say_that_their_reader_is_gone(monkeypatch):
+    monkeypatch.setattr("sys.stdout", Gone())
+    with pytest.raises(BrokenPipeError):
+        output.console().print("x")
 
 
 def test_warnings_of_the_library_are_said_on_stderr_and_only_meanwhile():

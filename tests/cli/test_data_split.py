@@ -11,6 +11,7 @@ from pyarrow import parquet
 from typer.testing import CliRunner
 
 from cli_support import run as cli_run
+from recoder._locks import held_alone
 from recoder.cli.app import app
 from recoder.data import Interactions, strong_generalization
 
@@ -351,3 +352,15 @@ def test_a_share_is_split_off_rather_than_at_the_moment_of_a_file(frame, tmp_pat
     toml.write_text("[split]\nkind = 'time'\nmoment = 2000-01-01\n")
     cli_run(*asked, "--config", toml)
     assert json.loads((tmp_path / "parts" / "protocol.json").read_text())["fraction"] == 0.3
+
+
+def test_two_splits_do_not_take_the_same_places_at_once(pairs_file, tmp_path):
+    out = tmp_path / "file"
+    out.mkdir()
+    (out / "file").mkdir()  # a folder that has nothing to do with it
+    asked = ["data", "split", pairs_file, "--kind", "strong", "--valid", 2, "--test", 2, "--out", out]
+    with held_alone(out / "protocol.json"):
+        said = cli_run(*asked, code=2).stderr
+    assert f"another process writes a split to {out}" in said
+    assert [path.name for path in out.iterdir()] == ["file"]
+    cli_run(*asked)

@@ -131,3 +131,13 @@ def test_without_cuda_the_next_step_is_an_option(monkeypatch):
     told = run("train", "absent.csv", "--device", "cuda", code=2).stderr
     assert "there is no CUDA device for torch here; say --device cpu" in told
     assert "use_cuda" not in told
+
+
+def test_a_command_looks_at_the_sections_that_it_reads(ratings, tmp_path):
+    config = tmp_path / "run.toml"
+    config.write_text('\ufeff[training]\nearly_stopping = "NDCG@100"\ndevice = "nowhere"\n[data]\nmin_weight = 2.0\n')
+    run("data", "info", ratings, "--config", config)
+    run("data", "split", ratings, "--config", config, "--kind", "last", "--out", tmp_path / "parts")
+    assert "device is 'nowhere'" in run("train", ratings, "--config", config, code=2).stderr
+    config.write_text("[data]\nmin_weight = -2.0\n")
+    assert "min_weight" in run("data", "info", ratings, "--config", config, code=2).stderr

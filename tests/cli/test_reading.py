@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 from dataclasses import replace
 
 import pyarrow as pa
@@ -186,3 +187,33 @@ def test_a_column_that_is_called_like_titles_and_holds_none_is_left(made, tmp_pa
     assert read_interactions(data).titles is None
     parquet.write_table(TABLE.append_column("title", pa.array(["a", "b", "c"])), tmp_path / "a.parquet")
     assert resolved(DataConfig(path=str(tmp_path / "a.parquet"))).title == "title"
+
+
+SWALLOWED = b'user\titem\ttitle\n1\t10\t"Heroes\n1\t11\tLow\n2\t10\tHeroes\n'
+
+
+def test_a_title_whose_quote_is_not_closed_takes_no_rows_silently(made):
+    data = resolved(made("a.tsv", SWALLOWED))
+    for read in (read_interactions, lambda data: list(stream_tables(data, rows_at_once=10))):
+        with pytest.raises(FileFormatError, match=r"a title in column 'title' of .*a\.tsv goes over 4 lines: 'Heroes'"):
+            read(data)
+    assert read_interactions(replace(data, quote="")).matrix.nnz == 3
+
+
+def test_a_title_of_two_lines_is_one(made):
+    data = resolved(made("a.csv", b'user,item,title\n1,10,"Heroes,\nor: not"\n2,11,Low\n'))
+    assert read_interactions(data).titles == ("Heroes,\nor: not", "Low")
+
+
+@pytest.mark.parametrize(("text", "number"), [(SWALLOWED, 2), (b"user\titem\tmore\n1\t2\t3\n\n1\t3\t4", 0)])
+def test_a_stream_says_how_many_lines_are_no_rows(made, caplog, text, number):
+    data = replace(resolved(made("a.tsv", text)), title="")
+    tables = list(stream_tables(data, rows_at_once=10))
+    assert sum(map(len, tables)) == (1 if number else 2)
+    assert (f"{number} of the 4 lines of {data.path} are within quoted fields" in caplog.text) == bool(number)
+
+
+def test_a_pipe_is_told_from_a_file_that_is_not_there(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(FileFormatError, match="is a pipe, and a file is read more than once"):
+        resolved(DataConfig(path=str(tmp_path / "pipe")))

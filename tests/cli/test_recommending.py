@@ -261,7 +261,7 @@ def test_parts_hold_all_rows_of_their_users(tmp_path, monkeypatch):
     for users in (rng.integers(0, 300, 2000) * 64, np.char.add("user", rng.integers(0, 300, 2000).astype(str))):
         table = pa.table({"user": users, "item": np.arange(2000)})
         parquet.write_table(table, tmp_path / "a.parquet")
-        parts = list(whole_histories(resolved(DataConfig(path=str(tmp_path / "a.parquet"))), tmp_path))
+        parts = list(whole_histories(resolved(DataConfig(path=str(tmp_path / "a.parquet"))), tmp_path / "out.csv"))
         assert 20 < len(parts) <= 64
         owners = [set(part["user"].to_pylist()) for part in parts]
         assert sum(map(len, owners)) == len(set.union(*owners))

@@ -18,7 +18,8 @@ from recoder.cli import training
 from recoder.cli.checkpoints import Checkpoints
 from recoder.cli.config import Config
 from recoder.cli.toml_files import read_toml
-from recoder.errors import FileWriteError
+from recoder.errors import DivergedError, FileWriteError
+from recoder.training import loop
 
 
 def weights(path):
@@ -271,18 +272,24 @@ def test_a_log_that_cannot_be_written_leaves_a_checkpoint(ratings, tmp_path, mon
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("python_handles_interrupts")  # a process starts with the default of what we handle
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("sent", "code"), [((signal.SIGINT,), 130), ((signal.SIGTERM,), 143), ("behind", 143)])
 def test_a_signal_leaves_a_checkpoint(ratings, tmp_path, sent, code):
+    # a script of a shell starts what is to run behind it with SIGINT ignored
+    handled = signal.SIG_IGN if sent == "behind" else signal.default_int_handler
+    sent = (signal.SIGINT, signal.SIGTERM) if sent == "behind" else sent
     arguments = ["train", ratings, "--epochs", "100000", "--out", tmp_path / "a.model", "--checkpoint-every", "1"]
     command = [sys.executable, "-m", "recoder", *map(str, arguments)]
     checkpoint = tmp_path / "a.model.checkpoint"
+    before = signal.signal(signal.SIGINT, handled)
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        signal.signal(signal.SIGINT, before)
         try:
             deadline = time.monotonic() + 60
             while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
                 time.sleep(0.05)
             assert checkpoint.exists()
-            process.send_signal(sent)
+            for each in sent:
+                process.send_signal(each)
             _, said = process.communicate(timeout=60)
         finally:
             process.kill()
@@ -507,3 +514,27 @@ def test_what_is_read_or_no_file_is_not_written_over(ratings, tmp_path):
     assert "would be written over" in said
     assert "is no ordinary file" in run("train", ratings, "--model", "popularity", "--out", "/dev/null", code=2).stderr
     assert toml.read_text() == "[model]\nrecipe = 'popularity'\n"
+
+
+def test_a_run_that_diverged_leaves_its_best_weights(ratings, tmp_path, monkeypatch):
+    out = tmp_path / "a.model"
+    asked = ["train", ratings, *SMALL, "--valid", 12, "--early-stopping", "loss", "--out", out]
+
+    def diverges(report, instead):
+        if report.epoch == 4:
+            raise DivergedError(f"the training loss of epoch 4 is nan; train again with {instead}")
+
+    monkeypatch.setattr(loop, "_check_finite", diverges)
+    said = run(*asked, code=2).stderr
+    checkpoint = tmp_path / "a.model.checkpoint"
+    assert f"what was reached is in {checkpoint}; go on with: recoder train --resume {checkpoint}" in said
+    assert 1 <= recoder.load(checkpoint).history.best_epoch <= 3
+
+
+def test_one_that_has_nothing_good_leaves_nothing(ratings, tmp_path, monkeypatch):
+    def diverges(report, instead):
+        raise DivergedError("the training loss of epoch 1 is nan")
+
+    monkeypatch.setattr(loop, "_check_finite", diverges)
+    assert "epoch 1 is nan" in run("train", ratings, *SMALL, "--out", tmp_path / "a.model", code=2).stderr
+    assert list(tmp_path.iterdir()) == []

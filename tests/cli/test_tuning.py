@@ -147,3 +147,28 @@ def test_what_trials_have_no_use_for_is_said(ratings, tmp_path, text, said):
     kept = recoder.load(out).about.more["config"]
     assert kept["training"]["early_stopping"] is None
     assert (kept["output"]["log"], kept["output"]["checkpoint_every"]) == (None, 0)
+
+
+def test_a_file_that_settles_everything_leaves_nothing_to_tune(ratings, tmp_path):
+    config, out = tmp_path / "films.toml", tmp_path / "t.model"
+    config.write_text(run("train", ratings, "--model", "als", "--valid", 10, "--print-config").stdout)
+    said = run("tune", "--config", config, "--out", out, code=2).stderr
+    assert "als has nothing that is left to tune: " in said
+    assert "would be tried, and is set; leave some of it out" in said
+
+
+def test_the_file_beside_a_study_names_no_users(tuned):
+    out, told = tuned
+    beside = recoder.load(f"{told['study']}_trial_{told['best_trial']}.model")
+    assert beside.item_ids == recoder.load(out).item_ids
+    assert len(beside.interactions.user_ids) == 0
+
+
+def test_an_interrupt_after_the_last_trial_says_where_the_best_is(ratings, tmp_path, monkeypatch):
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    out = tmp_path / "best.model"
+    monkeypatch.setattr(recoder.FittedModel, "evaluate", stopped)
+    said = run("tune", ratings, *FEW, "--trials", 1, "--out", out, code=130).stderr.splitlines()[-1]
+    assert f"stopped; the best model so far is {out}.sqlite_trial_0.model; the study is in {out}.sqlite" in said

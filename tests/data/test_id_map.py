@@ -267,3 +267,16 @@ def test_ids_of_the_other_kind_are_not_dropped_as_unknown():
         IdMap([0, 5]).indices(["5"])
     assert IdMap([]).indices(["a", 5], unknown="drop").tolist() == []
     assert IdMap([0, 5]).indices([np.int32(5), 7], unknown="drop").tolist() == [1]
+
+
+def test_a_map_does_not_follow_an_array_that_changes():
+    raw_ids = np.array([30, 10, 20])
+    ids = IdMap(raw_ids)
+    raw_ids.sort()
+    assert ids.raw_ids([0, 1, 2]) == [30, 10, 20]
+
+
+@pytest.mark.parametrize("other", [True, 1.0, np.float64(1), "1", ["a"], None, {}])
+def test_what_only_equals_an_id_is_not_in_the_map(other):
+    assert other not in IdMap([1, 2])
+    assert np.int32(1) in IdMap([1, 2])

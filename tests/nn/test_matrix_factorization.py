@@ -9,9 +9,10 @@ import torch
 from scipy import sparse
 
 from recoder.data import RecommendationDataset, UsersInteractions
-from recoder.errors import ConfigError, DataError, NotInitializedError
+from recoder.errors import ConfigError, DataError, NotInitializedError, UnknownIdError
 from recoder.model import Recoder
 from recoder.nn import MatrixFactorization
+from recoder.nn.base import draw_parameters
 from recoder.nn.folding import Objective
 from recoder.nn.noise import seed_step
 from recoder.ops.rows import SparseRows
@@ -225,3 +226,10 @@ def test_sweeps_make_what_folding_in_keeps_of_the_items_anew():
         scores = recoder.predict(users)
         recoder.model._gram = None
         torch.testing.assert_close(recoder.predict(users), scores, rtol=0, atol=0)
+
+
+def test_ids_below_zero_are_refused_where_users_are_folded_in():
+    model = MatrixFactorization(1, fold_in=True)
+    draw_parameters(model, num_items=4, num_users=3, seed=0)
+    with pytest.raises(UnknownIdError, match="item id -1 is negative"):
+        model.eval()(torch.ones(1, 2), input_items=torch.tensor([-1, 3]))

@@ -35,8 +35,17 @@ def main(what: str) -> None:
     matrix = data()[0].interactions_matrix
     torch.manual_seed(rank)  # each draws another seed, where it is asked for one
     recoder = Recoder(deep(), parallel="users", optimizer_type="adam", seed=rank if what == "seed" else None)
+    if what == "epoch":
+        before = Recoder(deep(), optimizer_type="adam", seed=1)
+        before.train(RecommendationDataset(matrix[:50]), num_epochs=1 + rank)
+        with tempfile.TemporaryDirectory() as folder:
+            recoder.init_from_model_file(before.save_state(f"{folder}/m"))
     try:
-        recoder.train(RecommendationDataset(matrix[: 50 + rank * (what == "data")]))
+        recoder.train(
+            RecommendationDataset(matrix[: 50 + rank * (what == "data")]),
+            num_epochs=3,
+            batch_size=10 + rank * (what == "batch"),
+        )
     except ConfigError as error:
         sys.stdout.write(f"{error}\n")
     else:

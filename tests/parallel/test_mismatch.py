@@ -19,6 +19,16 @@ def test_so_are_other_seeds() -> None:
         assert "the processes differ in the seed: 0 here, 1 there" in printed
 
 
+def test_so_are_files_of_other_epochs() -> None:
+    for printed in together(WORKER, 2, "epoch"):
+        assert "the processes differ in the epochs that are done (of the files that they loaded): 1 here, 2" in printed
+
+
+def test_so_are_other_arguments() -> None:
+    for printed in together(WORKER, 2, "batch"):
+        assert "the processes differ in the arguments of train (as a checksum)" in printed
+
+
 def test_without_a_seed_they_agree_on_one() -> None:
     first, second = together(WORKER, 2, "nothing")
     assert first.splitlines()[-1] == second.splitlines()[-1]

@@ -13,8 +13,10 @@ import torch
 from parallel.checkpoint_worker import ARGUMENTS, EPOCHS, MODELS, recoder
 from parallel.equality_worker import data
 from parallel.launching import together
-from recoder.errors import FileFormatError
+from recoder.errors import FileFormatError, FileWriteError
 from recoder.model import Recoder
+from recoder.nn.parts import Parts
+from recoder.ops.collectives import Ranks
 from recoder.training import join_parts, part_files
 
 WORKER = "checkpoint_worker.py"
@@ -191,3 +193,21 @@ def _rename(folder: Path, name: str) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["files"][1] = name
     (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_parts_that_went_elsewhere_are_missed_before_the_checkpoint_counts(saved, model, tmp_path):
+    parts = Parts(Ranks(), torch.arange(3))
+    parts.ranks.size = 2  # the other one writes to a folder that this one does not see
+    made = loaded(saved, model)
+    content = made.file_content()
+    made.model.parts = parts
+    with pytest.raises(FileWriteError, match=r"other processes wrote part-2-of-2.*choose a folder that all machines"):
+        part_files.write_parts(
+            tmp_path / "run_epoch_1.model",
+            content,
+            made.model,
+            torch.ones(3, dtype=torch.int64),
+            parts.ranks,
+            version="1",
+        )
+    assert not (tmp_path / "run_epoch_1.model").exists()

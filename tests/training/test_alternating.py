@@ -247,5 +247,5 @@ def test_new_users_can_be_evaluated_where_users_are_folded_in():
 
 def test_a_loss_of_ones_own_cannot_be_folded_in():
     recoder = Recoder(MatrixFactorization(3, fold_in=True), loss=nn.MSELoss(reduction="sum"), seed=0)
-    with pytest.raises(ConfigError, match="fold_in=True needs a loss of the library"):
+    with pytest.raises(ConfigError, match="fold_in=True needs the loss 'mse', or"):
         recoder.train(RecommendationDataset(interactions()))

@@ -9,10 +9,11 @@ import torch
 from scipy import sparse
 
 from recoder.data import RecommendationDataset
-from recoder.errors import ConfigError
+from recoder.errors import ConfigError, ShapeError
 from recoder.losses import make_loss
 from recoder.metrics import NDCG, AveragePopularity, Coverage, Metric, Recall, RecommenderEvaluator
 from recoder.nn import DynamicAutoencoder
+from recoder.ops.collectives import Ranks
 from recoder.recommender import InferenceRecommender
 from recoder.recommender.scoring import ModelScorer
 from recoder.training import callbacks
@@ -185,6 +186,36 @@ def test_a_metric_beyond_the_number_of_recommendations_is_an_error_before_traini
     arguments = config(metrics=METRICS, eval_freq=1, eval_num_recommendations=3)
     with pytest.raises(ConfigError, match="looks at 4 recommendations, but eval_num_recommendations is 3"):
         Validation(DATASET, True, model, make_loss("mse", None), scorer, arguments, CPU)
+
+
+def test_processes_go_by_what_the_first_of_them_finds(model, scorer):
+    class Second(Ranks):
+        """Adds what the first process found to what this one hands in."""
+
+        def sum_(self, tensor):
+            return tensor.add_(torch.arange(1.0, 1.0 + len(tensor)))
+
+    ranks = Second()
+    ranks.size, ranks.rank = 2, 1
+    told = report()
+    arguments = config(metrics=METRICS, eval_freq=1)
+    Validation(DATASET, True, model, make_loss("mse", None), scorer, arguments, CPU, ranks).on_epoch_end(told)
+    values = [told.val_loss, *told.metrics.values(), *told.metric_errors.values()]
+    assert values == [1.0 + place for place in range(1 + 2 * len(METRICS))]
+    assert list(told.metrics) == list(told.metric_errors) == [str(metric) for metric in METRICS]
+
+
+def test_so_is_one_that_cannot_be_sent_to_workers_or_is_of_another_catalogue(model, scorer):
+    class Local(FirstHit):
+        """Nobody else can import it."""
+
+    for metric, error, message in (
+        (Local(), ConfigError, "first hit cannot be sent to a worker process"),
+        (AveragePopularity(3, np.arange(NUM_ITEMS + 1)), ShapeError, f"made for {NUM_ITEMS + 1} items"),
+    ):
+        arguments = config(metrics=[metric], eval_freq=1, eval_num_recommendations=3, num_data_workers=2)
+        with pytest.raises(error, match=message):
+            Validation(DATASET, True, model, make_loss("mse", None), scorer, arguments, CPU)
 
 
 @pytest.mark.parametrize(("freq", "saved"), [(0, [7]), (1, [1, 2, 3, 4, 5, 6, 7]), (3, [3, 6, 7]), (7, [7]), (9, [7])])

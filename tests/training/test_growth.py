@@ -127,6 +127,17 @@ def test_new_biases_follow_popularity_where_the_others_did():
     assert (without.model.items.bias[20:] == 0).all()
 
 
+def test_new_biases_follow_popularity_however_often_the_model_was_trained_or_extended(tmp_path):
+    recoder = trained(DynamicAutoencoder([8]), popularity_bias=True)
+    recoder.train(RecommendationDataset(matrix()), num_epochs=3, lr=0.01)  # of a new model: not to be said again
+    data = RecommendationDataset(matrix(47, 26, seed=1))
+    loaded = Recoder(DynamicAutoencoder([8]))
+    loaded.init_from_model_file(recoder.save_state(tmp_path / "a"))
+    twice = recoder.extended(data).extended(RecommendationDataset(matrix(47, 30, seed=1)))
+    for larger in (recoder.extended(data), loaded.extended(data), twice):
+        assert (larger.model.items.bias[20:] != 0).all()
+
+
 def test_a_model_cannot_shrink_by_extending():
     recoder = trained(DynamicAutoencoder([8]))
     with pytest.raises(ConfigError, match="19 items and 40 users are fewer than the 20 and 40"):
@@ -167,9 +178,9 @@ def test_without_some_users_the_others_keep_their_rows():
     assert smaller.num_users == 38
     assert list(smaller.history) == list(recoder.history)
     before = list(recoder.history)
-    smaller.train(RecommendationDataset(matrix(40, 20)[kept]), num_epochs=1)
+    smaller.train(RecommendationDataset(matrix(40, 20)[kept]), num_epochs=3)
     assert list(recoder.history) == before
-    assert [record.epoch for record in smaller.history] == [1]
+    assert [record.epoch for record in smaller.history] == [1, 2, 3]
 
 
 def test_who_is_near_is_looked_for_only_where_a_table_grows_by_them(monkeypatch):

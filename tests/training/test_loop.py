@@ -10,14 +10,14 @@ from scipy import sparse
 from torch import nn
 
 from recoder._random import epoch_order
-from recoder.data import RecommendationDataLoader, RecommendationDataset
-from recoder.errors import DivergedError
+from recoder.data import RecommendationDataLoader, RecommendationDataset, UsersInteractions
+from recoder.errors import ConfigError, DivergedError, NotInitializedError
 from recoder.losses import make_loss
 from recoder.model import Recoder
 from recoder.nn import EASE, ELSA, DynamicAutoencoder, FactorizationModel, MatrixFactorization, Popularity
 from recoder.nn.noise import FactorDropout
 from recoder.ops.kernels import library
-from recoder.training import optimizers
+from recoder.training import EarlyStopping, optimizers
 from recoder.training.events import Callback
 from recoder.training.loop import Progress, solve, train_epochs
 from recoder.training.optimizers import ModelOptimizer
@@ -549,3 +549,48 @@ def test_a_callers_autocast_rounds_nothing_in_training(kind):
         rounded = trained()
     for name, tensor in plain.items():
         assert torch.equal(rounded[name], tensor), name
+
+
+class FailsToStart(Callback):
+    def on_train_start(self, run):
+        raise OSError("no place for a log")
+
+
+class TestRunsThatCannotBegin:
+    def test_a_new_model_is_as_if_nothing_had_been_tried(self, caplog):
+        recoder = Recoder(MatrixFactorization(4, sparse=True), optimizer_type="adagrad", seed=SEED)
+        with pytest.raises(ConfigError, match="sparse"):
+            recoder.train(RecommendationDataset(matrix()))
+        with pytest.raises(NotInitializedError):
+            recoder.recommend(UsersInteractions(np.array([0]), matrix()[:1]), 3)
+        assert (recoder.num_items, recoder.num_users) == (None, None)
+
+    def test_it_can_be_trained_on_larger_data_then(self, caplog):
+        recoder = Recoder(MatrixFactorization(4), optimizer_type="adam", seed=SEED)
+        with pytest.raises(OSError, match="no place"):
+            recoder.train(RecommendationDataset(matrix()), callbacks=[FailsToStart()])
+        larger = sparse.csr_matrix(np.ones((NUM_USERS + 2, NUM_ITEMS + 1), dtype=np.float32))
+        recoder.train(RecommendationDataset(larger))
+        assert (recoder.num_items, recoder.num_users) == (NUM_ITEMS + 1, NUM_USERS + 2)
+        assert "drawn anew" not in caplog.text
+
+    def test_a_trained_one_keeps_its_history_and_its_best_epoch(self):
+        data = RecommendationDataset(matrix())
+        recoder = Recoder(MatrixFactorization(4), optimizer_type="adam", seed=SEED)
+        recoder.train(data, data, num_epochs=3, early_stopping=EarlyStopping())
+        best, history = recoder.history.best_epoch, recoder.history
+        for failing in ({"callbacks": [FailsToStart()]}, {"early_stopping": None, "callbacks": [FailsToStart()]}):
+            with pytest.raises(OSError, match="no place"):
+                recoder.train(data, data, **({"num_epochs": 5, "early_stopping": EarlyStopping(patience=2)} | failing))
+            assert recoder.history is history
+            assert (best, len(history)) == (history.best_epoch, 3)
+
+    def test_what_fails_after_a_step_keeps_what_was_reached(self):
+        class Fails(Callback):
+            def on_step_end(self):
+                raise OSError("no place for a log")
+
+        recoder = Recoder(MatrixFactorization(4), optimizer_type="adam", seed=SEED)
+        with pytest.raises(OSError, match="no place"):
+            recoder.train(RecommendationDataset(matrix()), callbacks=[Fails()])
+        assert len(recoder.recommend(UsersInteractions(np.array([0]), matrix()[:1]), 3)[0]) == 3

@@ -3,8 +3,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from scipy import sparse
 
+from recoder.data import RecommendationDataset
+from recoder.model import Recoder
+from recoder.nn import DynamicAutoencoder
 from recoder.ops.collectives import Ranks
 from recoder.training.processes import Processes
 from recoder.training.restarts import last_of_run
@@ -61,6 +67,44 @@ def test_it_goes_on_from_the_newest_checkpoint_of_the_run(tmp_path, processes, r
     restart()
     assert last_of_run(f"{tmp_path}/run", 5, processes) == newest
     assert last_of_run(f"{tmp_path}/run", 1, processes) == tmp_path / "run_epoch_1.model"
+    assert last_of_run(f"{tmp_path}/run", 5, processes, after=1) == newest
+    assert last_of_run(f"{tmp_path}/run", 5, processes, after=2) is None
+
+
+def test_one_process_of_torchrun_goes_on_too(tmp_path, restart, monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "0")
+    alone = Processes(all=Ranks())
+    last_of_run(f"{tmp_path}/run", 5, alone)
+    newest = write(tmp_path, 3, 1)
+    restart()
+    assert last_of_run(f"{tmp_path}/run", 5, alone) == newest
+
+
+def test_a_run_that_began_with_a_file_goes_on_with_a_later_checkpoint(tmp_path, restart, monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "0")
+    data = RecommendationDataset(sparse.random(20, 9, 0.4, "csr", np.float32, np.random.default_rng(0)))
+
+    def begun_with(path: str) -> Recoder:
+        made = Recoder(DynamicAutoencoder([4]), optimizer_type="adam", seed=1)
+        made._processes = Processes(all=Ranks())  # as of one process that torchrun started
+        made.init_from_model_file(path)
+        return made
+
+    first = Recoder(DynamicAutoencoder([4]), optimizer_type="adam", seed=1)
+    first.train(data, num_epochs=2)
+    file = first.save_state(tmp_path / "first")
+    arguments = {"model_checkpoint_prefix": str(tmp_path / "run"), "checkpoint_freq": 1}
+    begun_with(file).train(data, num_epochs=4, **arguments)
+    restart()
+    again = begun_with(file)
+    again.train(data, num_epochs=5, **arguments)
+    assert [record.epoch for record in again.history] == [1, 2, 3, 4, 5]
+    assert not (tmp_path / "run_epoch_2.model").exists()
+    unbroken = begun_with(file)
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "0")
+    unbroken.train(data, num_epochs=5)
+    for name, tensor in unbroken.model.state_dict().items():
+        assert torch.equal(tensor, again.model.state_dict()[name])
 
 
 def test_checkpoints_of_an_earlier_run_with_the_same_prefix_do_not_count(tmp_path, processes, restart):

@@ -24,6 +24,7 @@ class About:
         model: the arguments of the model's class; empty for a model that was passed as an object.
         recoder: the arguments of ``Recoder``.
         train: the arguments of ``Recoder.train``.
+        num_epochs: epochs that its training took, those after the best one left out; 0: as many as ``train`` says.
         library: of data frames to answer in.
         num_users: users that the model learnt from.
         num_interactions: their interactions.
@@ -37,6 +38,7 @@ class About:
     model: dict[str, Any] = field(default_factory=dict)
     recoder: dict[str, Any] = field(default_factory=dict)
     train: dict[str, Any] = field(default_factory=dict)
+    num_epochs: int = 0
     library: str = DEFAULT_LIBRARY
     num_users: int = 0
     num_interactions: int = 0

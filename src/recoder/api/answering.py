@@ -14,9 +14,9 @@ import torch
 from recoder.data import UsersInteractions
 from recoder.model import Recoder
 from recoder.nn import Popularity
-from recoder.recommender.scoring import ModelScorer
+from recoder.recommender.scoring import BLOCK_SCORES, ModelScorer
 
-__all__ = ["Answering", "all_are_zero"]
+__all__ = ["Answering", "have_no_score"]
 
 IntArray = npt.NDArray[np.int64]
 
@@ -66,7 +66,7 @@ class Answering:
     ) -> tuple[IntArray, npt.NDArray[np.floating[Any]]]:
         """Returns the best items of each user and their scores: int64 and floating point ``[B, K]``.
 
-        Users of whom the model says nothing, with no history or no score but 0, get what is popular.
+        Users of whom the model says nothing, with no history or no score but 0 for any item, get what is popular.
 
         Args:
             users: with their interactions.
@@ -76,10 +76,13 @@ class Answering:
         """
         if self._rows is not None:
             users = UsersInteractions(self._rows[users.users], users.interactions_matrix)
-        ids_BK, scores_BK = self._recoder.scorer().best(users, k, exclude_seen=exclude_seen, items=items)
+        scorer = self._recoder.scorer()
+        ids_BK, scores_BK = scorer.best(users, k, exclude_seen=exclude_seen, items=items)
+        if not self.knows_popularity:
+            return ids_BK, scores_BK
         histories = users.interactions_matrix
-        says_nothing_B = (np.diff(histories.indptr) == 0) | all_are_zero(ids_BK, scores_BK)
-        if self.knows_popularity and says_nothing_B.any():
+        says_nothing_B = (np.diff(histories.indptr) == 0) | have_no_score(scorer, users, ids_BK, scores_BK)
+        if says_nothing_B.any():
             rows = np.flatnonzero(says_nothing_B)
             whom = UsersInteractions(users.users[rows], histories[rows])
             ids_RK, _ = self._popular().best(whom, k, exclude_seen=exclude_seen, items=items)
@@ -88,7 +91,25 @@ class Answering:
         return ids_BK, scores_BK
 
 
-def all_are_zero(ids_BK: IntArray, scores_BK: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.bool_]:
-    """Returns for which rows all scores are 0, as where a model has seen none of a user's items beside another."""
-    is_other_B: npt.NDArray[np.bool_] = ((ids_BK >= 0) & (scores_BK != 0)).any(axis=1)
-    return ~is_other_B
+def have_no_score(
+    scorer: ModelScorer, users: UsersInteractions, ids_BK: IntArray, scores_BK: npt.NDArray[np.floating[Any]]
+) -> npt.NDArray[np.bool_]:
+    """Returns for which users every item has score 0, as where a model has seen none of their items beside another.
+
+    Of those without any interaction the best items alone tell.
+
+    Args:
+        scorer: of the model.
+        users: the users ``[B]``.
+        ids_BK: the best items of each: where one has a score, no more is to be looked at.
+        scores_BK: their scores.
+    """
+    has_none_B: npt.NDArray[np.bool_] = ~((ids_BK >= 0) & (scores_BK != 0)).any(axis=1)
+    matrix = users.interactions_matrix
+    in_doubt = np.flatnonzero(has_none_B & (np.diff(matrix.indptr) > 0))
+    if not len(in_doubt):
+        return has_none_B
+    for rows in np.array_split(in_doubt, 1 + len(in_doubt) * matrix.shape[1] // BLOCK_SCORES):
+        some = UsersInteractions(users.users[rows], matrix[rows])
+        has_none_B[rows] = (scorer.scores(some) == 0).all(dim=1).cpu().numpy()
+    return has_none_B

@@ -5,18 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy import sparse
 
 from recoder import __version__
 from recoder._checks import path_text
 from recoder._files import check_writable
 from recoder.api.about import About, facts_of
-from recoder.data import IdMap, Interactions
+from recoder.data import Interactions
+from recoder.data.interactions import of_nobody
 from recoder.errors import ConfigError, FileFormatError, NotInitializedError
 from recoder.model import Recoder
 from recoder.nn import (
@@ -92,14 +93,12 @@ def completing(
         ConfigError: if ``about.more`` cannot be stored.
     """
     check_json("about.more", about.more)
-    kept = interactions
-    if recoder.model.folds_in_users:
-        # without a history nobody can be looked up
-        nobody = sparse.csr_matrix(np.zeros((0, kept.num_items), np.float32))
-        kept = Interactions(nobody, IdMap([]), kept.item_ids, kept.titles)
+    # without a history nobody can be looked up
+    kept = of_nobody(interactions) if recoder.model.folds_in_users else interactions
 
     def complete(content: ModelFile) -> None:
-        content.interactions, content.about = kept, about.to_json()
+        num_epochs = about.num_epochs or recoder.history.best_epoch or len(recoder.history)
+        content.interactions, content.about = kept, replace(about, num_epochs=num_epochs).to_json()
         content.item_counts = torch.from_numpy(item_counts)
 
     return complete
@@ -164,7 +163,9 @@ def _of_recoder(content: ModelFile) -> About:
     of_histories: dict[str, Any] = {}
     if content.interactions is not None and content.with_histories:
         of_histories = facts_of(content.interactions.matrix)
-    return About(train=dict(content.train or {}), **{**of_histories, "num_users": content.num_users or 0})
+    num_epochs = (content.early_stopping or {}).get("epoch") or len(content.history)
+    facts = {**of_histories, "num_users": content.num_users or 0}
+    return About(train=dict(content.train or {}), num_epochs=num_epochs, **facts)
 
 
 @contextlib.contextmanager

@@ -99,7 +99,7 @@ class FittedModel:
 
         A user gets fewer than ``k`` where fewer are left. Users without any history, whom a model that folds users in
         knows nothing about, get the most popular items, scored by the share of training users who have them; so do
-        users all of whose scores would be 0, whose items nobody has beside others.
+        users for whom every item of the catalogue has score 0, whose items nobody has beside others.
 
         Args:
             users: ids of users in training; None, without ``histories``: all of them.
@@ -230,8 +230,8 @@ class FittedModel:
         """Returns the items most similar to each, itself left out: ``item_id, similar_item_id, score, rank``.
 
         It is a data frame. The score is the cosine of the items' factors; for a model without them, such as EASE, the
-        score that the similar item has for a user whose only interaction is the item. An item that nobody has beside
-        others then has no similar ones.
+        score that the similar item has for a user whose only interaction is the item. An item that nobody has, and in a
+        model without factors one that nobody has beside others, has no similar ones and is similar to none.
 
         Args:
             items: ids.
@@ -249,7 +249,7 @@ class FittedModel:
         self._check_titles(titles)
         cols_Q = known_rows(self.item_ids, items, "items", unknown)
         choice = chosen_items(self.item_ids, candidates=candidates, exclude=exclude, unknown=unknown)
-        ids_QK, scores_QK = similar_items(self.recoder, cols_Q, k, choice)
+        ids_QK, scores_QK = similar_items(self.recoder, cols_Q, k, choice, self._item_counts)
         asked_ids = self.item_ids.ids.take(pa.array(cols_Q))
         columns = self._ranking("item_id", asked_ids, "similar_item_id", ids_QK, scores_QK, titles=titles)
         return make_frame(columns, self.about.library)
@@ -374,11 +374,11 @@ class FittedModel:
         with a third of the learning rate. One by least squares solves for users and items that are new, and goes a step
         for users with new interactions and items with a tenth more of them. A closed form is computed anew from all
         interactions, which is logged. New users and items come after those that are known, and start as the mean of the
-        most similar of these.
+        most similar of these. ``history`` then tells of this alone.
 
         Args:
             new: what came since.
-            settings: arguments of ``Recoder.train`` for this, such as ``num_epochs=2``.
+            settings: arguments of ``Recoder.train`` for this, such as ``num_epochs=2``; none of validation.
 
         Raises:
             NotInitializedError: if the model's file holds no histories: what it learnt would be overwritten.

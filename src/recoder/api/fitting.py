@@ -128,8 +128,10 @@ def learn(
     if valid is not None:
         judged = without_known_targets(valid)
         of_valid = validation_rows(judged, fitted.interactions, folds_in=fitted.recoder.model.folds_in_users)
-        validation = {"metrics": DEFAULT_METRICS if metrics is None else metrics, "eval_freq": 1}
+        validation = {"metrics": DEFAULT_METRICS, "eval_freq": 1}
         validation = {name: value for name, value in validation.items() if name not in chosen.train}
+        if metrics is not None:
+            validation["metrics"] = metrics
     complete = completing(fitted.recoder, fitted.interactions, fitted.about, fitted.item_counts)
     with fitted.recoder.files_with(complete):
         chosen.train_with(
@@ -139,6 +141,7 @@ def learn(
             **validation,
             **more,
         )
+    fitted.about.num_epochs = fitted.history.best_epoch or len(fitted.history)
 
 
 def _storable(arguments: Any) -> dict[str, Any]:

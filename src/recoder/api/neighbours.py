@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from scipy import sparse
 
-from recoder.api.answering import all_are_zero
+from recoder.api.answering import have_no_score
 from recoder.data import UsersInteractions
 from recoder.errors import ConfigError
 from recoder.model import Recoder
@@ -25,7 +25,11 @@ Found = tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]
 
 @torch.no_grad()
 def similar_items(
-    recoder: Recoder, cols_Q: npt.NDArray[np.int64], k: int, items: npt.NDArray[np.int64] | None
+    recoder: Recoder,
+    cols_Q: npt.NDArray[np.int64],
+    k: int,
+    items: npt.NDArray[np.int64] | None,
+    item_counts: npt.NDArray[np.int64],
 ) -> Found:
     """Returns the most similar items and how similar they are, ``[Q, K]``, an item itself left out.
 
@@ -36,8 +40,9 @@ def similar_items(
         cols_Q: the items.
         k: K.
         items: ascending: the only ones to choose from; None: all.
+        item_counts: int64 ``[N]``: users of each item in training, all 0 where they are not known.
 
-    An item that nobody has beside another is similar to none.
+    An item that nobody has is similar to none; without factors, so is one that nobody has beside another.
 
     Raises:
         ConfigError: if items have a single factor, so that all are alike, or the model has none and looks users up.
@@ -53,15 +58,20 @@ def similar_items(
                 f"a {type(recoder.model).__name__} has no factors of items, and looks users up: which items are "
                 "similar does not follow from it"
             )
-        ids_QK, scores_QK = recoder.scorer().best(one_each, k, items=items)
-        ids_QK[all_are_zero(ids_QK, scores_QK)] = -1
+        scorer = recoder.scorer()
+        ids_QK, scores_QK = scorer.best(one_each, k, items=items)
+        ids_QK[have_no_score(scorer, one_each, ids_QK, scores_QK)] = -1
         return ids_QK, scores_QK
     factors_ND = recoder.model.item_factors()[0].detach()
     if factors_ND.shape[1] == 1:
         raise ConfigError(f"items of a {type(recoder.model).__name__} are not similar to one another: one number each")
     units_ND = F.normalize(factors_ND.float(), dim=1)
-    choice = torch.arange(num_items) if items is None else torch.from_numpy(items)
-    return _nearest(units_ND, torch.from_numpy(cols_Q).to(units_ND.device), choice.to(units_ND.device), k)
+    choice = np.arange(num_items) if items is None else items
+    is_known_N = item_counts > 0 if item_counts.any() else np.ones(num_items, bool)
+    cols, among = (torch.from_numpy(ids).to(units_ND.device) for ids in (cols_Q, choice[is_known_N[choice]]))
+    ids_QK, cosines_QK = _nearest(units_ND, cols, among, k)
+    ids_QK[~is_known_N[cols_Q]] = -1
+    return ids_QK, cosines_QK
 
 
 @torch.no_grad()
@@ -114,7 +124,8 @@ def _nearest_histories(
 ) -> Found:
     lengths_U = np.sqrt(np.asarray(matrix_UN.multiply(matrix_UN).sum(axis=1)).ravel())
     units_UN = sparse.diags(1 / np.maximum(lengths_U, np.finfo(np.float32).tiny)) @ matrix_UN
-    choice_units = units_UN[choice].T
+    # transposed as it is, it would be turned into rows again for every block
+    choice_units = (units_UN if len(choice) == units_UN.shape[0] else units_UN[choice]).T.tocsr()
     per_block = max(1, (1 << 23) // matrix_UN.shape[0])
     found = []
     for start in range(0, len(rows_Q), per_block):

@@ -9,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import torch
 
 from recoder._random import derive_seed
 from recoder.api.about import About, facts_of
@@ -42,7 +43,8 @@ _SHARE_OF_GROWN = 0.1
 """Of its interactions, that an item's new ones are if it is to change."""
 
 _OF_THE_WHOLE_RUN = ("lr_milestones",)
-_OF_ITS_FILES_AND_VALIDATION = ("model_checkpoint_prefix", "checkpoint_freq", "eval_", "metrics", "early_stopping")
+_OF_VALIDATION = ("val_dataset", "eval_", "metrics", "early_stopping")
+_OF_ITS_FILES = ("model_checkpoint_prefix", "checkpoint_freq")
 """What the names of arguments begin with that only the training that was has: its checkpoints are not written over."""
 
 
@@ -77,6 +79,12 @@ def updated(
             "this model's file holds no histories, and learning from new interactions alone would overwrite what it "
             "knows; save it with interactions=True, or fit a new model on all interactions"
         )
+    validating = [name for name in settings if name.startswith(_OF_VALIDATION)]
+    if validating:
+        raise ConfigError(
+            f"partial_fit validates nobody, so {', '.join(validating)} would have no use; leave it out, and call "
+            "evaluate afterwards"
+        )
     merged = known.merge(new)
     dataset = RecommendationDataset(merged.matrix)
     if recoder.model.is_solved:
@@ -88,7 +96,7 @@ def updated(
         made = recoder.untrained(merged.num_items, merged.num_users)
         made.train(dataset)
         return made, merged
-    kept = {k: value for k, value in about.train.items() if not k.startswith(_OF_ITS_FILES_AND_VALIDATION)}
+    kept = {k: value for k, value in about.train.items() if not k.startswith(_OF_ITS_FILES + _OF_VALIDATION)}
     by = RECIPES.get(about.recipe or "", Recipe.of(recoder.model))
     as_before = replace(by, make_model=lambda: recoder.model, model={}, recoder={}, train=kept).but(**settings)
     if as_before.recoder:
@@ -109,7 +117,7 @@ def updated(
         return larger, merged
     step = {"lr": _LR_SHARE * arguments.get("lr", 1e-3), **settings}
     if "num_epochs" not in settings:
-        num_epochs = arguments.get("num_epochs", 1)
+        num_epochs = about.num_epochs or arguments.get("num_epochs", 1)
         steps_of_one = arguments.get("iters_per_epoch") or as_before.steps_per_epoch(len(dataset))
         at_least = min(_FEWEST_STEPS, int(_STEPS_SHARE * num_epochs * steps_of_one))
         steps = max(1, at_least, round(min(_EPOCHS_SHARE * num_epochs, _MOST_EPOCHS) * steps_of_one))
@@ -129,25 +137,38 @@ def updated(
 def _solve_again(
     recoder: Recoder, dataset: RecommendationDataset, l2: float, known: Interactions, new: Interactions
 ) -> None:
-    """Solves for the new users and items, and goes a step for known ones that learn something new."""
+    """Solves for users and items that are new or had nothing yet, and goes a step for others that learn something."""
     given = recoder.loss
     loss = make_loss(given, recoder.loss_params) if isinstance(given, str) else given
     assert loss is not None  # it was trained with one
     recoder.model.learns_by(loss, l2, dataset.interactions_matrix.nnz / len(dataset))
-    factors_ND = recoder.model.item_factors()[0].detach()
+    model = cast(MatrixFactorization, recoder.model)
+    factors_ND = model.item_factors()[0].detach()
+    drawn = factors_ND[known.num_items :].clone()
     # what was drawn for the new would count in solving for the others
     factors_ND[known.num_items :] = 0
-    cast(MatrixFactorization, recoder.model).users.weight.data[known.num_users :] = 0
-    sweeps = AlternatingLeastSquares.of(recoder.model, loss, l2, dataset)
+    model.users.weight.data[known.num_users :] = 0
+    sweeps = AlternatingLeastSquares.of(model, loss, l2, dataset)
     active, more_N = np.flatnonzero(np.diff(new.matrix.indptr)), item_counts(new.matrix)
     users = known.user_ids.indices(new.user_ids.ids.take(pa.array(active)), "drop")
     cols = known.item_ids.places(new.item_ids.ids, "drop")
     is_active = (cols >= 0) & (more_N > 0)
     items, more = cols[is_active], more_N[is_active]
-    has_grown = more >= _SHARE_OF_GROWN * item_counts(known.matrix)[items]
-    sweeps.solve_again(users, items[has_grown], steps=1)
-    new_rows = np.arange(known.num_users, len(dataset)), np.arange(known.num_items, dataset.num_items)
-    sweeps.solve_again(*new_rows, steps=_STEPS_OF_NEW)
+    had_U, had_N = np.diff(known.matrix.indptr)[users], item_counts(known.matrix)[items]
+    first_users = np.concatenate([users[had_U == 0], np.arange(known.num_users, len(dataset))])
+    first_items = np.concatenate([items[had_N == 0], np.arange(known.num_items, dataset.num_items)])
+    known_users, grown = users[had_U > 0], items[(had_N > 0) & (more >= _SHARE_OF_GROWN * had_N)]
+    nothing = np.empty(0, np.int64)
+    sweeps.solve_again(first_users, nothing, steps=_STEPS_OF_NEW)  # by the items that others have too
+    sweeps.solve_again(known_users, grown, steps=1)
+    # items whose users have no others have nothing to be solved by: they begin as they were drawn
+    is_placed_U = (model.users.weight.detach() != 0).any(dim=1).cpu().numpy()
+    isolated = np.flatnonzero(item_counts(dataset.interactions_matrix[is_placed_U])[known.num_items :] == 0)
+    sweeps.put_items(known.num_items + isolated, drawn[torch.from_numpy(isolated).to(drawn.device)])
+    sweeps.solve_again(first_users if len(isolated) else nothing, first_items, steps=_STEPS_OF_NEW)
+    sweeps.solve_again(first_users, nothing, steps=_STEPS_OF_NEW)  # by items that are new like them
+    if not model.folds_in_users:
+        sweeps.solve_again(known_users, nothing, steps=1)
     sweeps.turn_for_new_users()
 
 

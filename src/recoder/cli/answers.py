@@ -155,6 +155,7 @@ def print_answers(
     table = Table(*(headings[name] for name in shown))
     for name, column in zip(shown, table.columns, strict=True):
         column.justify = "right" if name in ("score", "score_drop", "rank") else "left"
+        column.overflow = "fold"  # half an id is none
     rows = answers.select(shown).to_pylist()
     for before, row in zip([None, *rows], rows, strict=False):
         if asked is not None and before is not None and before[asked] != row[asked]:

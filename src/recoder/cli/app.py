@@ -46,7 +46,8 @@ def _print_version(asked: bool) -> None:
 
 @app.callback(
     epilog="Exit codes: 0 done; 1 done, but the result is not what one hoped for; 2 it could not be done, for the "
-    "reason that is printed; 130 stopped from the keyboard; 143 stopped by SIGTERM."
+    "reason that is printed; 130 stopped from the keyboard; 141 "
+    "nobody read the results to the end; 143 stopped by SIGTERM."
 )
 def options(
     version: Annotated[

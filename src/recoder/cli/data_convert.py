@@ -12,6 +12,7 @@ from recoder.cli.config import DataConfig
 from recoder.cli.reading import data_that_counts, is_dataset_name, read_interactions, read_table, resolved
 from recoder.cli.table_files import check_table_file
 from recoder.data.frames import read_weights
+from recoder.data.raw_ids import plain_ids
 from recoder.data.table_files import write_tables
 from recoder.errors import ConfigError, DataTypeError, EmptyDataError
 
@@ -31,7 +32,8 @@ def convert_file(data: DataConfig, out: Path, *, folder: Path | None) -> dict[st
 
     Raises:
         ConfigError: if the ending is of no form that can be written, or a folder is given for a file.
-        DataTypeError: if a column holds lists or the like, or weights are to be looked at and are no numbers.
+        DataTypeError: if a column holds lists or the like, ids are neither whole numbers nor text, or weights are to be
+            looked at and are no numbers.
         EmptyDataError: if no row weighs enough.
         RecoderError, OSError: as reading, and if the file cannot be written.
     """
@@ -46,6 +48,11 @@ def convert_file(data: DataConfig, out: Path, *, folder: Path | None) -> dict[st
         for field in table.schema:
             if pa.types.is_nested(field.type):
                 raise DataTypeError(f"column {field.name!r} of {data.path} holds {field.type}, not a value a row")
+        for column in filter(None, (data.user, data.item)):  # as they are written, somebody is to read them
+            try:
+                plain_ids(table.column(column), f"column {column!r} of {data.path}")
+            except DataTypeError as error:
+                raise DataTypeError(f"{error}; on the command line, --text-ids") from None
     if data.min_weight > 0:
         column = data_that_counts(data).weight or "weight"
         is_heavy = read_weights(table.column(column), column) >= np.float32(data.min_weight)

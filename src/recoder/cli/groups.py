@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from types import FrameType
@@ -21,6 +23,7 @@ __all__ = [
     "INTERRUPTED",
     "NEGATIVE",
     "TERMINATED",
+    "UNREAD",
     "PlainErrors",
     "exit_code_of_interrupt",
     "interrupts_held_back",
@@ -32,6 +35,8 @@ BAD_INPUT = 2
 """Of one that could not do it: the options, a file or its content are not what they should be."""
 INTERRUPTED = 130
 """Of one that was stopped from the keyboard."""
+UNREAD = 141
+"""Of one whose results nobody wanted to read to the end, as before ``| head``: that of a program that SIGPIPE ends."""
 TERMINATED = 143
 """Of one that was stopped by SIGTERM."""
 
@@ -52,18 +57,35 @@ def _sigterm_as_sigint() -> Iterator[None]:
     def interrupt(signum: int, frame: FrameType | None) -> None:
         global _terminations
         _terminations += 1
-        signal.raise_signal(signal.SIGINT)
+        handler = signal.getsignal(signal.SIGINT)
+        if callable(handler):
+            handler(signal.SIGINT, frame)
 
     in_main_thread = threading.current_thread() is threading.main_thread()
-    # a shell starts what is to run behind it with SIGINT ignored: then SIGTERM ends it at once
-    if not in_main_thread or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+    before = signal.getsignal(signal.SIGINT)
+    if not in_main_thread or before not in (signal.default_int_handler, signal.SIG_IGN):
         yield
         return
-    before = signal.signal(signal.SIGTERM, interrupt)
+    with contextlib.ExitStack() as as_before:
+        if before is signal.SIG_IGN:
+            as_before.enter_context(_only_from_within())
+        as_before.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, interrupt))
+        yield
+
+
+@contextlib.contextmanager
+def _only_from_within() -> Iterator[None]:
+    """Lets SIGINT be handled though it is ignored, as a shell starts what is to run behind it: none gets through."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # which drops one that waits
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 @contextlib.contextmanager
@@ -91,7 +113,7 @@ def interrupts_held_back(until: str) -> Iterator[None]:
     finally:
         signal.signal(signal.SIGINT, before)
     if asked:
-        signal.raise_signal(signal.SIGINT)
+        signal.default_int_handler(signal.SIGINT, None)
 
 
 class PlainErrors(TyperGroup):
@@ -108,7 +130,8 @@ class PlainErrors(TyperGroup):
                 Stdout().flush()  # says here what it has no room for
                 return result
         except BrokenPipeError:  # whoever was reading has seen enough
-            raise
+            _write_no_more()
+            raise typer.Exit(UNREAD) from None
         except (RecoderError, OSError) as error:
             tell(_reason(error))
             raise typer.Exit(BAD_INPUT) from None
@@ -117,6 +140,14 @@ class PlainErrors(TyperGroup):
             raise typer.Exit(exit_code_of_interrupt()) from None
         finally:
             log.removeHandler(handler)
+
+
+def _write_no_more() -> None:
+    """Sends to nowhere what stdout still holds, which Python writes at the end."""
+    with contextlib.suppress(OSError, ValueError):  # what has no descriptor has no reader
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def _reason(error: Exception) -> str:

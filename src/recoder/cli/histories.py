@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -16,6 +15,7 @@ import pyarrow.compute as pc
 from pyarrow import ipc
 
 from recoder._files import write_errors
+from recoder._locks import working_folder
 from recoder.cli.config import DataConfig
 from recoder.cli.reading import stream_tables
 
@@ -28,7 +28,7 @@ _SCATTER = np.uint64(0x9E3779B97F4A7C15)  # ids that are numbered in some order 
 
 
 def whole_histories(
-    data: DataConfig, folder: Path, *, id_types: Mapping[str, pa.DataType] | None = None
+    data: DataConfig, out: Path, *, id_types: Mapping[str, pa.DataType] | None = None
 ) -> Iterator[pa.Table]:
     """Yields the rows of a file in parts, each with all rows of its users.
 
@@ -37,7 +37,7 @@ def whole_histories(
 
     Args:
         data: as ``resolved`` returns it.
-        folder: where such parts may lie for a while.
+        out: what will be made of them: such parts lie beside it for a while.
         id_types: as in ``stream_tables``.
 
     Raises:
@@ -54,14 +54,16 @@ def whole_histories(
         if held:
             yield pa.concat_tables(held)
         return
-    with tempfile.TemporaryDirectory(prefix=".recoder-", dir=folder) as spilled:
-        paths = [Path(spilled) / f"{part}.arrow" for part in range(_NUM_PARTS)]
+    with ExitStack() as until_read:
+        with write_errors(out):
+            spilled = until_read.enter_context(working_folder(out))
+        paths = [spilled / f"{part}.arrow" for part in range(_NUM_PARTS)]
         with ExitStack() as open_files:
             writers = [open_files.enter_context(ipc.new_stream(str(path), held[0].schema)) for path in paths]
             for table in chain(_taken(held), stream):
-                with write_errors(folder):
+                with write_errors(out):
                     _deal_out(table, str(data.user), writers)
-            with write_errors(folder):
+            with write_errors(out):
                 open_files.close()
         for path in paths:
             with ipc.open_stream(str(path)) as reader:

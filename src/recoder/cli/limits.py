@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import date, datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -21,21 +21,27 @@ __all__ = ["LOG_ENDINGS", "checked", "second_of"]
 LOG_ENDINGS = (".csv", ".jsonl")
 
 
-def checked(config: Config) -> Config:
+def checked(config: Config, sections: Collection[str] | None = None) -> Config:
     """Returns the configuration if all its values are in range, the moment of its split as a Unix second.
+
+    Args:
+        config: the configuration.
+        sections: those that are looked at; None: all.
 
     Raises:
         SettingError: if one is not.
     """
+    sections = _CHECKS if sections is None else sections
     for section, checks in _CHECKS.items():
-        for key, check in checks.items():
+        for key, check in checks.items() if section in sections else ():
             value = getattr(getattr(config, section), key)
             if value is not None:
                 try:
                     check(value)
                 except ConfigError as error:
                     raise SettingError((section, key), str(error), value) from None
-    _check_stopping(config)
+    if "training" in sections:
+        _check_stopping(config)
     moment = config.split.moment
     return config if moment is None else changed(config, {"split": {"moment": second_of(moment)}})
 

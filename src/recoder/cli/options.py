@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -121,16 +121,23 @@ def settings(config_file: Path | None, **changes: Any) -> Config:
 
     Args:
         config_file: a TOML file.
-        changes: by section, as ``changed`` takes them.
+        changes: by section, as ``changed`` takes them; of other sections only the form is checked.
 
     Raises:
         ConfigError, FileFormatError, FileNotFoundError: as ``read_toml``.
     """
-    return completed_settings(config_file, lambda config: changed(config, changes))
+    return completed_settings(config_file, lambda config: changed(config, changes), sections=changes)
 
 
-def completed_settings(config_file: Path | None, complete: Callable[[Config], Config]) -> Config:
+def completed_settings(
+    config_file: Path | None, complete: Callable[[Config], Config], *, sections: Collection[str] | None = None
+) -> Config:
     """Returns the settings in a file, or where there is none their defaults, changed and checked further.
+
+    Args:
+        config_file: a TOML file.
+        complete: changes them.
+        sections: those whose values are checked; None: all.
 
     Raises:
         ConfigError, FileFormatError, FileNotFoundError: as ``read_toml``.
@@ -138,10 +145,10 @@ def completed_settings(config_file: Path | None, complete: Callable[[Config], Co
     from recoder.cli.limits import checked
 
     if config_file is None:
-        return checked(complete(Config()))
+        return checked(complete(Config()), sections)
     from recoder.cli.toml_files import read_toml
 
-    return read_toml(config_file, Config, lambda config: checked(complete(config)))
+    return read_toml(config_file, Config, lambda config: checked(complete(config), sections))
 
 
 def assigned(assignments: Sequence[str], **more: Any) -> dict[str, Any]:

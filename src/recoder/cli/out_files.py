@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def check_folder(out: Path) -> None:
         ConfigError: if it is a file, or lies in one.
         FileWriteError: if none could be written there.
     """
-    _check_place("out", out / "file")
+    _check_place("out", out / f".{uuid.uuid4().hex}")
 
 
 def _check_place(option: str, out: Path) -> None:

@@ -61,9 +61,17 @@ def _named() -> Iterator[None]:
         raise FileWriteError(error.errno or 0, reason) from error
 
 
+class _Results(Console):
+    """Leaves it to the caller what becomes of a command whose reader is gone."""
+
+    def on_broken_pipe(self) -> None:
+        """Passes the error on."""
+        raise  # rich calls it while it handles the error
+
+
 def console() -> Console:
     """Returns where results for people go."""
-    return Console(file=cast("IO[str]", Stdout()), highlight=False)
+    return _Results(file=cast("IO[str]", Stdout()), highlight=False)
 
 
 def say(to: Console, sentence: str) -> None:
@@ -87,9 +95,10 @@ def print_text(text: str) -> None:
 
 
 def tell(message: object) -> None:
-    """Says something that is no result, in one line of stderr."""
+    """Says something that is no result, in one line of stderr; where nobody listens, nothing else is to suffer."""
     line = re.sub(r"\s*\n\s*", " ", str(message).strip())
-    print(f"recoder: {line}", file=sys.stderr)
+    with contextlib.suppress(OSError, RuntimeError):  # a handler of signals may come amid another message
+        print(f"recoder: {line}", file=sys.stderr)
 
 
 def is_watched() -> bool:

@@ -69,6 +69,8 @@ def resolved(
             raise ConfigError(f"{path} is a public data set, whose form is known: leave {' and '.join(said)} out")
         return data
     if not Path(path).is_file():
+        if Path(path).is_fifo() or Path(path).is_char_device():
+            raise FileFormatError(f"{path} is a pipe, and a file is read more than once; write it to one first")
         if Path(path).is_dir():
             raise FileNotFoundError(f"{path} is a folder; name one file in it")
         names = ", ".join(dataset_names())
@@ -117,7 +119,7 @@ def read_table(data: DataConfig, *, id_types: Mapping[str, pa.DataType] | None =
         quote=data.quote or None,
         types=_types(data, types),
     )
-    check_quotes(table, _id_columns(data), path)
+    _check_quotes(table, data)
     return _with_ids(table, data, types)
 
 
@@ -152,7 +154,7 @@ def stream_tables(
             types=_types(data, types) | weights,
         )
     for table in tables:
-        check_quotes(table, _id_columns(data), path)
+        _check_quotes(table, data)
         yield _with_ids(table, data, types)
 
 
@@ -250,8 +252,10 @@ def _named(data: DataConfig) -> Mapping[str, Any]:
     return {role: column for role in ROLES if (column := getattr(data, role))}
 
 
-def _id_columns(data: DataConfig) -> list[str]:
-    return [column for column in (data.user, data.item) if column]
+def _check_quotes(table: pa.Table, data: DataConfig) -> None:
+    path, ids = str(data.path), [column for column in (data.user, data.item) if column]
+    title = None if _is_parquet(path) else data.title or None  # which has no lines to go over
+    check_quotes(table, ids, path, title=title, separator=str(data.separator))
 
 
 def _is_parquet(path: str) -> bool:

@@ -97,7 +97,7 @@ def recommend_to_file(question: Question, data: DataConfig | None, out: Path) ->
         EmptyDataError: if there is nobody to recommend to.
         RecoderError, OSError: as reading, ``FittedModel.recommend`` and writing.
     """
-    asks = _whom(question, data, out.absolute().parent)
+    asks = _whom(question, data, out.absolute())
     num_users = 0
 
     def tables() -> Iterator[pa.Table]:
@@ -115,13 +115,13 @@ def recommend_to_file(question: Question, data: DataConfig | None, out: Path) ->
     return {"file": str(out), "users": num_users, "rows": rows}
 
 
-def _whom(question: Question, data: DataConfig | None, folder: Path) -> Iterator[dict[str, Any]]:
+def _whom(question: Question, data: DataConfig | None, out: Path) -> Iterator[dict[str, Any]]:
     """Returns whom to ask about, some thousands of users at a time, after a check that they can be."""
     if data is not None:
         data = resolved(data, required=["user"])
         if data.item:
             data = with_what_weighs(data, question.fitted)
-            return _histories(question.fitted, data_that_counts(data), folder)
+            return _histories(question.fitted, data_that_counts(data), out)
     check_knows_users(question.path, question.fitted, may_lack_histories=question.keeps_seen)
     known = question.fitted.interactions.user_ids
     return _everybody(known) if data is None else _named(question.fitted, data)
@@ -151,10 +151,10 @@ def _named(fitted: FittedModel, data: DataConfig) -> Iterator[dict[str, Any]]:
         tell(f"{num_unknown:,} ids in {data.path} are not in the model; they are left out")
 
 
-def _histories(fitted: FittedModel, data: DataConfig, folder: Path) -> Iterator[dict[str, Any]]:
+def _histories(fitted: FittedModel, data: DataConfig, out: Path) -> Iterator[dict[str, Any]]:
     known = fitted.item_ids
     num_unknown = num_all = 0
-    for table in whole_histories(data, folder, id_types=id_types(fitted, of_known_users=False)):
+    for table in whole_histories(data, out, id_types=id_types(fitted, of_known_users=False)):
         found = Interactions.from_frame(table, user=str(data.user), item=str(data.item), weight=data.weight or None)
         if data.min_weight > 0:  # who has nothing left is still asked about
             found = found.select_interactions(found.matrix.data >= data.min_weight)

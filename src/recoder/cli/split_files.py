@@ -9,8 +9,9 @@ from pathlib import Path
 from types import TracebackType
 
 from recoder._files import sync, write_errors
-from recoder._locks import working_folder
+from recoder._locks import held_alone, working_folder
 from recoder.cli.output import tell
+from recoder.errors import ConfigError
 
 __all__ = ["PROTOCOL", "SplitFiles"]
 
@@ -62,8 +63,20 @@ class SplitFiles:
         """Gives the files their names in the order in which they were written, ``protocol.json`` last.
 
         Raises:
+            ConfigError: if another process does the same at the moment.
             FileWriteError: if that fails; says which files are new.
         """
+        with contextlib.ExitStack() as alone:
+            with write_errors(self._folder / PROTOCOL):
+                try:
+                    alone.enter_context(held_alone(self._folder / PROTOCOL))
+                except BlockingIOError:
+                    raise ConfigError(
+                        f"another process writes a split to {self._folder}; choose another folder"
+                    ) from None
+            self._take_places()
+
+    def _take_places(self) -> None:
         with write_errors(self._folder / PROTOCOL):
             (self._folder / PROTOCOL).unlink(missing_ok=True)
         placed: list[str] = []

@@ -33,7 +33,7 @@ def read_toml(path: str | os.PathLike[str], kind: type[T], complete: Callable[[T
         FileNotFoundError: if there is no such file.
     """
     try:
-        text = Path(path).read_text(encoding="utf8")
+        text = Path(path).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no file {path}; print one to start from with --print-config") from None
     except UnicodeDecodeError as error:

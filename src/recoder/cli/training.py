@@ -21,7 +21,7 @@ from recoder.cli.out_files import check_outs
 from recoder.cli.output import tell
 from recoder.cli.reading import resolved, to_train_on
 from recoder.cli.splitting import NEEDS_TIMES, Parts, make_split
-from recoder.errors import ConfigError, NotInitializedError
+from recoder.errors import ConfigError, DivergedError, NotInitializedError
 from recoder.metrics import EvaluationResult
 from recoder.metrics.names import named_metric
 from recoder.training.events import Callback
@@ -133,7 +133,8 @@ def train_model(config: Config, *, resume_from: Path | None = None) -> dict[str,
         if not is_left:
             raise
         raise Interrupted(checkpoint, len(fitted.recoder.history), config.model.settings["num_epochs"]) from None
-    except OSError:  # such as a log on a full disk; where the model goes there may be room
+    # such as a log on a full disk, while there is room for the model; and one that diverged may have its best weights
+    except (OSError, DivergedError):
         _leave_what_there_is(fitted, checkpoint)
         raise
     result = None
@@ -157,7 +158,7 @@ def train_model(config: Config, *, resume_from: Path | None = None) -> dict[str,
 
 
 def _leave_what_there_is(fitted: FittedModel, checkpoint: Path) -> None:
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, DivergedError):
         if _left(fitted, checkpoint):
             where = quote(str(checkpoint))
             tell(f"what was reached is in {checkpoint}; go on with: recoder train --resume {where}")

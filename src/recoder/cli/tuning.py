@@ -73,16 +73,16 @@ def tune_model(config: Config) -> dict[str, Any]:
             device=config.training.device,
             **settings,
         )
+        settings = {**config.model.settings, **found.best_settings}
+        _, fitted = untrained(parts.train, config.model.recipe, device=config.training.device, **settings)
+        fitted.recoder = found.recoder
+        best = completed(replace(config, model=replace(config.model, settings=settings)))
+        fitted.about.more[CONFIG_KEY] = asdict(best)
+        if parts.test is not None:
+            fitted.evaluate(parts.test, list(dict.fromkeys([config.tune.metric, *config.training.metrics])))
+        fitted.save(out, interactions=config.output.histories)
     except KeyboardInterrupt:
         raise Stopped(file) from None
-    settings = {**config.model.settings, **found.best_settings}
-    _, fitted = untrained(parts.train, config.model.recipe, device=config.training.device, **settings)
-    fitted.recoder = found.recoder
-    best = completed(replace(config, model=replace(config.model, settings=settings)))
-    fitted.about.more[CONFIG_KEY] = asdict(best)
-    if parts.test is not None:
-        fitted.evaluate(parts.test, list(dict.fromkeys([config.tune.metric, *config.training.metrics])))
-    fitted.save(out, interactions=config.output.histories)
     return {
         "model": out,
         "study": str(file),

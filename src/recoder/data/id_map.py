@@ -187,7 +187,8 @@ class IdMap:
         return len(self.ids)
 
     def __contains__(self, raw_id: object) -> bool:
-        return raw_id in self._index
+        is_id = isinstance(raw_id, int | str | np.integer) and not isinstance(raw_id, bool)
+        return is_id and raw_id in self._index
 
     def __eq__(self, other: object) -> bool:
         return self.ids.equals(other.ids) if isinstance(other, IdMap) else NotImplemented
@@ -207,7 +208,8 @@ def _arrow(raw_ids: Any) -> pa.Array:
     if isinstance(raw_ids, str | bytes) or not isinstance(raw_ids, Iterable):
         raise DataTypeError(f"pass a list of ids, not {type(raw_ids).__name__}")
     if not isinstance(raw_ids, pa.Array | pa.ChunkedArray):
-        listed = raw_ids if isinstance(raw_ids, np.ndarray) else list(raw_ids)
+        # Arrow would not copy an array, which may change later
+        listed = raw_ids.copy() if isinstance(raw_ids, np.ndarray) else list(raw_ids)
         if not len(listed):
             return pa.array([], pa.int64())
         try:

@@ -46,7 +46,7 @@ from recoder.errors import (
     UnknownIdError,
 )
 
-__all__ = ["Interactions"]
+__all__ = ["Interactions", "of_nobody"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -258,7 +258,7 @@ class Interactions:
             quote=quote,
             types=({} if title in (None, user, item, weight, time) else {title: pa.string()}) | dict(types or {}),
         )
-        check_quotes(frame, [user, item], str(path))
+        check_quotes(frame, [user, item], str(path), title=title, separator=separator)
         return cls.from_frame(frame, user=user, item=item, weight=weight, time=time, title=title)
 
     @classmethod
@@ -520,6 +520,12 @@ class Interactions:
 
     def _repr_html_(self) -> str:
         return interactions_html(self)
+
+
+def of_nobody(interactions: Interactions) -> Interactions:
+    """Returns the items alone, with their ids and titles."""
+    nobody = sparse.csr_matrix(np.zeros((0, interactions.num_items), np.float32))
+    return replace(interactions, matrix=nobody, user_ids=IdMap([]), times=None)
 
 
 def _named(user: str, item: str, *others: str | None) -> list[str]:

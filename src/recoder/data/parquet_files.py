@@ -150,7 +150,7 @@ def _parquet(path: str) -> Iterator[parquet.ParquetFile]:
     try:
         with parquet.ParquetFile(path) as file:
             yield file
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):
         raise
     except (pa.ArrowInvalid, OSError) as error:
         raise FileFormatError(f"cannot read {path} as parquet: {error}; it is damaged or of another kind") from error

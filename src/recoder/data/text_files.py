@@ -12,6 +12,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import io
+import logging
 import lzma
 import os
 import re
@@ -39,6 +40,8 @@ __all__ = [
     "read_header",
     "stream_csv_file",
 ]
+
+_log = logging.getLogger("recoder.data")
 
 _UNIT_SEPARATOR = b"\x1f"  # ASCII has it for this very purpose
 _BLOCK_BYTES = 1 << 22
@@ -181,7 +184,7 @@ def stream_csv_file(
     text = path_text("path", path)
     present = list(names or csv_column_names(text, separator=separator, encoding=encoding, quote=quote))
     known, skip = dict(types or {}), 0 if names is not None else 1
-    num_lines = 0  # before the block
+    num_lines = num_within = 0  # before the block
     try:
         with pa.input_stream(text, compression="detect") as stream:
             for lines in _whole_lines(_Stream(stream, text, separator, encoding), encoding, quote):
@@ -191,11 +194,21 @@ def stream_csv_file(
                     _parse_options(separator, quote),
                     _convert_options(columns, known),
                 )
+                if quote is not None:
+                    num_within += _lines_within_fields(lines, len(table) + skip)
                 skip, num_lines = 0, num_lines + lines.count(b"\n")
                 if not len(table):  # the first line alone tells no types
                     continue
                 known = {field.name: field.type for field in table.schema}
                 yield _with_separators(table, separator) if _is_replaced(separator) else table
+        if num_within:
+            _log.warning(
+                "%d of the %d lines of %s are within quoted fields; if quotes are letters in this file, say so "
+                "(quote=None, on the command line --quote '')",
+                num_within,
+                num_lines,
+                text,
+            )
     except pa.ArrowInvalid as error:
         reason = re.sub(r"Row #(\d+)", lambda row: f"Row #{num_lines + int(row[1])}", str(error))
         raise FileFormatError(
@@ -213,6 +226,13 @@ def _convert_options(columns: Sequence[str], types: Mapping[str, Any] | None) ->
         null_values=[""],
         strings_can_be_null=True,
     )
+
+
+def _lines_within_fields(lines: bytes, num_rows: int) -> int:
+    """Returns how many lines of a block are no rows, those that are empty left out."""
+    if lines.count(b"\n") + (not lines.endswith(b"\n")) == num_rows:
+        return 0
+    return max(0, sum(1 for line in lines.splitlines() if line.strip()) - num_rows)
 
 
 def _with_separators(table: pa.Table, separator: str) -> pa.Table:
@@ -237,29 +257,36 @@ def csv_column_names(
     return read_header(lambda: pa.input_stream(text, compression="detect"), text, separator, encoding, quote)
 
 
-def check_quotes(table: pa.Table, columns: Sequence[str], where: str) -> None:
-    """Checks that no id goes over the end of a line, as where a quote is never closed and takes all rows up to another.
+def check_quotes(table: pa.Table, columns: Sequence[str], where: str, *, title: str | None, separator: str) -> None:
+    """Checks that no id, and no title with rows in it, goes over the end of a line.
+
+    So does one before which a quote is opened and never closed: it takes all rows up to the next quote.
 
     Args:
         table: what was read.
         columns: of ids.
         where: what to call the file in an error.
+        title: the column of titles, if there is one; a title may have several lines, but not with so many separators.
+        separator: what stands between two fields.
 
     Raises:
         FileFormatError: if one does.
     """
-    for name in columns:
+    least = dict.fromkeys(columns, 0)
+    if title is not None:
+        least.setdefault(title, table.num_columns - 1)
+    for name, num_separators in least.items():
         column = table.column(name)
         if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
             continue
-        row = pc.index(pc.match_substring(column, "\n"), True).as_py()
-        if row >= 0:
-            lines = column[row].as_py().split("\n")
-            raise FileFormatError(
-                f"an id in column {name!r} of {where} goes over {len(lines)} lines: {lines[0]!r}, {lines[1]!r}, ...; "
-                "perhaps a quote is opened and not closed. Close it, or if quotes are letters in this file, say so "
-                "(quote=None, on the command line --quote '')"
-            )
+        for text in column.filter(pc.match_substring(column, "\n")).to_pylist():
+            lines = text.split("\n")
+            if any(line.count(separator) >= num_separators for line in lines[1:]):
+                raise FileFormatError(
+                    f"{'an id' if name in columns else 'a title'} in column {name!r} of {where} goes over {len(lines)} "
+                    f"lines: {lines[0]!r}, {lines[1]!r}, ...; perhaps a quote is opened and not closed. Close it, or "
+                    "if quotes are letters in this file, say so (quote=None, on the command line --quote '')"
+                )
 
 
 def check_text_form(separator: str = ",", quote: str | None = '"', encoding: str = "utf8") -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import pickle
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -19,7 +20,7 @@ from recoder.errors import ConfigError
 from recoder.metrics.metric import Metric
 from recoder.metrics.ranking import FloatArray, IntArray
 
-__all__ = ["Submit", "UserLists", "custom_metric_runner"]
+__all__ = ["Submit", "UserLists", "check_can_be_sent", "custom_metric_runner"]
 
 
 _USERS_PER_TASK = 256  # enough to outweigh the sending, few enough to keep all workers busy
@@ -64,12 +65,11 @@ def custom_metric_runner(metrics: Sequence[Metric], num_workers: int) -> Iterato
     The processes are started as ``multiprocessing`` is set to start them, and end with the context.
 
     Raises:
-        ConfigError: if a metric cannot be sent to a process.
+        ConfigError: if the processes end before they should.
     """
     if not metrics or num_workers == 0:
         yield lambda lists: _done(_evaluate(metrics, lists))
         return
-    _check_can_be_sent(metrics)
     pool = ProcessPoolExecutor(num_workers, initializer=_start_worker, initargs=(tuple(metrics),))
     try:
         yield lambda lists: _in_workers(pool, lists)
@@ -100,15 +100,19 @@ def _evaluate(metrics: Sequence[Metric], lists: UserLists) -> FloatArray:
     return values_MB
 
 
-def _check_can_be_sent(metrics: Sequence[Metric]) -> None:
-    for metric in metrics:
-        try:
-            pickle.dumps(metric)
-        except Exception as error:  # pickle raises whatever the object's own hooks raise
-            raise ConfigError(
-                f"the metric {metric} cannot be sent to a worker process ({error}); "
-                "define its class at the top level of a module, or use num_workers=0"
-            ) from error
+def check_can_be_sent(metric: Metric) -> None:
+    """Checks that worker processes can be given a metric.
+
+    Raises:
+        ConfigError: if they cannot.
+    """
+    try:
+        pickle.dumps(metric)
+    except Exception as error:  # pickle raises whatever the object's own hooks raise
+        raise ConfigError(
+            f"the metric {metric} cannot be sent to a worker process ({error}); "
+            "define its class at the top level of a module, or use num_workers=0"
+        ) from error
 
 
 # a worker serves one pool, hence one list of metrics: they are sent once, not with each user
@@ -118,6 +122,8 @@ _worker_metrics: tuple[Metric, ...] = ()
 def _start_worker(metrics: tuple[Metric, ...]) -> None:
     global _worker_metrics
     _worker_metrics = metrics
+    # Ctrl-C, which a terminal sends to all processes, is for the one that asked
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # a forked child that enters its parent's OpenMP pool hangs; and the workers share the cores anyway
     torch.set_num_threads(1)
 

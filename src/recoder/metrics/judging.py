@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from recoder.data.id_map import IdMap
 from recoder.errors import ConfigError, DataTypeError, ShapeError
-from recoder.metrics.custom import Submit, UserLists, custom_metric_runner
+from recoder.metrics.custom import Submit, UserLists, check_can_be_sent, custom_metric_runner
 from recoder.metrics.hits import hits_of_rows
 from recoder.metrics.lists import without_repeats
 from recoder.metrics.metric import CatalogueMetric, CutoffMetric, ListMetric, Metric
@@ -21,7 +21,7 @@ from recoder.metrics.names import named_metric
 from recoder.metrics.ranking import FloatArray, IntArray
 from recoder.metrics.result import EvaluationResult
 
-__all__ = ["Judge", "distinct_metrics", "judging"]
+__all__ = ["Judge", "check_can_judge", "distinct_metrics", "judging"]
 
 
 def distinct_metrics(metrics: Iterable[Metric | str]) -> list[Metric]:
@@ -56,14 +56,25 @@ def judging(metrics: Sequence[Metric], num_items: int, num_workers: int = 0) -> 
         ShapeError: if a metric knows of a catalogue of another size.
         ConfigError: if a custom metric cannot be sent to a process.
     """
+    check_can_judge(metrics, num_items, num_workers)
+    with custom_metric_runner([metric for metric in metrics if _is_custom(metric)], num_workers) as submit:
+        yield Judge(metrics, num_items, submit)
+
+
+def check_can_judge(metrics: Sequence[Metric], num_items: int, num_workers: int) -> None:
+    """Checks what ``judging`` needs, before there is anything to judge.
+
+    Raises:
+        ShapeError, ConfigError: as ``judging``.
+    """
     for metric in metrics:
         if isinstance(metric, ListMetric) and metric.num_items not in (None, num_items):
             raise ShapeError(
                 f"{metric} was made for {metric.num_items} items, but {num_items} can be recommended; "
                 "give it an entry for each item of the catalogue"
             )
-    with custom_metric_runner([metric for metric in metrics if _is_custom(metric)], num_workers) as submit:
-        yield Judge(metrics, num_items, submit)
+        if num_workers and _is_custom(metric):
+            check_can_be_sent(metric)
 
 
 class Judge:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from recoder._checks import non_negative, whole_number
 from recoder._random import fresh_seed
-from recoder.errors import ConfigError
+from recoder.errors import ConfigError, UnknownIdError
 from recoder.losses import fused_form
 from recoder.nn.activations import activation
 from recoder.nn.base import FactorizationModel, not_initialized
@@ -134,7 +134,8 @@ class MatrixFactorization(FactorizationModel):
         fused = fused_form(loss)
         if fused is None:
             raise ConfigError(
-                f"fold_in=True needs a loss of the library, 'mse', 'logistic' or 'logloss', not a {type(loss).__name__}"
+                f"fold_in=True needs the loss 'mse', or 'logistic' or 'logloss' without loss_params, not a "
+                f"{type(loss).__name__}"
             )
         confidence = getattr(fused, "confidence", 0.0)
         self.objective = Objective(Objective.name_of(fused), confidence, l2, self.l2_power, mean_interactions)
@@ -145,6 +146,8 @@ class MatrixFactorization(FactorizationModel):
             raise not_initialized(self)
         if self.folds_in_users and not self.training:
             cols = input.cols if items is None else items[input.cols]
+            if items is not None and len(cols) and cols.device.type == "cpu" and int(cols.min()) < 0:
+                raise UnknownIdError(f"item id {int(cols.min())} is negative; ids are the rows of the training data")
             values = input.values.to(self.items.weight.dtype)
             histories = SparseRows(input.offsets, cols, values, len(self.items.weight))
             objective = Objective("mse") if self.objective is None else self.objective

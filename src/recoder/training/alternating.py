@@ -136,6 +136,10 @@ class AlternatingLeastSquares:
             part.improve(others, steps)
             side.replace(chosen, part.table_RD)
 
+    def put_items(self, items: npt.NDArray[np.int64], factors: Tensor) -> None:
+        """Gives some items (rows, each once) these factors."""
+        self._items.replace(torch.from_numpy(items).to(self.device), factors)
+
     @torch.no_grad()
     def turn_for_new_users(self) -> None:
         """Turns both tables, so that the Gram matrix of the items is diagonal, as after a sweep."""

@@ -16,6 +16,7 @@ from recoder._progress import progress_bar
 from recoder.data.batches import full_batch
 from recoder.data.datasets import RecommendationDataset
 from recoder.metrics import RecommenderEvaluator
+from recoder.metrics.judging import check_can_judge
 from recoder.metrics.metric import list_length
 from recoder.nn.base import FactorizationModel
 from recoder.ops.collectives import ALONE, Ranks
@@ -75,9 +76,11 @@ class Validation(Callback):
         scorer: ranks with the model.
         config: the run's arguments.
         device: where the model is.
+        ranks: the processes that train together: what the first one finds is what all go by.
 
     Raises:
-        ConfigError: if a metric needs ``eval_num_recommendations``, or looks beyond it.
+        ConfigError: if a metric needs ``eval_num_recommendations``, looks beyond it, or cannot be sent to workers.
+        ShapeError: if a metric knows of a catalogue of another size.
     """
 
     def __init__(
@@ -89,20 +92,23 @@ class Validation(Callback):
         scorer: ModelScorer,
         config: TrainConfig,
         device: torch.device,
+        ranks: Ranks = ALONE,
     ) -> None:
         self._dataset = dataset
         parts = model.parts
-        self._ranks = parts.ranks
+        self._ranks, self._all = parts.ranks, ranks
         judged = dataset if learns_targets else dataset.with_all_as_target()
         self._judged_here = judged if parts.items is None else judged.of_items(parts.items.cpu().numpy())
         self._users = _users_with_any(judged)
         self._model = model
-        self._loss = BatchLoss(model, loss)
+        with evaluation_mode(model):
+            self._loss = BatchLoss(model, loss)
         self._device = device
         self._config = config
         self._evaluator = None
         if config.metrics:
             # the evaluator says so too, but only when the first epochs are over
+            check_can_judge(config.metrics, dataset.num_items, config.num_data_workers)
             length = list_length(config.metrics, config.eval_num_recommendations, "eval_num_recommendations")
             recommender = InferenceRecommender(scorer, length)
             self._evaluator = RecommenderEvaluator(recommender, config.metrics)
@@ -119,6 +125,17 @@ class Validation(Callback):
             )
             report.metrics = {str(metric): mean for metric, mean in result.mean.items()}
             report.metric_errors = {str(metric): error for metric, error in result.stderr.items()}
+        if self._all.size > 1:
+            self._agree(report)
+
+    def _agree(self, report: EpochReport) -> None:
+        """Gives all processes the numbers of the first: on unlike machines the last bits may differ, and decide."""
+        names = list(report.metrics)
+        mine = [report.val_loss, *(part[name] for part in (report.metrics, report.metric_errors) for name in names)]
+        numbers = torch.tensor(mine, dtype=torch.float64, device=self._all.device)
+        report.val_loss, *rest = self._all.sum_(numbers if self._all.is_first else torch.zeros_like(numbers)).tolist()
+        report.metrics = dict(zip(names, rest[: len(names)], strict=True))
+        report.metric_errors = dict(zip(names, rest[len(names) :], strict=True))
 
     def _mean_loss(self) -> float:
         """Returns the loss over the whole catalogue, mean per user, so that it compares across settings."""
@@ -218,7 +235,7 @@ def make_callbacks(
     rule, best = config.early_stopping, best or Best()
     callbacks: list[Callback] = []
     if validation is not None:
-        callbacks.append(Validation(validation, learns_targets, model, loss, scorer, config, device))
+        callbacks.append(Validation(validation, learns_targets, model, loss, scorer, config, device, ranks))
     if rule is not None:
         callbacks.append(StopsEarly(rule, best, model))
     callbacks += of_user

@@ -62,7 +62,7 @@ def check_data(
     if config.logq_correction and not isinstance(loss, LogisticLoss | MultinomialNLLLoss):
         raise ConfigError(
             f"logq_correction is for scores that are log-odds or logarithms of shares, not for {type(loss).__name__}; "
-            "use the loss 'logistic' or 'logloss', or leave it at False"
+            "use the loss 'logistic' or 'logloss' without loss_params, or logq_correction=False"
         )
     if config.early_stopping is not None and validation is None:
         raise ConfigError("early_stopping needs validation users to look at; pass val_dataset")
@@ -109,6 +109,10 @@ def check_model(model: FactorizationModel, config: TrainConfig, loss: nn.Module,
     if config.logq_correction and model.brings_loss:
         raise ConfigError(
             f"logq_correction is of scores, and {type(model).__name__} brings a loss of its own; leave it out"
+        )
+    if config.popularity_bias and model.brings_loss:
+        raise ConfigError(
+            f"popularity_bias goes by the loss, and {type(model).__name__} brings one of its own; leave it out"
         )
     if config.negative_sampling and isinstance(model, ELSA):
         raise ConfigError(

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import copy
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from scipy import sparse
-from torch import Tensor
+from torch import Tensor, nn
 
 from recoder.errors import ConfigError
 from recoder.nn.base import FactorizationModel, draw_parameters
 from recoder.nn.matrix_factorization import MatrixFactorization
 
-__all__ = ["USER_ROWS", "copy_rows", "copy_without_users", "without_parameters"]
+__all__ = ["USER_ROWS", "Newcomers", "copy_rows", "copy_without_users", "drawn_anew"]
 
 NEIGHBOURS = 10
 """Known items that a new one starts as the mean of."""
@@ -26,15 +28,54 @@ USER_ROWS = "users.weight"
 _ENTRIES_AT_ONCE = 1 << 23  # 96 MiB, if all are alike
 
 
-def without_parameters(model: FactorizationModel) -> FactorizationModel:
-    """Returns a model with the same hyper-parameters; ``init_model`` is to make its parameters."""
-    made = copy.copy(model)  # what the constructor alone knows, such as sparse gradients
-    vars(made).update({name: copy.copy(value) for name, value in vars(model).items() if isinstance(value, dict)})
+def drawn_anew(model: FactorizationModel, *, num_items: int, num_users: int, seed: int) -> FactorizationModel:
+    """Returns a model with the same hyper-parameters for so many items and users, its parameters drawn, on the CPU.
+
+    It shares no module and no tensor with ``model``. Tensors that its ``init_model`` does not make, such as those of a
+    layer that the constructor made, have the values that they have there.
+    """
+    copies: dict[int, Any] = {}
+    made: FactorizationModel = _copied(model, copies)  # with what the constructor alone knows, such as sparse gradients
     params = model.model_params()
     if model.is_solved:
         params.pop("solved", None)
     made.load_model_params(params)
+    draw_parameters(made, num_items=num_items, num_users=num_users, seed=seed)
+    originals = {id(copies[id(tensor)]): tensor for tensor in _tensors(model)}
+    with torch.no_grad():
+        for tensor in _tensors(made):
+            if id(tensor) in originals:
+                tensor.copy_(originals[id(tensor)])
     return made
+
+
+def _copied(module: nn.Module, copies: dict[int, Any]) -> Any:
+    """Returns a copy of a module and those within it, with empty tensors: few of them will be filled.
+
+    Args:
+        module: not changed.
+        copies: of what was copied already, by its id; this module and its tensors are added.
+    """
+    if id(module) in copies:
+        return copies[id(module)]
+    made = copies[id(module)] = copy.copy(module)
+    # the registers of a module are dicts and sets that change in place
+    registers = {name: copy.copy(value) for name, value in vars(module).items() if isinstance(value, dict | set | list)}
+    vars(made).update(registers)
+    for register in (made._parameters, made._buffers):
+        for name, tensor in register.items():
+            if tensor is not None and id(tensor) not in copies:
+                empty = torch.empty_like(tensor, device="cpu", requires_grad=False)
+                is_parameter = isinstance(tensor, nn.Parameter)
+                copies[id(tensor)] = nn.Parameter(empty, tensor.requires_grad) if is_parameter else empty
+            register[name] = None if tensor is None else copies[id(tensor)]
+    for name, child in made._modules.items():
+        made._modules[name] = None if child is None else _copied(child, copies)
+    return made
+
+
+def _tensors(model: nn.Module) -> Iterator[Tensor]:
+    return itertools.chain(model.parameters(), model.buffers())
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,8 +173,7 @@ def _rows_of_users(model: FactorizationModel, size: int) -> set[str]:
         model: not changed.
         size: how many they are.
     """
-    one_more = without_parameters(model)
-    draw_parameters(one_more, num_items=size, num_users=size + 1, seed=0)
+    one_more = drawn_anew(model, num_items=size, num_users=size + 1, seed=0)
     before = model.state_dict()
     return {name for name, tensor in one_more.state_dict().items() if tensor.shape != before[name].shape}
 

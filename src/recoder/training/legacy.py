@@ -191,8 +191,8 @@ def _optimizer_state(
         dense = [name for name in parameters if name not in _TABLES]
         kept = dense if len(dense) == len(numbers) else []
         _log.warning(
-            "%s holds no optimizer state for %s: recoder 0.4.0 did not save that of sparse gradients; "
-            "it starts at zero",
+            "%s holds no optimizer state that is known to be that of %s: recoder 0.4.0 did not save that of sparse "
+            "gradients, and named none of the others; it starts at zero",
             path,
             ", ".join(name for name in parameters if name not in kept),
         )

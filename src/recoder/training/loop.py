@@ -55,6 +55,9 @@ class Progress:
     data: str | None = None
     """What it is trained on, as ``data_mark`` tells."""
 
+    has_diverged: bool = field(default=False, init=False, compare=False)
+    """Whether the weights are of no use; such a run is not written to files."""
+
     def to_json(self, ranks: Ranks = ALONE) -> dict[str, Any]:
         """Returns it as JSON values; within an epoch all processes must ask."""
         loss_sum = self.loss_sum if self.total is None else float(ranks.sum_(self.total.clone()))
@@ -207,8 +210,8 @@ def alternate(
             if not progress.step:
                 sweeps.sweep(interrupt.unbroken)
                 with interrupt.unbroken():
-                    progress.step, progress.num_users = 1, sweeps.num_users
-                    progress.loss_sum = sweeps.objective()
+                    objective = sweeps.objective()  # first: where memory runs out, the sweep does not count
+                    progress.step, progress.num_users, progress.loss_sum = 1, sweeps.num_users, objective
                 relay.step_end()
                 interrupt()
             loss_value = progress.loss_sum / progress.num_users

@@ -134,6 +134,14 @@ def write_parts(
         error = raised
     _raise_together(error, folder, ranks)
     if ranks.is_first:
+        missing = [name for rank in range(ranks.size) if not (unfinished / (name := _name(rank, ranks.size))).is_file()]
+        if missing:
+            error = FileWriteError(
+                f"cannot write {folder}: other processes wrote {', '.join(missing)}, and not into the folder that the "
+                "first one sees; choose a folder that all machines share"
+            )
+    _raise_together(error, folder, ranks)
+    if ranks.is_first:
         manifest = {
             "format": _FORMAT,
             "format_version": FORMAT_VERSION,

@@ -16,6 +16,7 @@ from recoder.data.mapped import item_sums
 from recoder.errors import ConfigError
 from recoder.losses import LogisticLoss, MSELoss, MultinomialNLLLoss, check_targets
 from recoder.nn.base import FactorizationModel
+from recoder.recommender.scoring import evaluation_mode
 
 __all__ = ["popularity_biases", "set_popularity_biases"]
 
@@ -45,7 +46,7 @@ def popularity_biases(loss: nn.Module, target: sparse.csr_matrix) -> npt.NDArray
     else:
         raise ConfigError(
             f"popularity_bias does not know what biases suit {type(loss).__name__}; "
-            "use loss 'mse', 'logistic' or 'logloss', or popularity_bias=False"
+            "use loss 'mse', or 'logistic' or 'logloss' without loss_params, or popularity_bias=False"
         )
     return biases_N
 
@@ -58,7 +59,8 @@ def set_popularity_biases(model: FactorizationModel, loss: nn.Module, dataset: R
         ConfigError: if the model has no such parameter, or for a loss that is not the library's.
         DataError: if the loss is not defined for these interactions.
     """
-    bias_N = model.item_factors()[1] if model.is_factorized else None
+    with evaluation_mode(model):  # asking is no step
+        bias_N = model.item_factors()[1] if model.is_factorized else None
     if not isinstance(bias_N, nn.Parameter):
         raise ConfigError(
             f"popularity_bias is True, but {type(model).__name__} has no item biases of its own: its item_factors "

@@ -7,8 +7,12 @@ other users each.
 from __future__ import annotations
 
 import atexit
+import json
 import os
+import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,11 +29,31 @@ from recoder.nn.base import FactorizationModel
 from recoder.nn.matrix_factorization import MatrixFactorization
 from recoder.nn.parts import WHOLE, Parts
 from recoder.ops.collectives import ALONE, Ranks, let_go
+from recoder.ops.kernels import library
+from recoder.training.meeting import agree
 
-__all__ = ["PARALLEL", "Processes", "check_cut_loss", "check_parallel", "check_same", "dealt"]
+__all__ = [
+    "PARALLEL",
+    "Processes",
+    "check_cut_loss",
+    "check_parallel",
+    "check_same_data",
+    "check_same_run",
+    "dealt",
+]
 
 PARALLEL = ("items", "users", "items+users")
+
+_MAY_DIFFER = ("model_checkpoint_prefix", "num_data_workers")
+"""Of the arguments of ``Recoder.train`` between the machines that train together."""
+
 _RESTARTS = "TORCHELASTIC_RESTART_COUNT"
+
+_are_again = False
+"""Whether the processes that this one has met were started anew."""
+
+_GROUPS: dict[tuple[int, ...], dist.ProcessGroup] = {}
+"""By their ranks: each holds connections and threads for as long as the processes are together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,13 +99,13 @@ class Processes:
 
     @property
     def was_restarted(self) -> bool:
-        """Whether ``torchrun`` started them anew, after one of them had died."""
-        return self.can_be_restarted and _num_restarts() > 0
+        """Whether ``torchrun`` started them anew, after one of them had died; all of them get the same answer."""
+        return self.can_be_restarted and (_are_again or _num_restarts() > 0)
 
     @property
     def can_be_restarted(self) -> bool:
         """Whether ``torchrun`` started them, which would start them anew."""
-        return self.all.size > 1 and _RESTARTS in os.environ
+        return self.all is not ALONE and _RESTARTS in os.environ
 
     def parts(self, counts_N: npt.NDArray[np.int64], num_users: int | None) -> Parts:
         """Returns what this process has of a model: items as popular, together, as those of the others, and users.
@@ -121,10 +145,10 @@ def dealt(counts_N: npt.NDArray[np.int64], num_parts: int) -> list[npt.NDArray[n
 
 def _begin(backend: str) -> None:
     """Meets the other processes."""
+    global _are_again
     store, rank, size = next(rendezvous("env://"))
-    # torch 2.13 may hand the store of the processes before a restart to those after it: their addresses are still there
-    store = PrefixStore(f"recoder/{_num_restarts()}", store)
-    dist.init_process_group(backend, store=store, rank=rank, world_size=size)
+    name, _are_again = agree(store, rank, size, _num_restarts())
+    dist.init_process_group(backend, store=PrefixStore(f"recoder/{name}", store), rank=rank, world_size=size)
     atexit.register(let_go)
 
 
@@ -165,7 +189,9 @@ def check_cut_loss(model: FactorizationModel, loss: nn.Module, processes: Proces
     )
 
 
-def check_same(ranks: Ranks, seed: int, train: RecommendationDataset, validation: RecommendationDataset | None) -> None:
+def check_same_data(
+    ranks: Ranks, seed: int, train: RecommendationDataset, validation: RecommendationDataset | None
+) -> None:
     """Checks that all processes were given the same data, by its size, and the same seed.
 
     Raises:
@@ -174,6 +200,33 @@ def check_same(ranks: Ranks, seed: int, train: RecommendationDataset, validation
     numbers = {"seed": seed, "users of train_dataset": len(train), "items of train_dataset": train.num_items}
     numbers["interactions of train_dataset"] = train.interactions_matrix.nnz
     numbers["users of val_dataset"] = 0 if validation is None else len(validation)
+    _check_same(ranks, numbers)
+
+
+def check_same_run(ranks: Ranks, epoch: int, step: int, arguments: Mapping[str, Any]) -> None:
+    """Checks that all processes stand where the others do, and take the same steps with the same code.
+
+    Args:
+        ranks: the processes.
+        epoch: whole ones.
+        step: of the next one.
+        arguments: of ``Recoder.train``, as JSON values.
+
+    Raises:
+        ConfigError: if they do not.
+    """
+    steps = {name: value for name, value in arguments.items() if name not in _MAY_DIFFER}
+    described = json.dumps(steps, sort_keys=True)
+    numbers = {"epochs that are done (of the files that they loaded)": epoch, "steps of the next epoch": step}
+    numbers["arguments of train (as a checksum)"] = zlib.crc32(described.encode())
+    # they decide how gradients are sent
+    numbers["compiled kernels (1: there are some, see recoder doctor)"] = int(library() is not None)
+    _check_same(ranks, numbers)
+
+
+def _check_same(ranks: Ranks, numbers: Mapping[str, int]) -> None:
+    if ranks.size == 1:
+        return
     for name, number in numbers.items():
         most, least = ranks.largest(number), -ranks.largest(-number)
         if most != least:
@@ -190,8 +243,12 @@ def _mine_of(lines: list[list[int]], rank: int) -> Ranks:
     """Returns the line with this process; every process takes part in making the groups of all lines."""
     if len(lines[0]) == 1:
         return ALONE
-    groups = [dist.new_group(ranks) for ranks in lines]
-    return next(Ranks(group) for ranks, group in zip(lines, groups, strict=True) if rank in ranks)
+    if len(lines) == 1:
+        return Ranks(dist.group.WORLD)
+    for ranks in map(tuple, lines):
+        if ranks not in _GROUPS:
+            _GROUPS[ranks] = dist.new_group(ranks)
+    return next(Ranks(_GROUPS[ranks]) for ranks in map(tuple, lines) if rank in ranks)
 
 
 def _largest_divisor_to_root(number: int) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import glob
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from recoder._files import BEFORE, write_errors
@@ -17,7 +18,7 @@ from recoder.training.processes import Processes
 __all__ = ["last_of_run"]
 
 
-def last_of_run(prefix: str, last_epoch: int, processes: Processes) -> Path | None:
+def last_of_run(prefix: str, last_epoch: int, processes: Processes, *, after: int = 0) -> Path | None:
     """Returns the last checkpoint of a run that was started anew; None: it has none, or is begun only now.
 
     What dead processes were writing is removed.
@@ -26,6 +27,7 @@ def last_of_run(prefix: str, last_epoch: int, processes: Processes) -> Path | No
         prefix: of the checkpoints.
         last_epoch: of the run.
         processes: all come here together.
+        after: of this epoch or an earlier one no checkpoint is wanted.
 
     Raises:
         FileWriteError: if the folder of the checkpoints cannot be written.
@@ -33,7 +35,7 @@ def last_of_run(prefix: str, last_epoch: int, processes: Processes) -> Path | No
     if not processes.can_be_restarted:
         return None
     mark = _mark(prefix)
-    epoch = _newest(prefix, last_epoch, mark) if processes.was_restarted else 0
+    epoch = _newest(prefix, range(last_epoch, after, -1), mark) if processes.was_restarted else 0
     # the newest that all of them see
     epoch = -processes.all.largest(-epoch)
     if processes.all.is_first:
@@ -46,12 +48,12 @@ def last_of_run(prefix: str, last_epoch: int, processes: Processes) -> Path | No
     return _checkpoint(prefix, epoch) if epoch else None
 
 
-def _newest(prefix: str, last_epoch: int, mark: Path) -> int:
-    """Returns the epoch of the newest whole checkpoint that was written since the run was begun; 0: there is none."""
+def _newest(prefix: str, epochs: Iterable[int], mark: Path) -> int:
+    """Returns the first epoch with a whole checkpoint that was written since the run was begun; 0: there is none."""
     if not mark.exists():
         return 0
     begun = mark.stat().st_mtime_ns
-    for epoch in range(last_epoch, 0, -1):
+    for epoch in epochs:
         path = _checkpoint(prefix, epoch)
         file = path / MANIFEST if path.is_dir() else path
         if file.is_file() and file.stat().st_mtime_ns >= begun:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from recoder.data.batches import Batch
+from recoder.errors import ConfigError
 from recoder.losses import dense_form, fused_form
 from recoder.nn.base import FactorizationModel, check_factors, checked_scores, dot_scores
 from recoder.nn.tables import tables_with_row_gradients
@@ -87,7 +88,7 @@ class BatchLoss:
         per_user = interactions.weight / interactions.num_users_of_all
         share = len(interactions) * interactions.weight / interactions.num_users_of_all
         if self._model.brings_loss:
-            whole = _with_penalty(self._own_loss(interactions, target), self._model.penalty())
+            whole = _with_penalty(self._own_loss(interactions, target), self._penalty())
             if share != 1:
                 whole = whole * share
             whole.backward()  # type: ignore[no-untyped-call]  # unannotated in torch 2.13
@@ -97,14 +98,14 @@ class BatchLoss:
             if self._lowered_by is not None:
                 scores_BI = scores_BI - _rows(self._lowered_by, target.items)
             mean = self._compare(scores_BI, target.rows) * per_user
-            whole = _with_penalty(mean, self._model.penalty(), share)
+            whole = _with_penalty(mean, self._penalty(), share)
             whole.backward()  # type: ignore[no-untyped-call]  # unannotated in torch 2.13
             return whole.detach()
         if self._tables is not None and any(_has_gradient(t) for t in (self._tables.weight, self._tables.bias)):
             self._space = Workspace()  # the gradient that is there may lie in the old one
         factors_BD, items = self._factors_and_items(interactions, target)
         items = self._lowered(items, target)
-        penalty = self._model.penalty()
+        penalty = self._penalty()
         summed, gradients = self._loss_of_factors(factors_BD, items, target.rows, scale=per_user)
         assert gradients is not None  # there is a scale
         known = [(factors_BD, gradients.factors)]
@@ -131,7 +132,20 @@ class BatchLoss:
             loss = self._model.batch_loss(
                 interactions.rows, interactions.users, interactions.items, target.rows, target.items
             )
-        return self._in_float32(loss)
+        return self._in_float32(self._one_number("batch_loss", loss))
+
+    def _penalty(self) -> Tensor | None:
+        penalty = self._model.penalty()
+        return None if penalty is None else self._one_number("penalty", penalty)
+
+    def _one_number(self, method: str, value: Tensor) -> Tensor:
+        shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        if shape != ():
+            raise ConfigError(
+                f"{type(self._model).__name__}.{method} returned {shape}; it must return one number, a tensor without "
+                "dimensions, as sum() and mean() give it"
+            )
+        return value
 
     def _loss_of_factors(
         self, factors_BD: Tensor, items: ItemRows, target: SparseRows, *, scale: float | None
@@ -240,12 +254,26 @@ class _Known(torch.autograd.Function):
 def _item_tables(model: FactorizationModel) -> ItemRows | None:
     """Returns the model's item factors and biases if these are its parameters themselves, which need not be computed.
 
-    Rows of parameters can be read, and their gradients written, a block at a time.
+    Rows of parameters can be read, and their gradients written, a block at a time; unless somebody is to know of it.
     """
+    # asking is no step: statistics, which layers keep in training, are not to count it
+    kept = [(buffer, buffer.clone()) for buffer in model.buffers()] if model.training else []
     with torch.no_grad():
         weight, bias = model.item_factors()
-    are_parameters = isinstance(weight, nn.Parameter) and (bias is None or isinstance(bias, nn.Parameter))
-    return ItemRows(weight, bias, None) if are_parameters else None
+        for buffer, before in kept:
+            buffer.copy_(before)
+    are_plain = _is_plain(model, weight) and (bias is None or _is_plain(model, bias))
+    return ItemRows(weight, bias, None) if are_plain else None
+
+
+def _is_plain(model: nn.Module, table: Tensor) -> bool:
+    """Whether a tensor is a parameter whose rows can be used without the layer that they are of."""
+    if not isinstance(table, nn.Parameter) or table._backward_hooks or table._post_accumulate_grad_hooks:
+        return False
+    layers = (layer for layer in model.modules() if isinstance(layer, nn.Embedding | nn.EmbeddingBag))
+    return not any(
+        layer.weight is table and (layer.max_norm is not None or layer.padding_idx is not None) for layer in layers
+    )
 
 
 def _rows(numbers: Tensor, ids: Tensor | None) -> Tensor:

@@ -6,11 +6,13 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from recoder import __version__
 from recoder.data.interactions import Interactions
 from recoder.data.mapped import entry_blocks
 from recoder.data.splits import HeldOut
@@ -33,9 +35,15 @@ def describe(
         f"{known.shape[0]} validation users",
         "fingerprint": _fingerprint(train, valid),
         "metric": str(metric),
-        "settings": {**recipe.model, **recipe.recoder, **recipe.train},
+        "settings": {
+            **recipe.model,
+            **recipe.recoder,
+            **recipe.train,
+            "users_per_batch": asdict(recipe.users_per_batch),
+        },
         "space": {name: str(choice) for name, choice in space.items()},
         "seed": seed,
+        "version": __version__,
     }
     # as it comes out of the study again
     return dict(json.loads(json.dumps(described, default=_described)))
@@ -55,7 +63,7 @@ def check_same(path: str, stored: Any, now: Mapping[str, Any]) -> None:
         raise ConfigError(
             f"the study in {path} is of other data ({stored['data']}) than these ({now['data']}){detail}; {instead}"
         )
-    for name in ("model", "metric", "seed"):
+    for name in ("model", "metric", "seed", "version"):
         if stored[name] != now[name]:
             raise ConfigError(f"the study in {path} has {name} {stored[name]}, not {now[name]}; {instead}")
     for name in ("settings", "space"):

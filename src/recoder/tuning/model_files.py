@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recoder._files import move
-from recoder.data.interactions import Interactions
+from recoder.data.interactions import Interactions, of_nobody
 from recoder.model import Recoder
 
 __all__ = ["ModelFiles"]
@@ -36,8 +36,9 @@ class ModelFiles:
         return next((path for _, path in self._found("")), None)
 
     def save(self, number: int, recoder: Recoder, train: Interactions) -> None:
-        """Writes a trial's file, with the raw ids and the titles of the training interactions."""
-        move(recoder.save_state(self._prefix(number), interactions=train), self.of(number))
+        """Writes a trial's file, with the raw ids and titles of the items, and those of users if it looks users up."""
+        kept = of_nobody(train) if recoder.model.folds_in_users else train
+        move(recoder.save_state(self._prefix(number), interactions=kept), self.of(number))
 
     def remove(self, numbers: Iterable[int]) -> None:
         """Removes the files of trials, as far as they have any."""

@@ -168,5 +168,8 @@ def _space_of(model: str | Recipe, space: Space | None, settings: dict[str, Any]
             raise DataTypeError(f"space has {choice!r} for {name}; pass a recoder.tuning.Range or Choice")
     left = {name: choice for name, choice in space.items() if name.partition(".")[0] not in settings}
     if not left:
-        raise ConfigError(f"{model if isinstance(model, str) else 'the recipe'} has nothing that is left to tune")
+        raise ConfigError(
+            f"{model if isinstance(model, str) else 'the recipe'} has nothing that is left to tune: "
+            f"{', '.join(sorted(space)) or 'nothing'} would be tried, and is set; leave some of it out of the settings"
+        )
     return left

@@ -90,13 +90,31 @@ def test_a_compiler_that_knows_one_level_of_processors_compiles_what_needs_no_mo
         assert hasattr(loaded, name)
 
 
-def test_where_one_file_needs_no_more_than_one_level_all_are_compiled_for_one(tmp_path, monkeypatch):
+@pytest.fixture
+def build():
+    """The program that compiles the kernels."""
     if library() is None:
         pytest.skip("no kernels are compiled")
     place = Path(__file__).parents[3] / "hatch_build.py"
     spec = importlib.util.spec_from_file_location("hatch_build", place)
     build = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(build)
+    return build
+
+
+@pytest.mark.parametrize(("own", "named"), [("no-such-compiler", None), (None, "no-such-compiler")])
+def test_gcc_is_looked_for_where_python_was_compiled_by_another_unless_one_is_named(build, own, named, monkeypatch):
+    tried = []
+    monkeypatch.setattr(
+        build, "_compiled_by", lambda compiler, folder, place: tried.append(compiler) or "it is not there"
+    )
+    monkeypatch.setattr(build.sysconfig, "get_config_var", lambda name: own)
+    monkeypatch.setenv("CC", named) if named else monkeypatch.delenv("CC", raising=False)
+    assert build.compile_kernels(Path(), Path()) == "it is not there"
+    assert tried == ([[named]] if named else [[own], ["gcc"]])
+
+
+def test_where_one_file_needs_no_more_than_one_level_all_are_compiled_for_one(build, tmp_path, monkeypatch):
     compiler = tmp_path / "cc"  # GCC 11 knows levels as targets, but does not choose between them
     refuse = "*-DRECODER_ONE_LEVEL*) ;; *gram.c*) echo 'unknown target' >&2; exit 1 ;;"
     compiler.write_text(f'#!/bin/sh\ncase "$*" in {refuse} esac\nexec gcc "$@"\n')
