@@ -49,7 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 2
     folder = SplitFolder(options.out / "splits", lambda name: read_set(options.data, name), Protocol())
     splits = {name: folder.split(name, SPLIT_SEED) for name in options.only or there}
-    fingerprints = {name: str(folder.fingerprint(name, SPLIT_SEED)) for name in there}
+    held = json.loads(options.results.read_text(encoding="utf-8")) if options.results.exists() else []
+    known = {*splits, *(unit["data_set"] for unit in held)}.intersection(there)
+    fingerprints = {name: str(folder.fingerprint(name, SPLIT_SEED)) for name in known}
     store = TrialStore(options.out / "choices", fingerprints, Protocol(), options.threads)
     trials = trials_of(splits, options.recipes or list(ALTERNATIVES))
     status = 0

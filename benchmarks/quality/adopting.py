@@ -45,7 +45,7 @@ def adopt(
         if len(earlier) < len(known):
             _say(
                 f"{who.name}: {len(known) - len(earlier)} of {len(known)} cells of {', '.join(names)} have no numbers "
-                "of earlier code, so nothing is taken over; run them"
+                "of earlier code, so nothing can be taken over; run all of its cells anew"
             )
             continue
         codes = [store.code(cell) for cell in earlier]

@@ -54,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _check_seeds_and_threads(options)
         chosen_sets = _chosen(options.only, {name: name for name in sets}, "--only")
+        if options.adopt:
+            _chosen(options.adopt, {name: name for name in sets if _reader(options)[1](name)}, "--adopt")
         chosen_contestants = _chosen(options.contestants, {who.name: who for who in contestants}, "--contestants")
         read, has = _reader(options)
         published = {name: splits_in(archives / f"{name}.parquet") for name in sets}

@@ -196,8 +196,11 @@ def results_text(results: SetResults, epochs: Epochs | None = None) -> str:
 def _same_on_text(results: Sequence[SetResults]) -> str:
     """Returns on which data sets today's code was compared with that whose results were taken over."""
     outcomes = [each for of_set in results for found in of_set.outcomes.values() for each in found.values()]
-    names = {name for outcome in outcomes for name in (outcome.about or {}).get("same on", ())}
-    return _listed(sorted(names)) if names else "another set"
+    told = [set(found) for outcome in outcomes if (found := (outcome.about or {}).get("same on"))]
+    of_all = set.intersection(*told) if told else set()
+    of_some = set.union(*told) - of_all if told else set()
+    text = _listed(sorted(of_all)) if of_all else "another set"
+    return text + (f" (and {_listed(sorted(of_some))}, for closed forms)" if of_some else "")
 
 
 def _limits_text(results: Sequence[SetResults]) -> str:

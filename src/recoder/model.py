@@ -61,7 +61,7 @@ from recoder.training.popularity import set_popularity_biases
 from recoder.training.processes import Processes, check_cut_loss, check_parallel, check_same_data, check_same_run
 from recoder.training.relay import Relay, checked_callbacks
 from recoder.training.restarts import last_of_run
-from recoder.training.restore import check_fits, read_model_file, rebuild, restored_run
+from recoder.training.restore import attributes_kept, check_fits, read_model_file, rebuild, restored_run
 from recoder.training.stopping import Best, EarlyStopping, best_of, give_back
 
 __all__ = ["Recoder"]
@@ -166,7 +166,6 @@ class Recoder:
         self._kept_state: OptimizerState = {}
         self._last_config: dict[str, Any] | None = None
         self._is_initialized = False
-        self._was_drawn = False
         self._has_begun = False
         self._counts_here = torch.empty(0, dtype=torch.int64)
         self._complete: Callable[[ModelFile], None] | None = None
@@ -437,15 +436,18 @@ class Recoder:
         kept = {name: vars(self)[name] for name in ("num_items", "num_users", "history", "_last_config")}
         kept |= {"_progress": copy.copy(self._progress), "_best": copy.copy(self._best)}
         was_initialized, best_epoch = self._is_initialized, self.history.best_epoch
+        give_attributes_back = attributes_kept(self.model)
         # a model that is solved begins anew
         stood_at = (0, 0) if self.model.is_solved else (self._progress.epoch, self._progress.step)
         try:
             yield
-        except BaseException:
-            if (self._progress.epoch, self._progress.step) <= stood_at:
+        except BaseException as error:
+            # one that diverged has taken steps, and may stand where it did since it was given its best weights back
+            is_begun = isinstance(error, DivergedError) and not self.model.is_solved
+            if (self._progress.epoch, self._progress.step) == stood_at and not is_begun:
                 vars(self).update(kept)
-                self.history.best_epoch = best_epoch
-                self._is_initialized, self._was_drawn = was_initialized, not was_initialized
+                self.history.best_epoch, self._is_initialized = best_epoch, was_initialized
+                give_attributes_back()
             raise
 
     @contextlib.contextmanager
@@ -859,7 +861,7 @@ class Recoder:
             counts_N = item_counts(train.widened(num_items).interactions_matrix)
         self._init_model(num_items, num_users, self.seed, counts_N)
         kept = {id(parameter) for parameter in self.model.parameters()}
-        if not self._was_drawn and any(id(parameter) not in kept for parameter in before):
+        if any(id(parameter) not in kept for parameter in before):
             _log.warning(
                 "this %s had parameters already, and they are drawn anew; to train it further, load a file "
                 "that save_state wrote, or go on with the Recoder that trained it",

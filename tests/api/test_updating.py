@@ -399,6 +399,15 @@ class TestLeastSquaresOfTheNew:
         model.partial_fit(self.data([(f"new{user}", item) for user in range(20) for item in ("m3", "late")]))
         assert model.recommend(histories=[["m3"]], k=1)["item_id"].tolist() == ["late"]
 
+    def test_an_item_that_nobody_has_counts_for_nothing(self):
+        new = self.data([("c", "m3"), ("c", "late")])
+        wider = sparse.hstack([new.matrix, sparse.csr_matrix((new.num_users, 1), dtype=np.float32)]).tocsr()
+        ids = IdMap([*new.item_ids.ids.to_pylist(), "nobody has it"])
+        model = recoder.fit(self.data(self.known()), "als", embedding_size=8, seed=3)
+        model.partial_fit(Interactions(wider, new.user_ids, ids, library="pandas"))
+        factors = model.recoder.model.items.weight[model.item_ids.indices(["late", "nobody has it"])]
+        assert factors.count_nonzero(dim=1).tolist() == [8, 0]
+
     def test_users_whose_rows_are_looked_up_learn_of_new_items(self):
         new = [("u1", "late"), ("c", "late"), *((f"u{user}", "late") for user in range(2, 12))]
         model = self.updated(new, fold_in=False)

@@ -102,15 +102,13 @@ def test_what_weighs_less_than_the_configuration_says_is_left_out(ending, file, 
     assert parquet.read_table(back).to_pydict() == TABLE.filter(heavy).to_pydict()
 
 
-@pytest.mark.parametrize(
-    ("ids", "kind"), [(["12345678901234567890", "12345678901234567891"], "double"), (["12E4", "13E4"], "double")]
-)
-def test_ids_that_would_be_written_otherwise_are_refused(ids, kind, tmp_path):
+@pytest.mark.parametrize("ids", [["12345678901234567890", "12345678901234567891"], ["12E4", "13E4"]])
+def test_ids_that_would_be_written_otherwise_are_refused(ids, tmp_path):
     path, out = tmp_path / "in.csv", tmp_path / "out.csv"
     path.write_text("user,item\n" + "".join(f"{raw_id},{row}\n" for row, raw_id in enumerate(ids)))
     refused = convert(path, out)
     assert refused.exit_code == 2
-    assert f"column 'user' of {path} holds {kind}; ids are whole numbers or strings" in refused.stderr
+    assert f"column 'user' of {path} holds double; ids are whole numbers or strings" in refused.stderr
     assert "--text-ids" in refused.stderr
     assert not out.exists()
     assert convert(path, out, "--text-ids").exit_code == 0

@@ -135,9 +135,12 @@ def test_without_cuda_the_next_step_is_an_option(monkeypatch):
 
 def test_a_command_looks_at_the_sections_that_it_reads(ratings, tmp_path):
     config = tmp_path / "run.toml"
-    config.write_text('\ufeff[training]\nearly_stopping = "NDCG@100"\ndevice = "nowhere"\n[data]\nmin_weight = 2.0\n')
+    training = '[training]\nearly_stopping = "NDCG@100"\ndevice = "nowhere"\n'
+    config.write_text(f'\ufeff{training}[split]\nmoment = "yesterday"\n[data]\nmin_weight = 2.0\n')
     run("data", "info", ratings, "--config", config)
-    run("data", "split", ratings, "--config", config, "--kind", "last", "--out", tmp_path / "parts")
+    assert "no date" in run("data", "split", ratings, "--config", config, "--out", tmp_path / "parts", code=2).stderr
+    config.write_text(config.read_text().replace('moment = "yesterday"', 'kind = "last"'))
+    run("data", "split", ratings, "--config", config, "--out", tmp_path / "parts")
     assert "device is 'nowhere'" in run("train", ratings, "--config", config, code=2).stderr
     config.write_text("[data]\nmin_weight = -2.0\n")
     assert "min_weight" in run("data", "info", ratings, "--config", config, code=2).stderr

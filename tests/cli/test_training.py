@@ -290,10 +290,14 @@ def test_a_signal_leaves_a_checkpoint(ratings, tmp_path, sent, code):
             assert checkpoint.exists()
             for each in sent:
                 process.send_signal(each)
+                before = checkpoint.stat().st_mtime_ns
+                while each is not sent[-1] and checkpoint.stat().st_mtime_ns == before and process.poll() is None:
+                    time.sleep(0.01)  # it goes on, until the next one comes
             _, said = process.communicate(timeout=60)
         finally:
             process.kill()
     assert process.returncode == code
+    assert said.count("interrupted: training stops soon") == 1
     assert f"epochs; go on with: recoder train --resume {checkpoint}" in said
     assert "Traceback" not in said
     assert recoder.load(checkpoint).recoder.history

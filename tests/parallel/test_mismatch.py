@@ -26,7 +26,7 @@ def test_so_are_files_of_other_epochs() -> None:
 
 def test_so_are_other_arguments() -> None:
     for printed in together(WORKER, 2, "batch"):
-        assert "the processes differ in the arguments of train (as a checksum)" in printed
+        assert "the processes differ in the batch_size: 10 here, 11 there" in printed
 
 
 def test_without_a_seed_they_agree_on_one() -> None:

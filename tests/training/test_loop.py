@@ -585,6 +585,15 @@ class TestRunsThatCannotBegin:
             assert recoder.history is history
             assert (best, len(history)) == (history.best_epoch, 3)
 
+    def test_a_trained_one_answers_as_before(self):
+        data = RecommendationDataset(matrix())
+        recoder = Recoder(MatrixFactorization(4, fold_in=True), optimizer_type="adam", seed=SEED)
+        recoder.train(data, weight_decay=0.1)
+        before = recoder.predict(data[:][0])
+        with pytest.raises(OSError, match="no place"):
+            recoder.train(data, weight_decay=100.0, num_epochs=2, callbacks=[FailsToStart()])
+        assert torch.equal(recoder.predict(data[:][0]), before)
+
     def test_what_fails_after_a_step_keeps_what_was_reached(self):
         class Fails(Callback):
             def on_step_end(self):

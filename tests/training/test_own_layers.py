@@ -40,6 +40,7 @@ class Nested(FactorizationModel):
         self.hidden = nn.Linear(size, size)
         self.again = self.hidden
         self.drop = nn.Dropout(0.5)
+        self.layers = [self.again, self.drop]  # a list of its own, which torch knows nothing of
 
     def init_model(self, num_items=None, num_users=None):
         self.tower.build(num_items, self.size)
@@ -52,7 +53,8 @@ class Nested(FactorizationModel):
 
     def user_factors(self, input, users=None, items=None):
         table = self.tower.weight if items is None else self.tower.weight[items]
-        return self.drop(self.again(torch.tanh(self.hidden(input.to_dense() @ table))))
+        again, drop = self.layers
+        return drop(again(torch.tanh(self.hidden(input.to_dense() @ table))))
 
     def item_factors(self, items=None):
         return (self.tower.weight if items is None else self.tower.weight[items]), None
@@ -96,6 +98,21 @@ class TestModulesWithinModules:
     def test_a_module_that_is_used_twice_is_one_in_the_extended_too(self):
         larger = self.trained().extended(RecommendationDataset(matrix(USERS, ITEMS + 2)))
         assert larger.model.again is larger.model.hidden
+
+    def test_layers_that_cannot_be_copied_are_made_anew(self):
+        class Normed(Nested):
+            def init_model(self, num_items=None, num_users=None):
+                super().init_model(num_items, num_users)
+                self.out = nn.utils.parametrizations.weight_norm(nn.Linear(self.size, self.size))
+
+            def user_factors(self, input, users=None, items=None):
+                return self.out(super().user_factors(input, users, items))
+
+        recoder = Recoder(Normed(), optimizer_type="adam", loss="logistic", seed=3)
+        recoder.train(RecommendationDataset(matrix()), lr=0.05, num_epochs=1, batch_size=10)
+        larger = recoder.extended(RecommendationDataset(matrix(USERS, ITEMS + 2)))
+        torch.testing.assert_close(larger.model.out.weight, recoder.model.out.weight)
+        assert larger.model.layers[0] is larger.model.hidden is not recoder.model.hidden
 
     def test_users_can_be_left_out(self):
         recoder = self.trained()

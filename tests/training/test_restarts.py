@@ -80,7 +80,7 @@ def test_one_process_of_torchrun_goes_on_too(tmp_path, restart, monkeypatch):
     assert last_of_run(f"{tmp_path}/run", 5, alone) == newest
 
 
-def test_a_run_that_began_with_a_file_goes_on_with_a_later_checkpoint(tmp_path, restart, monkeypatch):
+def test_a_run_that_began_with_a_file_goes_on_with_a_later_checkpoint(tmp_path, restart, monkeypatch, caplog):
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "0")
     data = RecommendationDataset(sparse.random(20, 9, 0.4, "csr", np.float32, np.random.default_rng(0)))
 
@@ -98,8 +98,8 @@ def test_a_run_that_began_with_a_file_goes_on_with_a_later_checkpoint(tmp_path, 
     restart()
     again = begun_with(file)
     again.train(data, num_epochs=5, **arguments)
+    assert f"training goes on from {tmp_path / 'run_epoch_4.model'}" in caplog.text
     assert [record.epoch for record in again.history] == [1, 2, 3, 4, 5]
-    assert not (tmp_path / "run_epoch_2.model").exists()
     unbroken = begun_with(file)
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "0")
     unbroken.train(data, num_epochs=5)
@@ -116,6 +116,16 @@ def test_checkpoints_of_an_earlier_run_with_the_same_prefix_do_not_count(tmp_pat
     assert last_of_run(f"{tmp_path}/run", 5, processes) == own
     own.unlink()
     assert last_of_run(f"{tmp_path}/run", 5, processes) is None
+
+
+def test_a_restart_without_a_later_checkpoint_is_no_new_begin(tmp_path, processes, restart):
+    last_of_run(f"{tmp_path}/run", 5, processes)
+    newest = write(tmp_path, 2, 1)
+    restart()
+    before = begun(tmp_path)
+    assert last_of_run(f"{tmp_path}/run", 9, processes, after=2) is None
+    assert begun(tmp_path) == before
+    assert last_of_run(f"{tmp_path}/run", 9, processes) == newest
 
 
 def test_nor_do_any_where_the_first_start_was_killed_before_it_began(tmp_path, processes, restart):

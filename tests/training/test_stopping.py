@@ -14,7 +14,7 @@ from recoder.errors import ConfigError, DivergedError, FileFormatError, FileWrit
 from recoder.metrics import NDCG, Recall
 from recoder.model import Recoder
 from recoder.nn import EASE, DynamicAutoencoder, MatrixFactorization
-from recoder.training import Callback, EarlyStopping, stopping
+from recoder.training import Callback, EarlyStopping, loop, stopping
 from recoder.training.events import EpochReport
 from recoder.training.history import History
 from recoder.training.model_file import read_safetensors, write_model_file
@@ -499,3 +499,31 @@ def test_weights_that_only_validation_finds_diverged_are_not_saved_over_the_last
     with pytest.raises(DivergedError, match="not saved"):
         recoder.save_state(tmp_path / "m")
     assert (tmp_path / "m_epoch_1.model").read_bytes() == before
+
+
+def test_a_run_taken_further_that_diverges_at_once_keeps_the_best_weights_and_says_so(tmp_path, monkeypatch):
+    data = RecommendationDataset(sparse.random(USERS, ITEMS, 0.3, "csr", np.float32, np.random.default_rng(0)))
+
+    class Worse(Callback):
+        """Judges each epoch as worse than the one before."""
+
+        def on_epoch_end(self, report):
+            report.val_loss = float(report.epoch)
+
+    recoder = Recoder(MatrixFactorization(4), optimizer_type="adam", seed=1)
+    monkeypatch.setattr(stopping.GivesBestBack, "on_checkpoint", lambda self, report: None)  # as within a run
+    rule = {"early_stopping": EarlyStopping(patience=9), "callbacks": [Worse()]}
+    recoder.train(data, data, num_epochs=3, **rule)
+    best = {name: tensor.clone() for name, tensor in recoder._best.weights.items()}
+    monkeypatch.undo()
+    monkeypatch.setattr(loop, "_check_finite", diverges)
+    with pytest.raises(DivergedError):
+        recoder.train(data, data, num_epochs=6, **rule)
+    assert recoder.history.best_epoch == recoder._best.epoch > 0
+    assert recoder._best.weights == {}
+    for name, tensor in recoder.model.state_dict().items():
+        assert torch.equal(tensor, best[name])
+
+
+def diverges(report, instead):
+    raise DivergedError(f"the training loss is nan; train again with {instead}")

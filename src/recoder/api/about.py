@@ -11,8 +11,9 @@ from recoder.data.mapped import entry_blocks
 from recoder.data.native_frames import DEFAULT_LIBRARY, checked_library
 from recoder.errors import ConfigError
 from recoder.metrics import EvaluationResult
+from recoder.training.history import History
 
-__all__ = ["About", "facts_of"]
+__all__ = ["About", "epochs_of", "facts_of"]
 
 
 @dataclass
@@ -72,6 +73,11 @@ class About:
                 raise ConfigError(f"{name} is a {type(value).__name__}, not a {type(default).__name__}")
         checked_library(about.library)
         return about
+
+
+def epochs_of(history: History) -> int:
+    """Returns the epochs that a training took, those after the best one left out."""
+    return history.best_epoch or len(history)
 
 
 def facts_of(matrix: sparse.csr_matrix) -> dict[str, Any]:

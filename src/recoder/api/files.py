@@ -15,7 +15,7 @@ import torch
 from recoder import __version__
 from recoder._checks import path_text
 from recoder._files import check_writable
-from recoder.api.about import About, facts_of
+from recoder.api.about import About, epochs_of, facts_of
 from recoder.data import Interactions
 from recoder.data.interactions import of_nobody
 from recoder.errors import ConfigError, FileFormatError, NotInitializedError
@@ -97,7 +97,7 @@ def completing(
     kept = of_nobody(interactions) if recoder.model.folds_in_users else interactions
 
     def complete(content: ModelFile) -> None:
-        num_epochs = about.num_epochs or recoder.history.best_epoch or len(recoder.history)
+        num_epochs = about.num_epochs or epochs_of(recoder.history)
         content.interactions, content.about = kept, replace(about, num_epochs=num_epochs).to_json()
         content.item_counts = torch.from_numpy(item_counts)
 

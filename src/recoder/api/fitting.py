@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from recoder.api.about import About, facts_of
+from recoder.api.about import About, epochs_of, facts_of
 from recoder.api.files import completing
 from recoder.api.fitted import FittedModel
 from recoder.api.judging import DEFAULT_METRICS
@@ -141,7 +141,7 @@ def learn(
             **validation,
             **more,
         )
-    fitted.about.num_epochs = fitted.history.best_epoch or len(fitted.history)
+    fitted.about.num_epochs = epochs_of(fitted.history)
 
 
 def _storable(arguments: Any) -> dict[str, Any]:

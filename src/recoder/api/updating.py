@@ -137,7 +137,10 @@ def updated(
 def _solve_again(
     recoder: Recoder, dataset: RecommendationDataset, l2: float, known: Interactions, new: Interactions
 ) -> None:
-    """Solves for users and items that are new or had nothing yet, and goes a step for others that learn something."""
+    """Solves for users and items that are new or had nothing yet, and goes a step for others that learn something.
+
+    A known item that nobody had, of users who have nothing else, stays at zero: it was solved for.
+    """
     given = recoder.loss
     loss = make_loss(given, recoder.loss_params) if isinstance(given, str) else given
     assert loss is not None  # it was trained with one
@@ -162,8 +165,9 @@ def _solve_again(
     sweeps.solve_again(first_users, nothing, steps=_STEPS_OF_NEW)  # by the items that others have too
     sweeps.solve_again(known_users, grown, steps=1)
     # items whose users have no others have nothing to be solved by: they begin as they were drawn
-    is_placed_U = (model.users.weight.detach() != 0).any(dim=1).cpu().numpy()
-    isolated = np.flatnonzero(item_counts(dataset.interactions_matrix[is_placed_U])[known.num_items :] == 0)
+    is_lost_U = ~(model.users.weight.detach() != 0).any(dim=1).cpu().numpy()
+    counts_N, of_lost_N = (item_counts(dataset.interactions_matrix, rows) for rows in (None, np.flatnonzero(is_lost_U)))
+    isolated = np.flatnonzero(((counts_N > 0) & (of_lost_N == counts_N))[known.num_items :])
     sweeps.put_items(known.num_items + isolated, drawn[torch.from_numpy(isolated).to(drawn.device)])
     sweeps.solve_again(first_users if len(isolated) else nothing, first_items, steps=_STEPS_OF_NEW)
     sweeps.solve_again(first_users, nothing, steps=_STEPS_OF_NEW)  # by items that are new like them

@@ -63,7 +63,8 @@ def _sigterm_as_sigint() -> Iterator[None]:
 
     in_main_thread = threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGINT)
-    if not in_main_thread or before not in (signal.default_int_handler, signal.SIG_IGN):
+    handled = (signal.default_int_handler, *([signal.SIG_IGN] if hasattr(signal, "pthread_sigmask") else []))
+    if not in_main_thread or before not in handled:
         yield
         return
     with contextlib.ExitStack() as as_before:
@@ -76,9 +77,6 @@ def _sigterm_as_sigint() -> Iterator[None]:
 @contextlib.contextmanager
 def _only_from_within() -> Iterator[None]:
     """Lets SIGINT be handled though it is ignored, as a shell starts what is to run behind it: none gets through."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:

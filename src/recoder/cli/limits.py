@@ -42,7 +42,7 @@ def checked(config: Config, sections: Collection[str] | None = None) -> Config:
                     raise SettingError((section, key), str(error), value) from None
     if "training" in sections:
         _check_stopping(config)
-    moment = config.split.moment
+    moment = config.split.moment if "split" in sections else None
     return config if moment is None else changed(config, {"split": {"moment": second_of(moment)}})
 
 

@@ -140,20 +140,20 @@ def stream_tables(
     path, columns = str(data.path), list(_named(data).values())
     types = _id_types(data, id_types)
     if _is_parquet(path):
-        tables = stream_parquet_file(path, columns, rows_at_once=rows_at_once)
-    else:
-        # whole numbers may come first, and fractions some megabytes later
-        weights = {data.weight: pa.float64()} if data.weight else {}
-        tables = stream_csv_file(
-            path,
-            columns,
-            separator=str(data.separator),
-            names=data.names,
-            encoding=data.encoding,
-            quote=data.quote or None,
-            types=_types(data, types) | weights,
-        )
-    for table in tables:
+        for table in stream_parquet_file(path, columns, rows_at_once=rows_at_once):
+            yield _with_ids(table, data, types)
+        return
+    # whole numbers may come first, and fractions some megabytes later
+    weights = {data.weight: pa.float64()} if data.weight else {}
+    for table in stream_csv_file(
+        path,
+        columns,
+        separator=str(data.separator),
+        names=data.names,
+        encoding=data.encoding,
+        quote=data.quote or None,
+        types=_types(data, types) | weights,
+    ):
         _check_quotes(table, data)
         yield _with_ids(table, data, types)
 
@@ -253,9 +253,8 @@ def _named(data: DataConfig) -> Mapping[str, Any]:
 
 
 def _check_quotes(table: pa.Table, data: DataConfig) -> None:
-    path, ids = str(data.path), [column for column in (data.user, data.item) if column]
-    title = None if _is_parquet(path) else data.title or None  # which has no lines to go over
-    check_quotes(table, ids, path, title=title, separator=str(data.separator))
+    ids = [column for column in (data.user, data.item) if column]
+    check_quotes(table, ids, str(data.path), title=data.title or None, separator=str(data.separator))
 
 
 def _is_parquet(path: str) -> bool:

@@ -253,9 +253,8 @@ def _start_method() -> str | None:
 
 
 def _ignore_interrupts(worker: int) -> None:
-    """Leaves Ctrl-C and SIGTERM, which terminals and schedulers send to all processes, to the one that trains."""
-    for sent in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(sent, signal.SIG_IGN)
+    """Leaves Ctrl-C, which a terminal sends to all processes, to the one that trains."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _as_it_is(item: list[Pair]) -> list[Pair]:

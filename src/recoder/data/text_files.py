@@ -202,13 +202,8 @@ def stream_csv_file(
                 known = {field.name: field.type for field in table.schema}
                 yield _with_separators(table, separator) if _is_replaced(separator) else table
         if num_within:
-            _log.warning(
-                "%d of the %d lines of %s are within quoted fields; if quotes are letters in this file, say so "
-                "(quote=None, on the command line --quote '')",
-                num_within,
-                num_lines,
-                text,
-            )
+            said = "%d of the %d lines of %s are within quoted fields; %s"
+            _log.warning(said, num_within, num_lines, text, _IF_QUOTES_ARE_LETTERS)
     except pa.ArrowInvalid as error:
         reason = re.sub(r"Row #(\d+)", lambda row: f"Row #{num_lines + int(row[1])}", str(error))
         raise FileFormatError(
@@ -258,35 +253,47 @@ def csv_column_names(
 
 
 def check_quotes(table: pa.Table, columns: Sequence[str], where: str, *, title: str | None, separator: str) -> None:
-    """Checks that no id, and no title with rows in it, goes over the end of a line.
+    """Checks that no id goes over the end of a line, as where a quote is never closed and takes all rows up to another.
 
-    So does one before which a quote is opened and never closed: it takes all rows up to the next quote.
+    A title may: where its lines could be rows, a warning is logged.
 
     Args:
         table: what was read.
         columns: of ids.
         where: what to call the file in an error.
-        title: the column of titles, if there is one; a title may have several lines, but not with so many separators.
+        title: the column of titles, if there is one.
         separator: what stands between two fields.
 
     Raises:
         FileFormatError: if one does.
     """
-    least = dict.fromkeys(columns, 0)
-    if title is not None:
-        least.setdefault(title, table.num_columns - 1)
-    for name, num_separators in least.items():
-        column = table.column(name)
-        if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
-            continue
+    for name in columns:
+        for lines in _of_several_lines(table.column(name)):
+            raise FileFormatError(f"an id in {_over_lines(lines, name, where)}. Close it, or {_IF_QUOTES_ARE_LETTERS}")
+    if title is None or title in columns:
+        return
+    for lines in _of_several_lines(table.column(title)):
+        if all(line.count(separator) >= table.num_columns - 1 for line in lines[1:] if line):
+            said = _over_lines(lines, title, where)
+            _log.warning("a title in %s. If so, rows are lost: %s", said, _IF_QUOTES_ARE_LETTERS)
+            return
+
+
+_IF_QUOTES_ARE_LETTERS = "if quotes are letters in this file, say so (quote=None, on the command line --quote '')"
+
+
+def _of_several_lines(column: pa.ChunkedArray) -> Iterator[list[str]]:
+    """Yields the lines of each text of a column that has several."""
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         for text in column.filter(pc.match_substring(column, "\n")).to_pylist():
-            lines = text.split("\n")
-            if any(line.count(separator) >= num_separators for line in lines[1:]):
-                raise FileFormatError(
-                    f"{'an id' if name in columns else 'a title'} in column {name!r} of {where} goes over {len(lines)} "
-                    f"lines: {lines[0]!r}, {lines[1]!r}, ...; perhaps a quote is opened and not closed. Close it, or "
-                    "if quotes are letters in this file, say so (quote=None, on the command line --quote '')"
-                )
+            yield text.split("\n")
+
+
+def _over_lines(lines: Sequence[str], name: str, where: str) -> str:
+    few = ", ".join(map(repr, lines[:2]))
+    return (
+        f"column {name!r} of {where} goes over {len(lines)} lines: {few}, ...; perhaps a quote is opened and not closed"
+    )
 
 
 def check_text_form(separator: str = ",", quote: str | None = '"', encoding: str = "utf8") -> None:

@@ -111,7 +111,7 @@ def check_can_be_sent(metric: Metric) -> None:
     except Exception as error:  # pickle raises whatever the object's own hooks raise
         raise ConfigError(
             f"the metric {metric} cannot be sent to a worker process ({error}); "
-            "define its class at the top level of a module, or use num_workers=0"
+            "define its class at the top level of a module, or use num_workers=0 (of train: num_data_workers=0)"
         ) from error
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from typing import Any
 from weakref import WeakSet
 
@@ -14,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-__all__ = ["ALONE", "Ranks", "let_go", "summed"]
+__all__ = ["ALONE", "Ranks", "groups_of", "let_go", "summed"]
 
 
 _AWAKE_S = 0.05
@@ -25,10 +26,27 @@ _give_way = getattr(os, "sched_yield", lambda: time.sleep(0))
 _WITH_OTHERS: WeakSet[Ranks] = WeakSet()
 
 
+_GROUPS: dict[tuple[int, ...], dist.ProcessGroup | None] = {}
+"""By their ranks: each holds connections and threads for as long as the processes are together."""
+
+
+def groups_of(lines: Sequence[Sequence[int]]) -> list[dist.ProcessGroup | None]:
+    """Returns a group of each of these ranks; all processes ask for the same."""
+    whole = tuple(range(dist.get_world_size()))
+    if _GROUPS.get(whole) is not dist.group.WORLD:  # what there is is of processes that met before
+        _GROUPS.clear()
+        _GROUPS[whole] = dist.group.WORLD
+    for ranks in map(tuple, lines):
+        if ranks not in _GROUPS:
+            _GROUPS[ranks] = dist.new_group(ranks)
+    return [_GROUPS[tuple(ranks)] for ranks in lines]
+
+
 def let_go() -> None:
     """Ends all exchanges: a group of processes that is still held when Python ends aborts it (gloo in torch 2.13)."""
     for ranks in _WITH_OTHERS:
         ranks._group = None
+    _GROUPS.clear()
     if dist.is_initialized():
         dist.destroy_process_group()
 

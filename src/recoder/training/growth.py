@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -36,6 +36,8 @@ def drawn_anew(model: FactorizationModel, *, num_items: int, num_users: int, see
     """
     copies: dict[int, Any] = {}
     made: FactorizationModel = _copied(model, copies)  # with what the constructor alone knows, such as sparse gradients
+    for module in list(made.modules()):
+        vars(module).update({name: _with_copies(value, copies) for name, value in vars(module).items()})
     params = model.model_params()
     if model.is_solved:
         params.pop("solved", None)
@@ -58,7 +60,9 @@ def _copied(module: nn.Module, copies: dict[int, Any]) -> Any:
     """
     if id(module) in copies:
         return copies[id(module)]
-    made = copies[id(module)] = copy.copy(module)
+    # not by copy.copy: some layers do not let themselves be copied, those with parametrizations among them
+    made = copies[id(module)] = type(module).__new__(type(module))
+    vars(made).update(vars(module))
     # the registers of a module are dicts and sets that change in place
     registers = {name: copy.copy(value) for name, value in vars(module).items() if isinstance(value, dict | set | list)}
     vars(made).update(registers)
@@ -72,6 +76,17 @@ def _copied(module: nn.Module, copies: dict[int, Any]) -> Any:
     for name, child in made._modules.items():
         made._modules[name] = None if child is None else _copied(child, copies)
     return made
+
+
+def _with_copies(value: Any, copies: Mapping[int, Any]) -> Any:
+    """Returns an attribute with the copies in the place of what was copied, also within a list or dict of its own."""
+    if id(value) in copies:
+        return copies[id(value)]
+    if type(value) in (list, tuple) and any(id(each) in copies for each in value):
+        return type(value)(copies.get(id(each), each) for each in value)
+    if isinstance(value, dict) and any(id(each) in copies for each in value.values()):
+        return {key: copies.get(id(each), each) for key, each in value.items()}
+    return value
 
 
 def _tensors(model: nn.Module) -> Iterator[Tensor]:

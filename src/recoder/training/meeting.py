@@ -39,11 +39,11 @@ def agree(store: Store, rank: int, size: int, num_restarts: int, *, timeout_s: f
     if rank:
         store.set(f"{_PREFIX}/{rank}/is", number)
         while (told := _words(store, f"{_PREFIX}/{rank}/told"))[:1] != [number]:
-            _wait(end, f"the first of {size} processes")
+            _wait(end, f"the first of {size} processes", timeout_s)
         name = told[1]
         store.set(f"{_PREFIX}/{rank}/knows", f"{name} {num_restarts}")
         while not (said := _words(store, f"{_PREFIX}/{name}")):
-            _wait(end, f"some of {size} processes")
+            _wait(end, f"some of {size} processes", timeout_s)
         return name, said == ["again"]
     counts = {0: num_restarts}
     while len(counts) < size:
@@ -54,7 +54,8 @@ def agree(store: Store, rank: int, size: int, num_restarts: int, *, timeout_s: f
             if knows[:1] == [number]:
                 counts[other] = int(knows[1])
         if len(counts) < size:
-            _wait(end, f"{size - len(counts)} of {size} processes")
+            missing = ", ".join(str(other) for other in range(size) if other not in counts)
+            _wait(end, f"of {size} processes those of rank {missing}", timeout_s)
     is_again = bool(_words(store, f"{_PREFIX}/begun")) or max(counts.values()) > 0
     store.set(f"{_PREFIX}/begun", number)
     store.set(f"{_PREFIX}/{number}", "again" if is_again else "first")
@@ -66,7 +67,9 @@ def _words(store: Store, key: str) -> list[str]:
     return store.get(key).decode().split() if store.check([key]) else []
 
 
-def _wait(end: float, whom: str) -> None:
+def _wait(end: float, whom: str, timeout_s: float) -> None:
     if time.monotonic() > end:
-        raise TimeoutError(f"{whom} did not come; look at what they printed, and start all of them anew")
+        raise TimeoutError(
+            f"{whom} did not come within {timeout_s:g} s; look at what they printed, and start all of them anew"
+        )
     time.sleep(_BETWEEN_LOOKS_S)

@@ -28,7 +28,7 @@ from recoder.losses import fused_form
 from recoder.nn.base import FactorizationModel
 from recoder.nn.matrix_factorization import MatrixFactorization
 from recoder.nn.parts import WHOLE, Parts
-from recoder.ops.collectives import ALONE, Ranks, let_go
+from recoder.ops.collectives import ALONE, Ranks, groups_of, let_go
 from recoder.ops.kernels import library
 from recoder.training.meeting import agree
 
@@ -44,16 +44,13 @@ __all__ = [
 
 PARALLEL = ("items", "users", "items+users")
 
-_MAY_DIFFER = ("model_checkpoint_prefix", "num_data_workers")
+_MAY_DIFFER = ("model_checkpoint_prefix", "num_data_workers", "eval_batch_size")
 """Of the arguments of ``Recoder.train`` between the machines that train together."""
 
 _RESTARTS = "TORCHELASTIC_RESTART_COUNT"
 
-_are_again = False
-"""Whether the processes that this one has met were started anew."""
-
-_GROUPS: dict[tuple[int, ...], dist.ProcessGroup] = {}
-"""By their ranks: each holds connections and threads for as long as the processes are together."""
+_are_again: bool | None = None
+"""Whether the processes that this one met first were started anew; None: it has met none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,8 +96,8 @@ class Processes:
 
     @property
     def was_restarted(self) -> bool:
-        """Whether ``torchrun`` started them anew, after one of them had died; all of them get the same answer."""
-        return self.can_be_restarted and (_are_again or _num_restarts() > 0)
+        """Whether ``torchrun`` started them anew, after one of them had died, as far as this one knows."""
+        return self.can_be_restarted and (bool(_are_again) or _num_restarts() > 0)
 
     @property
     def can_be_restarted(self) -> bool:
@@ -147,7 +144,9 @@ def _begin(backend: str) -> None:
     """Meets the other processes."""
     global _are_again
     store, rank, size = next(rendezvous("env://"))
-    name, _are_again = agree(store, rank, size, _num_restarts())
+    name, is_again = agree(store, rank, size, _num_restarts())
+    if _are_again is None:  # or else it met the others in this start already
+        _are_again = is_again
     dist.init_process_group(backend, store=PrefixStore(f"recoder/{name}", store), rank=rank, world_size=size)
     atexit.register(let_go)
 
@@ -215,10 +214,13 @@ def check_same_run(ranks: Ranks, epoch: int, step: int, arguments: Mapping[str, 
     Raises:
         ConfigError: if they do not.
     """
-    steps = {name: value for name, value in arguments.items() if name not in _MAY_DIFFER}
-    described = json.dumps(steps, sort_keys=True)
     numbers = {"epochs that are done (of the files that they loaded)": epoch, "steps of the next epoch": step}
-    numbers["arguments of train (as a checksum)"] = zlib.crc32(described.encode())
+    numbers["model_checkpoint_prefix (0: there is none)"] = int(arguments["model_checkpoint_prefix"] is not None)
+    for name, value in arguments.items():
+        if name not in _MAY_DIFFER:
+            is_number = isinstance(value, int)
+            described = name if is_number else f"{name} (as a checksum)"
+            numbers[described] = value if is_number else zlib.crc32(json.dumps(value).encode())
     # they decide how gradients are sent
     numbers["compiled kernels (1: there are some, see recoder doctor)"] = int(library() is not None)
     _check_same(ranks, numbers)
@@ -243,12 +245,7 @@ def _mine_of(lines: list[list[int]], rank: int) -> Ranks:
     """Returns the line with this process; every process takes part in making the groups of all lines."""
     if len(lines[0]) == 1:
         return ALONE
-    if len(lines) == 1:
-        return Ranks(dist.group.WORLD)
-    for ranks in map(tuple, lines):
-        if ranks not in _GROUPS:
-            _GROUPS[ranks] = dist.new_group(ranks)
-    return next(Ranks(_GROUPS[ranks]) for ranks in map(tuple, lines) if rank in ranks)
+    return next(Ranks(group) for ranks, group in zip(lines, groups_of(lines), strict=True) if rank in ranks)
 
 
 def _largest_divisor_to_root(number: int) -> int:

@@ -35,14 +35,15 @@ def last_of_run(prefix: str, last_epoch: int, processes: Processes, *, after: in
     if not processes.can_be_restarted:
         return None
     mark = _mark(prefix)
-    epoch = _newest(prefix, range(last_epoch, after, -1), mark) if processes.was_restarted else 0
+    was_restarted = bool(processes.all.largest(int(processes.was_restarted)))
+    epoch = _newest(prefix, range(last_epoch, after, -1), mark) if was_restarted else 0
     # the newest that all of them see
     epoch = -processes.all.largest(-epoch)
     if processes.all.is_first:
         with write_errors(mark):
-            if processes.was_restarted:
+            if was_restarted:
                 _clear(prefix)
-            if not epoch:
+            if not epoch and not (was_restarted and mark.exists()):
                 mark.parent.mkdir(parents=True, exist_ok=True)
                 mark.touch()
     return _checkpoint(prefix, epoch) if epoch else None

@@ -26,7 +26,7 @@ from recoder.training.optimizers import check_optimizer, check_optimizer_state
 from recoder.training.part_files import rows_here
 from recoder.training.stopping import Best
 
-__all__ = ["check_fits", "read_model_file", "rebuild", "restored_run"]
+__all__ = ["attributes_kept", "check_fits", "read_model_file", "rebuild", "restored_run"]
 
 # a zip archive, and a pickle of protocol 2: how torch 1.x wrote files
 _TORCH_SIGNATURES = (b"PK\x03\x04", b"\x80\x02")
@@ -158,14 +158,24 @@ def _check_state(model: FactorizationModel, content: ModelFile) -> None:
 @contextlib.contextmanager
 def _as_before_on_error(model: nn.Module) -> Iterator[None]:
     """Gives every module its attributes, parameters and parts back if the block fails; tensors are not copied."""
-    kept = [(module, {name: _copied(value) for name, value in vars(module).items()}) for module in model.modules()]
+    give_back = attributes_kept(model)
     try:
         yield
     except BaseException:
+        give_back()
+        raise
+
+
+def attributes_kept(model: nn.Module) -> Callable[[], None]:
+    """Returns what gives every module the attributes, parameters and parts back that it has now."""
+    kept = [(module, {name: _copied(value) for name, value in vars(module).items()}) for module in model.modules()]
+
+    def give_back() -> None:
         for module, attributes in kept:
             vars(module).clear()
             vars(module).update(attributes)
-        raise
+
+    return give_back
 
 
 def _copied(value: Any) -> Any:
