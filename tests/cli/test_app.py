@@ -142,13 +142,18 @@ def test_what_nobody_reads_to_the_end_is_no_negative_result():
 
 
 class Gone(io.StringIO):
+    asked = 0
+
     def write(self, text):
+        self.asked += 1
         raise BrokenPipeError(32, "Broken pipe")
 
 
 def test_where_nobody_listens_a_command_goes_on(monkeypatch):
-    monkeypatch.setattr("sys.stderr", Gone())
+    gone = Gone()
+    monkeypatch.setattr("sys.stderr", gone)
     output.tell("this is lost")
+    assert gone.asked == 1
 
 
 def test_results_for_people_say_that_their_reader_is_gone(monkeypatch):

@@ -230,8 +230,8 @@ class FittedModel:
         """Returns the items most similar to each, itself left out: ``item_id, similar_item_id, score, rank``.
 
         It is a data frame. The score is the cosine of the items' factors; for a model without them, such as EASE, the
-        score that the similar item has for a user whose only interaction is the item. An item that nobody has has no
-        similar ones, nor in a model without factors one that nobody has beside others.
+        score that the similar item has for a user whose only interaction is the item. Items without users have no
+        similar ones; in a model without factors, nor have those that nobody has beside others.
 
         Args:
             items: ids.

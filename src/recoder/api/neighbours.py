@@ -42,7 +42,7 @@ def similar_items(
         items: ascending: the only ones to choose from; None: all.
         item_counts: int64 ``[N]``: users of each item in training, all 0 where they are not known.
 
-    An item that nobody has has no similar ones, nor without factors one that nobody has beside another.
+    Items without users have no similar ones; without factors, nor have those that nobody has beside another.
 
     Raises:
         ConfigError: if items have a single factor, so that all are alike, or the model has none and looks users up.

@@ -32,8 +32,8 @@ def checked(config: Config, sections: Collection[str] | None = None) -> Config:
         SettingError: if one is not.
     """
     sections = _CHECKS if sections is None else sections
-    for section, checks in _CHECKS.items():
-        for key, check in checks.items() if section in sections else ():
+    for section in sections:
+        for key, check in _CHECKS.get(section, {}).items():
             value = getattr(getattr(config, section), key)
             if value is not None:
                 try:

@@ -80,8 +80,8 @@ def resolved(
         present = parquet_column_names(path)
     else:
         data = replace(data, separator=_separator(data))
-        form: dict[str, Any] = {"separator": data.separator, "encoding": data.encoding, "quote": data.quote or None}
-        present = list(data.names or csv_column_names(path, **form))
+        form = _form(data)
+        present = list(form.pop("names") or csv_column_names(path, **form))
     given = {role: getattr(data, role) for role in ROLES}
     sought = given | {role: "" for role in unneeded if given[role] is None}
     chosen, found = choose_columns(present, sought, path, required)
@@ -110,15 +110,7 @@ def read_table(data: DataConfig, *, id_types: Mapping[str, pa.DataType] | None =
     types = _id_types(data, id_types)
     if _is_parquet(path):
         return _with_ids(read_parquet_file(path, columns), data, types)
-    table = read_csv_file(
-        path,
-        columns,
-        separator=str(data.separator),
-        names=data.names,
-        encoding=data.encoding,
-        quote=data.quote or None,
-        types=_types(data, types),
-    )
+    table = read_csv_file(path, columns, **_form(data), types=_types(data, types))
     _check_quotes(table, data)
     return _with_ids(table, data, types)
 
@@ -145,15 +137,7 @@ def stream_tables(
         return
     # whole numbers may come first, and fractions some megabytes later
     weights = {data.weight: pa.float64()} if data.weight else {}
-    for table in stream_csv_file(
-        path,
-        columns,
-        separator=str(data.separator),
-        names=data.names,
-        encoding=data.encoding,
-        quote=data.quote or None,
-        types=_types(data, types) | weights,
-    ):
+    for table in stream_csv_file(path, columns, **_form(data), types=_types(data, types) | weights):
         _check_quotes(table, data)
         yield _with_ids(table, data, types)
 
@@ -250,6 +234,16 @@ def data_that_counts(data: DataConfig) -> DataConfig:
 
 def _named(data: DataConfig) -> Mapping[str, Any]:
     return {role: column for role in ROLES if (column := getattr(data, role))}
+
+
+def _form(data: DataConfig) -> dict[str, Any]:
+    """Returns how a text file is written, by the names that its readers give that."""
+    return {
+        "separator": str(data.separator),
+        "names": data.names,
+        "encoding": data.encoding,
+        "quote": data.quote or None,
+    }
 
 
 def _check_quotes(table: pa.Table, data: DataConfig) -> None:
