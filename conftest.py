@@ -1,9 +1,11 @@
-"""Makes tests of the code blocks in Markdown files: `pytest README.md docs`, as scripts/docs does."""
+"""Makes tests of the code blocks in Markdown files, `pytest README.md docs`, as scripts/docs does; orders all tests."""
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import doctest
+import functools
 import io
 import os
 import re
@@ -19,6 +21,8 @@ from sybil import Example, Sybil
 from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.myst import CodeBlockParser, SkipParser
 
+from warm import Server
+
 PROJECT = Path(__file__).parent
 
 # commands that a reader types and that would here run themselves, or install something into this environment
@@ -32,7 +36,29 @@ RUN_ELSEWHERE = {
 DECIMAL = re.compile(r"[-+]?\d+\.\d+(?:e[-+]?\d+)?")
 SECONDS = re.compile(r"\b\d+\.\d+ s\b")
 
+# blocks with a line that begins with the command: for them one that need not import PyTorch comes first on PATH
+COMMAND = re.compile(r"^ *recoder ", re.MULTILINE)
+
 ALIASES = ("py", "python3", "pycon", "sh", "shell", "shell-session")
+
+
+LONGEST = (
+    "test_scale.py",
+    "test_kills.py",
+    "test_equality.py",
+    "test_tune.py",
+    "test_planning.py",
+    "test_quality.py",
+    "command-line.md",
+    "many-machines.md",
+    "tutorial.md",
+)
+"""Files that take longest: begun last, they would keep one processor busy while all others have nothing left."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the longest files first."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 def run_shell(example: Example) -> None:
@@ -47,6 +73,8 @@ def run_shell(example: Example) -> None:
 def shell(commands: str) -> str:
     """Returns what commands print, on a terminal of 80 columns as it were; fails where one does."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    if COMMAND.search(commands):
+        path = os.pathsep.join([warm_folder(), path])
     result = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", commands],
         env=os.environ | {"PATH": path, "COLUMNS": "80", "PYTHONUNBUFFERED": "1"},
@@ -58,6 +86,16 @@ def shell(commands: str) -> str:
     )
     assert result.returncode == 0, f"exit {result.returncode} from:\n{commands}\n{result.stdout}"
     return result.stdout
+
+
+@functools.cache
+def warm_folder() -> str:
+    """Returns a folder with a command `recoder` that starts at once, until this process ends."""
+    folder = tempfile.mkdtemp(prefix="recoder-warm-")
+    server = Server(Path(folder))
+    atexit.register(shutil.rmtree, folder)
+    atexit.register(server.stop)
+    return folder
 
 
 def run_console(example: Example) -> None:

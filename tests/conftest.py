@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -19,6 +20,12 @@ settings.load_profile("repeatable")
 
 # whichever test is the first to fork from a server, the others find in it what takes seconds to import
 multiprocessing.set_forkserver_preload(["recoder.model", "recoder.metrics", "torch.distributed"])
+
+
+def pytest_collection_finish() -> None:
+    """Lets the garbage collector pass by what stays until the end: thousands of tests."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

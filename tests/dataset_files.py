@@ -73,3 +73,5 @@ ORIGINALS: dict[str, dict[str, bytes]] = {
 }
 TRAIN_LINES = b"0 5 6 7\n1 5\n3 6 8 \n"
 TEST_LINES = b"0 8\n1 9 7\n2 5\n3\n"
+LENGTHS = {"train.txt": 6, "test.txt": 4}
+"""Interactions in the two."""

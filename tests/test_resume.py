@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +15,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
+from forking import Forked
 from recoder.data import RecommendationDataset
 from recoder.errors import ConfigError, DivergedError, FileWriteError
 from recoder.metrics import NDCG, Metric, Recall
@@ -334,15 +333,15 @@ class SlowAutoencoder(DynamicAutoencoder):
 def test_a_process_killed_in_training_can_be_resumed_from_its_last_file(tmp_path: Path) -> None:
     sparse.save_npz(tmp_path / "matrix.npz", dataset().interactions_matrix)
     prefix = tmp_path / "models" / "x"
-    victim = subprocess.Popen([sys.executable, "-c", VICTIM, str(tmp_path / "matrix.npz"), str(prefix)])
+    victim = Forked(VICTIM, tmp_path / "matrix.npz", prefix)
     try:
         deadline = time.monotonic() + 60
         while not Path(f"{prefix}_epoch_4.model").exists():
-            assert victim.poll() is None
+            assert victim.returncode is None
             assert time.monotonic() < deadline
             time.sleep(0.005)
     finally:
-        victim.send_signal(signal.SIGKILL)
+        victim.kill()
         victim.wait()
     assert victim.returncode == -signal.SIGKILL
     epochs = sorted(int(path.stem.rpartition("_")[2]) for path in prefix.parent.glob("x_epoch_*.model"))

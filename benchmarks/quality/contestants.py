@@ -173,7 +173,7 @@ _RIVALS = (
         source="default; and more of both (Steck 2020, NeurIPS), as our `edlae` has",
         bytes_per_item_pair=9.0,
         elsewhere={"gowalla": "irspack-scipy-1.16"},
-        twins=("edlae", "ease"),
+        twins=("edlae",),
         note="the same closed form as our `edlae`, but for the discount on popular items, and without dropout as our "
         "`ease`; recommends to 3,000 users at a time",
     ),

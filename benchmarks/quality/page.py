@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.quality.cells import DISTURBED, Outcome, machine_of
 from benchmarks.quality.contestants import Contestant, settings_text
 from benchmarks.quality.epochs import Epochs
 from benchmarks.quality.judging import MAIN_METRIC, METRICS
+from benchmarks.quality.overview import overview_text
 from benchmarks.quality.sets import MOST_OF_THE_ACTIVE, Protocol
 from benchmarks.quality.summary import (
     QUALITY_TOLERANCE,
     Covered,
     Entry,
-    Mean,
     Point,
     Predecessor,
     SetResults,
+    best_of_ours,
     chosen_point,
     compared,
     coverage,
@@ -29,33 +29,45 @@ from benchmarks.quality.summary import (
     points_of,
     predecessor_of,
 )
+from benchmarks.quality.words import (
+    DISTURBED_MARK,
+    EARLIER_MARK,
+    ELSEWHERE_MARK,
+    NO_DIFFERENCE,
+    Machine,
+    listed,
+    marks_of,
+    mean_text,
+    metric_text,
+    name_text,
+    settings_of,
+    verdict_of,
+)
 from benchmarks.speed.lines import markdown_table, number_text
-from recoder.metrics.comparison import PairedDifference
 
 __all__ = ["PageFacts", "render_page", "results_text"]
-
-Machine = tuple[str, ...]
 
 PageFacts = Mapping[str, Any]
 """``protocol``, ``threads``, ``seeds``; by data set ``used`` (what of it), ``splits`` (what they hold), ``epochs``."""
 
-DISTURBED_MARK = "†"
-ELSEWHERE_MARK = "‡"
-EARLIER_MARK = "§"
-NO_DIFFERENCE = "no difference shown"
 _MAIN = MAIN_METRIC.metric_name
 
-_INTRODUCTION = """\
+_TITLE = """\
 # Quality
 
 Written by `python -m benchmarks quality`; not edited by hand.
+"""
+
+_PROTOCOL = """\
+## How it was measured
 
 - Strong generalization (`recoder.data.strong_generalization`; Liang et al. 2018, arXiv:1802.05814): {held_out:.0%} of
   the users, each with at least {min_interactions} interactions, are held out for validation and as many for the test;
   no more than {of_active:.0%} of the users with so many, each time. A model is given {fold_in:.0%} of a held-out user's
   interactions and is judged by the rest. All interactions count 1.
 - Everyone reads the same files, and writes the {count} items recommended to each user, what the user has seen left
-  out; the same code judges all lists. The metrics are {metrics}.
+  out; the same code judges all lists. The metrics are {metrics}; Recall is divided by the smaller of its k and
+  the number of items to find, as in that paper.
 - Everyone is trained with each setting of a grid of four (popularity has none) on the data of seed 0. The best by
   {main} of its *validation* users is trained with seeds {seeds}, of the split and of the model, and judged on their
   *test* users. What was not run is listed below each set; a model whose grid was not run completely is shown, but not
@@ -137,15 +149,17 @@ def render_page(results: Sequence[SetResults], facts: PageFacts, *, images: str,
     """
     protocol: Protocol = facts["protocol"]
     parts = [
-        _INTRODUCTION.format(
+        _TITLE,
+        overview_text(results),
+        _PROTOCOL.format(
             held_out=protocol.held_out,
             min_interactions=protocol.min_interactions,
             of_active=MOST_OF_THE_ACTIVE,
             fold_in=protocol.fold_in,
             count=protocol.count,
-            metrics=_listed([metric.metric_name for metric in METRICS]),
+            metrics=listed([metric.metric_name for metric in METRICS]),
             main=_MAIN,
-            seeds=_listed([str(seed) for seed in facts["seeds"]]),
+            seeds=listed([str(seed) for seed in facts["seeds"]]),
             threads=facts["threads"],
             mark=DISTURBED_MARK,
             elsewhere=ELSEWHERE_MARK,
@@ -153,7 +167,7 @@ def render_page(results: Sequence[SetResults], facts: PageFacts, *, images: str,
             disturbed=DISTURBED,
             limits=_limits_text(results),
             same_on=_same_on_text(results),
-        )
+        ),
     ]
     contestants = list(dict.fromkeys(contestant for of_set in results for contestant in of_set.outcomes))
     for of_set in results:
@@ -199,15 +213,15 @@ def _same_on_text(results: Sequence[SetResults]) -> str:
     told = [set(found) for outcome in outcomes if (found := (outcome.about or {}).get("same on"))]
     of_all = set.intersection(*told) if told else set()
     of_some = set.union(*told) - of_all if told else set()
-    text = _listed(sorted(of_all)) if of_all else "another set"
-    return text + (f" (and {_listed(sorted(of_some))}, for closed forms)" if of_some else "")
+    text = listed(sorted(of_all)) if of_all else "another set"
+    return text + (f" (and {listed(sorted(of_some))}, for closed forms)" if of_some else "")
 
 
 def _limits_text(results: Sequence[SetResults]) -> str:
     """Returns the minutes that trainings might take, as the end of a list; nothing where there are none."""
     shown = [outcome for of_set in results for outcomes in of_set.outcomes.values() for outcome in outcomes.values()]
     minutes = [f"{limit_s / 60:g}" for limit_s in sorted({outcome.limit_s for outcome in shown})]
-    return f" and {_listed(minutes, 'or')} minutes" if minutes else ""
+    return f" and {listed(minutes, 'or')} minutes" if minutes else ""
 
 
 def _about_set(used: str, split: Mapping[str, Any] | None) -> str:
@@ -225,7 +239,7 @@ def _without_numbers(results: SetResults) -> list[tuple[str, ...]]:
     for contestant, outcomes in results.outcomes.items():
         if not any(outcome.is_measured for outcome in outcomes.values()):
             reasons = dict.fromkeys(_why_not(outcome) for outcome in outcomes.values())
-            rows.append((_name(contestant), "; ".join(reasons), "0", *["-"] * (3 + len(METRICS))))
+            rows.append((name_text(contestant), "; ".join(reasons), "0", *["-"] * (3 + len(METRICS))))
     return rows
 
 
@@ -234,46 +248,34 @@ def _entries_text(entries: Sequence[Entry], without_numbers: Sequence[tuple[str,
     headings += tuple(metric.metric_name for metric in METRICS)
     rows = [
         (
-            _name(entry.contestant),
-            _entry_settings(entry),
+            name_text(entry.contestant),
+            settings_of(entry),
             str(len(entry.outcomes)),
-            _mean_text(entry.over_seeds("train_seconds")) + _marks(entry.outcomes.values(), home),
-            *(_mean_text(entry.over_seeds(number)) for number in ("recommend_seconds", "peak_mib")),
-            *(_metric_text(entry.over_users(metric.metric_name)) for metric in METRICS),
+            mean_text(entry.over_seeds("train_seconds")) + marks_of(entry.outcomes.values(), home),
+            *(mean_text(entry.over_seeds(number)) for number in ("recommend_seconds", "peak_mib")),
+            *(metric_text(entry.over_users(metric.metric_name)) for metric in METRICS),
         )
         for entry in entries
     ]
     return markdown_table(headings, [*rows, *without_numbers], num_text_columns=2)
 
 
-def _entry_settings(entry: Entry) -> str:
-    settings = settings_text(entry.contestant, entry.point)
-    of = len(entry.contestant.grid)
-    if entry.num_measured == of:
-        return settings
-    without = entry.num_run - entry.num_measured
-    return (
-        f"best of {entry.num_measured} of {of} settings{f', {without} without numbers' if without else ''}: {settings}"
-    )
-
-
 def _pairs_text(entries: Sequence[Entry]) -> str:
-    own = [entry for entry in entries if entry.contestant.is_ours and not entry.num_not_run]
-    ours = max(own, key=lambda entry: entry.valid_score, default=None)
+    ours = best_of_ours(entries)
     rivals = [entry for entry in entries if not entry.contestant.is_ours]
     if ours is None or not rivals:
         return "Nothing to compare.\n"
     rows: list[tuple[str, ...]] = []
     for rival in rivals:
-        who = (rival.contestant.name, _entry_settings(rival))
+        who = (rival.contestant.name, settings_of(rival))
         if rival.num_not_run:
             are = "is" if rival.num_not_run == 1 else "are"
             reason = f"{rival.num_not_run} of its {len(rival.contestant.grid)} settings {are} not run"
             rows.append((*who, "-", "-", "-", f"not compared: {reason}"))
             continue
         paired, of_seeds = compared(ours, rival)
-        verdict = _verdict(paired)
-        if ours.contestant.name in rival.contestant.twins:
+        verdict = verdict_of(paired)
+        if verdict == NO_DIFFERENCE and ours.contestant.name in rival.contestant.twins:
             verdict += ", the same closed form"
         rows.append(
             (
@@ -285,7 +287,7 @@ def _pairs_text(entries: Sequence[Entry]) -> str:
             )
         )
     settings = settings_text(ours.contestant, ours.point)
-    intro = _PAIRS.format(ours=_name(ours.contestant), settings=settings, main=_MAIN, of_active=MOST_OF_THE_ACTIVE)
+    intro = _PAIRS.format(ours=name_text(ours.contestant), settings=settings, main=_MAIN, of_active=MOST_OF_THE_ACTIVE)
     headings = ("against", "settings", "difference", "95 % interval", "of each seed", "ours is")
     return f"{intro}\n{markdown_table(headings, rows, num_text_columns=2)}"
 
@@ -309,11 +311,11 @@ def _covering_cells(item: Covered, home: Machine) -> tuple[str, ...]:
         return ("**none**", *["-"] * 6)
     paired = item.paired
     interval = f"{paired.low:+.4f} to {paired.high:+.4f}"
-    return (*_point_cells(item.ours, home), f"{paired.difference:+.4f}", interval, _verdict(paired))
+    return (*_point_cells(item.ours, home), f"{paired.difference:+.4f}", interval, verdict_of(paired))
 
 
 def _coverage_in_words(covered: Sequence[Covered], home: Machine) -> str:
-    counts = Counter("without" if item.paired is None else _verdict(item.paired) for item in covered)
+    counts = Counter("without" if item.paired is None else verdict_of(item.paired) for item in covered)
     marked = sum(
         item.ours is not None and _point_marks(item.rival, home) + _point_marks(item.ours, home) != ""
         for item in covered
@@ -335,12 +337,7 @@ def _coverage_in_words(covered: Sequence[Covered], home: Machine) -> str:
         for item in reached
         if item.no_lower is not None and item.paired is not None and item.paired.difference < -QUALITY_TOLERANCE
     ]
-    return text + (f", not always the one below: {_listed(others)}." if others else ".")
-
-
-def _verdict(paired: PairedDifference) -> str:
-    """Returns what ours is, by the interval."""
-    return "higher" if paired.low > 0 else "**lower**" if paired.high < 0 else NO_DIFFERENCE
+    return text + (f", not always the one below: {listed(others)}." if others else ".")
 
 
 def _predecessor_text(predecessor: Predecessor, home: Machine, epochs: Epochs | None) -> str:
@@ -369,7 +366,7 @@ def _predecessor_text(predecessor: Predecessor, home: Machine, epochs: Epochs | 
 def _point_cells(point: Point, home: Machine) -> tuple[str, ...]:
     settings = settings_text(point.contestant, point.point)
     return (
-        _name(point.contestant),
+        name_text(point.contestant),
         settings,
         number_text(point.seconds) + _point_marks(point, home),
         f"{point.quality:.4f}",
@@ -377,7 +374,7 @@ def _point_cells(point: Point, home: Machine) -> tuple[str, ...]:
 
 
 def _point_marks(point: Point, home: Machine) -> str:
-    return _marks([point.outcome], home)
+    return marks_of([point.outcome], home)
 
 
 def _points_text(results: SetResults, home: Machine) -> str:
@@ -387,13 +384,13 @@ def _points_text(results: SetResults, home: Machine) -> str:
         chosen = chosen_point(outcomes) if num_points_run(outcomes) == len(contestant.grid) else None
         for (point, seed), outcome in sorted(outcomes.items(), key=lambda item: item[0]):
             numbers = outcome.numbers
-            cells = (_name(contestant), settings_text(contestant, point), str(seed))
+            cells = (name_text(contestant), settings_text(contestant, point), str(seed))
             if numbers is None:
                 rows.append((*cells, "-", "-", "-", _why_not(outcome)))
                 continue
             quality = (f"{numbers[part][_MAIN]:.4f}" for part in ("valid", "test"))
             is_chosen = "chosen" if point == chosen and seed == 0 else ""
-            seconds = number_text(numbers["train_seconds"]) + _marks([outcome], home)
+            seconds = number_text(numbers["train_seconds"]) + marks_of([outcome], home)
             rows.append((*cells, seconds, *quality, is_chosen))
     return markdown_table(headings, rows, num_text_columns=2)
 
@@ -405,16 +402,16 @@ def _not_run_text(results: SetResults, contestants: Sequence[Contestant], seeds:
         tried = {point for point, _ in results.outcomes.get(contestant, {})}
         of = len(contestant.grid)
         if len(tried) < of:
-            missing.append(f"{_name(contestant)} ({'all' if not tried else of - len(tried)} of its {of} settings)")
+            missing.append(f"{name_text(contestant)} ({'all' if not tried else of - len(tried)} of its {of} settings)")
         else:
             chosen = chosen_point(results.outcomes[contestant])
             of_chosen = {seed for point, seed in results.outcomes[contestant] if point == chosen}
             left = [f"{seed}" for seed in seeds if seed not in of_chosen]
             if chosen is not None and left:
-                missing.append(f"{_name(contestant)} ({'seed' if len(left) == 1 else 'seeds'} {_listed(left)})")
+                missing.append(f"{name_text(contestant)} ({'seed' if len(left) == 1 else 'seeds'} {listed(left)})")
     text = f"Not run on {results.name}: {', '.join(missing)}.\n" if missing else ""
     again = [
-        f"{_name(contestant)} ({settings_text(contestant, point)}, seed {seed}) {outcome.since}"
+        f"{name_text(contestant)} ({settings_text(contestant, point)}, seed {seed}) {outcome.since}"
         for contestant, outcomes in results.outcomes.items()
         for (point, seed), outcome in outcomes.items()
         if outcome.since
@@ -427,7 +424,7 @@ def _not_run_text(results: SetResults, contestants: Sequence[Contestant], seeds:
 def _grids_text(contestants: Sequence[Contestant]) -> str:
     rows = [
         (
-            _name(contestant),
+            name_text(contestant),
             "; ".join(settings_text(contestant, point) for point in range(len(contestant.grid))),
             contestant.source,
             contestant.note or "-",
@@ -458,32 +455,6 @@ def _measured_on(results: Sequence[SetResults], facts: PageFacts) -> str:
                         found[key].append(text)
     rows = [(key, " / ".join(values)) for key, values in found.items()]
     return markdown_table(("what", "value"), rows, num_text_columns=2)
-
-
-def _name(contestant: Contestant) -> str:
-    return f"**{contestant.name}**" if contestant.is_ours else contestant.name
-
-
-def _marks(outcomes: Iterable[Outcome], home: Machine) -> str:
-    """Returns what a reader must know of these outcomes' seconds."""
-    outcomes = list(outcomes)
-    disturbed = DISTURBED_MARK if any(outcome.was_disturbed for outcome in outcomes) else ""
-    elsewhere = ELSEWHERE_MARK if any(outcome.machine != home for outcome in outcomes) else ""
-    earlier = EARLIER_MARK if any(outcome.is_of_earlier_code for outcome in outcomes) else ""
-    return disturbed + elsewhere + earlier
-
-
-def _mean_text(mean: Mean) -> str:
-    return number_text(mean.value) if math.isnan(mean.stderr) else f"{number_text(mean.value)} ± {mean.stderr:.2g}"
-
-
-def _metric_text(mean: Mean) -> str:
-    return f"{mean.value:.4f} ± {mean.stderr:.4f}"
-
-
-def _listed(words: Sequence[str], last: str = "and") -> str:
-    """Returns the words as a sentence lists them, ``last`` before the last one."""
-    return f" {last} ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
 def _why_not(outcome: Outcome) -> str:

@@ -35,6 +35,10 @@ def needed_mib(cell: Cell, num_items: int) -> float:
     return cell.contestant.bytes_per_item_pair * num_items**2 / 2**20
 
 
+_TOO_LARGE = "NotEnoughMemoryError: "
+"""What a process of ours says before it tells how much it would need."""
+
+
 class Runner:
     """Runs cells.
 
@@ -83,7 +87,8 @@ class Runner:
         except TimeoutError:
             return Outcome("over time", self.limit_s, f"more than {self.limit_s / 60:g} minutes")
         except Unavailable as error:
-            return Outcome("failed", self.limit_s, str(error))
+            reason = str(error).removeprefix(_TOO_LARGE)
+            return Outcome("failed" if reason == str(error) else "no memory", self.limit_s, reason)
 
     def _measured(self, cell: Cell, split: SplitFiles, lists: Path) -> Outcome:
         who = cell.contestant

@@ -22,6 +22,8 @@ __all__ = [
     "Point",
     "Predecessor",
     "SetResults",
+    "best_of_ours",
+    "best_of_rivals",
     "chosen_point",
     "compared",
     "coverage",
@@ -197,6 +199,17 @@ def entries_of(results: SetResults) -> list[Entry]:
             measured = {key: outcome for key, outcome in outcomes.items() if outcome.is_measured}
             entries.append(Entry(contestant, chosen, of_seeds, num_points_run(outcomes), num_points_run(measured)))
     return sorted(entries, key=lambda entry: -entry.over_users(MAIN_METRIC.metric_name).value)
+
+
+def best_of_ours(entries: Sequence[Entry]) -> Entry | None:
+    """Returns the best of ours on the validation users, of those whose whole grid was run; None if there is none."""
+    own = [entry for entry in entries if entry.contestant.is_ours and not entry.num_not_run]
+    return max(own, key=lambda entry: entry.valid_score, default=None)
+
+
+def best_of_rivals(entries: Sequence[Entry]) -> Entry | None:
+    """Returns the rival with the highest main metric of the test users, of those whose whole grid was run."""
+    return next((entry for entry in entries if not entry.contestant.is_ours and not entry.num_not_run), None)
 
 
 def compared(ours: Entry, theirs: Entry) -> tuple[PairedDifference, list[float]]:

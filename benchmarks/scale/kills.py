@@ -24,7 +24,7 @@ from benchmarks.speed.lines import markdown_table
 
 __all__ = ["Moment", "differing", "leftovers", "measure", "moments", "started_again", "started_by_torchrun", "task_of"]
 
-KILLS, QUICK_KILLS = 10, 3
+KILLS, QUICK_KILLS = 10, 1
 NUM_PROCESSES = 2
 EPOCHS, QUICK_EPOCHS = 2 * KILLS + 2, 2 * QUICK_KILLS + 2
 """So many that all kills come: a start that is killed gets at most two further."""
@@ -176,12 +176,15 @@ def _main_in(task: Mapping[str, Any], environment: Mapping[str, str]) -> None:
 
 
 def differing(task: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """Returns the tensors that differ in any bit between the last checkpoints of the runs of two tasks."""
-    folder, folder_there = Path(task["folder"]), Path(other["folder"])
+    """Returns files and tensors that differ in any bit between the last checkpoints of the runs of two tasks."""
     last = f"{kill_worker.PREFIX}_epoch_{task['epochs']}.model"
-    names = []
-    for path in _model_files(folder / last):
-        theirs = folder_there / path.relative_to(folder)
+    files, files_there = (
+        {path.relative_to(of["folder"]): path for path in _model_files(Path(of["folder"], last))}
+        for of in (task, other)
+    )
+    names = sorted(map(str, files.keys() ^ files_there.keys()))
+    for name in sorted(files.keys() & files_there.keys()):
+        path, theirs = files[name], files_there[name]
         with safe_open(path, framework="pt") as file, safe_open(theirs, framework="pt") as file_there:
             keys, there = set(file.keys()), set(file_there.keys())
             same = {key for key in keys & there if _is_same(file.get_tensor(key), file_there.get_tensor(key))}
@@ -198,7 +201,7 @@ def leftovers(task: Mapping[str, Any]) -> list[str]:
 
 
 def _model_files(path: Path) -> Iterator[Path]:
-    yield from sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
+    yield from path.glob("*.safetensors") if path.is_dir() else [path]
 
 
 def _is_same(tensor: torch.Tensor, other: torch.Tensor) -> bool:

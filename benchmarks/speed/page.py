@@ -37,6 +37,7 @@ real data sets, with plots, `SCALE.md` many processes and large catalogues.
 - The floor of a step is the three matrix products of its output layer alone (scores, and the gradients of both
   factors), as torch computes them here; items are rounded up to a multiple of 64, which is quickest.
 - The ratio is theirs by ours: above 1, ours is faster. For memory, floors and growth it is ours by theirs.
+- *Required* is the goal that this project set for a line; *reached* compares the median with it.
 """
 
 

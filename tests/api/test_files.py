@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import json
 import struct
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
@@ -12,6 +10,7 @@ import torch
 from scipy import sparse
 
 import recoder
+from forking import Forked
 from recoder.callbacks import BestCheckpoint
 from recoder.data import RecommendationDataset, UsersInteractions
 from recoder.errors import (
@@ -100,9 +99,9 @@ import recoder
 answer = recoder.load({path!r}).recommend(histories=[["m1", "m7"]], k=4)
 print(answer.to_json())
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    printed = Forked(code).printed()
     expected = fitted["autoencoder"].recommend(histories=[["m1", "m7"]], k=4)
-    answered = pd.DataFrame(json.loads(done.stdout)).reset_index(drop=True)
+    answered = pd.DataFrame(json.loads(printed)).reset_index(drop=True)
     pd.testing.assert_frame_equal(answered, expected, atol=1e-5, check_dtype=False)
 
 

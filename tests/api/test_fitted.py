@@ -8,6 +8,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+import torch
 from scipy import sparse
 
 import recoder
@@ -17,6 +18,7 @@ from recoder.errors import (
     ConfigError,
     DataError,
     DataTypeError,
+    DivergedError,
     EmptyDataError,
     NotInitializedError,
     ShapeError,
@@ -234,6 +236,7 @@ def test_similar_items_are_by_the_cosine_of_factors(fitted, films):
 def test_similar_users_are_of_the_same_kind(fitted, name):
     answer = fitted[name].similar_users(["u4", "u7"], k=5)
     assert list(answer.columns) == ["user_id", "similar_user_id", "score", "rank"]
+    assert len(answer) == 10
     assert (answer["user_id"] != answer["similar_user_id"]).all()
     assert all(
         number(a) % 2 == number(b) % 2 for a, b in zip(answer["user_id"], answer["similar_user_id"], strict=True)
@@ -830,16 +833,24 @@ def test_what_somebody_gets_does_not_depend_on_how_much_is_asked_for(name):
     assert neighbours == [["c"], ["c", "b"]]
 
 
-@pytest.mark.parametrize("name", ["als", "autoencoder"])
+@pytest.mark.parametrize("name", ["als", "autoencoder", "ease"])
 def test_an_item_that_nobody_has_is_similar_to_none(films, name):
     wider = sparse.hstack([films.matrix, sparse.csr_matrix((films.num_users, 1), dtype=np.float32)]).tocsr()
     ids = IdMap([*films.item_ids.ids.to_pylist(), "nobody has it"])
     data = Interactions(wider, films.user_ids, ids, library="pandas")
-    small = {"embedding_size": 4} if name == "als" else {"hidden_layers": [4], "num_epochs": 1}
-    model = recoder.fit(data, name, seed=1, **small)
+    small = {"als": {"embedding_size": 4}, "autoencoder": {"hidden_layers": [4], "num_epochs": 1}}
+    model = recoder.fit(data, name, seed=1, **small.get(name, {}))
     assert len(model.similar_items(["nobody has it"], k=3)) == 0
     everything = model.similar_items(["m1"], k=1000)["similar_item_id"].tolist()
     assert sorted([*everything, "m1"]) == sorted(films.item_ids.ids.to_pylist())
+
+
+def test_a_score_that_is_none_is_an_error(films):
+    model = recoder.fit(films, MatrixFactorization(2), optimizer_type="adam", seed=1)
+    with torch.no_grad():
+        model.recoder.model.items.weight[0] = float("nan")
+    with pytest.raises(DivergedError, match="1 of 1 scores are NaN"):
+        model.score(["u4"], model.item_ids.raw_ids([0]))
 
 
 def test_metrics_that_are_asked_for_win_over_those_of_a_recipe(films):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -15,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import recoder
+from forking import Forked
 from recoder.data import IdMap
 from recoder.metrics import NDCG
 
@@ -119,8 +119,7 @@ print(peak.split()[1], data.num_items, answer.num_rows)
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the peak is read from /proc")
 def test_a_hundred_thousand_users_are_answered_in_bounded_memory():
-    done = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
-    peak, num_items, num_rows = map(int, done.stdout.split()[-3:])
+    peak, num_items, num_rows = map(int, Forked(MEMORY).printed().split()[-3:])
     assert (num_items, num_rows) == (20_000, 1_000_000)
     assert peak < 2 << 20  # 2 GiB; the scores of all users would take 7.5
 

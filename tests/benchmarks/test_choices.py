@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import re
 from pathlib import Path
@@ -93,6 +94,7 @@ class TestCommandLine:
     @pytest.fixture
     def made_up(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(cli, "DATA_SETS", {"made-up": "", "absent": ""})
+        monkeypatch.setattr(cli, "_SPAWN", multiprocessing.get_context("forkserver"))  # which has imported PyTorch
         monkeypatch.setattr(cli, "has_set", lambda folder, name: name == "made-up")
         monkeypatch.setattr(cli, "read_set", lambda folder, name: make_smoke_set(name))
         monkeypatch.setattr(cli, "ALTERNATIVES", {"ease": ({"l2": 10.0}, {"l2": 1e9}), "als": ()})

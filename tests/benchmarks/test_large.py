@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 from benchmarks.scale import large
+
+from forking import Forked
 
 
 @pytest.mark.slow
@@ -24,3 +27,21 @@ def test_a_quick_run_tells_of_every_stage(tmp_path: Path, monkeypatch: pytest.Mo
         "| recommending",
     ]
     assert all(float(line.split("|")[-2]) < 2 for line in lines[3:])
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the limit is Linux's")
+def test_the_limit_is_one() -> None:
+    code = """
+import re
+from pathlib import Path
+import numpy as np
+from benchmarks.scale.large import _limit_memory
+used = int(re.findall(r"RssAnon:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[0]) * 1024
+_limit_memory(used + (64 << 20))
+print(len(np.ones(1 << 21)))  # 16 MiB
+try:
+    np.ones(1 << 24)  # 128 MiB
+except MemoryError:
+    print("limited")
+"""
+    assert Forked(code).printed().split() == [str(1 << 21), "limited"]

@@ -13,7 +13,8 @@ from recoder.nn import DynamicAutoencoder
 
 @pytest.fixture
 def dataset():
-    return RecommendationDataset(sparse.random(60, 300, 0.1, "csr", np.float32, np.random.default_rng(0)))
+    # for few users, both are computed in float32
+    return RecommendationDataset(sparse.random(400, 300, 0.1, "csr", np.float32, np.random.default_rng(0)))
 
 
 def result(difference, same_lists):
@@ -40,7 +41,7 @@ def test_the_table_holds_a_line_for_each_data_set():
 def test_a_model_recommends_the_same_lists_in_both_precisions_and_keeps_its_own(dataset):
     recoder = Recoder(DynamicAutoencoder([8]), optimizer_type="adam", loss="logloss", seed=1)
     recoder.train(dataset, num_epochs=2, batch_size=20, lr=0.01)
-    assert same_lists(recoder, dataset, 20) > 0.9
+    assert same_lists(recoder, dataset, 20) >= 0.99
     assert recoder.precision == "fp32"
 
 

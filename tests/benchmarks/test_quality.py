@@ -25,6 +25,7 @@ from benchmarks.quality.cells import Cell, CellStore, Outcome, code_of
 from benchmarks.quality.contestants import CONTESTANTS, GRID_SIZE, SMOKE_CONTESTANTS, Contestant, settings_text
 from benchmarks.quality.epochs import Epochs, EpochStore, measure_epochs
 from benchmarks.quality.judging import METRICS, judged, rules_of_judging
+from benchmarks.quality.overview import overview_text
 from benchmarks.quality.page import render_page, results_text
 from benchmarks.quality.plots import draw
 from benchmarks.quality.running import Runner, needed_mib
@@ -766,7 +767,28 @@ class TestPage:
         assert theirs[2] == "+0.0600"
         assert theirs[-1] == "higher"
         [twin] = self.rows(pairs, "| irspack DenseSLIM")
-        assert twin[-1].endswith("the same closed form")
+        assert twin[-1] == "higher"
+
+    def test_a_tie_of_the_same_closed_form_is_said(self) -> None:
+        same = {key: outcome(0.38, 0.39, spread=0.3) for key in ((0, 0), (1, 0), (2, 0), (3, 0))}
+        results = replace(RESULTS, outcomes={**RESULTS.outcomes, TWIN: same})
+        [twin] = self.rows(results_text(results).split("###")[1], "| irspack DenseSLIM")
+        assert twin[-1] == "no difference shown, the same closed form"
+
+    def test_the_first_table_has_our_best_beside_the_best_of_the_others(self) -> None:
+        overview, _ = self.page().split("## How it was measured")
+        assert "Ours is higher than the best rival on 1 of 1 data sets; on none it is lower." in overview
+        [row] = self.rows(overview, "| some-set")
+        assert row[1:4] == ["mine (best of 2 of 4 settings, 2 without numbers: lr=0.1)", "3", "0.4000"]
+        assert row[4].startswith("irspack DenseSLIM (")
+        assert row[-2:] == ["+0.0100 to +0.0100", "higher"]
+        better = {(point, 0): outcome(0.38, 0.5) for point in range(4)}
+        other = replace(RESULTS, outcomes={**RESULTS.outcomes, TWIN: better})
+        assert "on 1 of 2 data sets; **on 1 it is lower**." in overview_text([RESULTS, other])
+
+    def test_nothing_is_overviewed_where_nothing_can_be_compared(self) -> None:
+        page = render_page([self.without(MINE, 3)], self.facts(), images="", pictures={})
+        assert "best rival" not in page
 
     def without(self, contestant: Contestant, *points: int) -> SetResults:
         """The results, but for some points of a contestant's grid."""
@@ -1071,6 +1093,9 @@ serve_cells(fit, ("numpy",))
     def test_a_worker_that_fails_is_recorded_with_its_reason(self, split: SplitFiles, tmp_path: Path) -> None:
         failed = self.run(split, tmp_path, self.code("raise RuntimeError('singular matrix')"))
         assert (failed.kind, failed.reason) == ("failed", "singular matrix")
+        large = "from recoder.errors import NotEnoughMemoryError; raise NotEnoughMemoryError('needs about 9 GiB')"
+        found = self.run(split, tmp_path, self.code(large))
+        assert (found.kind, found.reason) == ("no memory", "needs about 9 GiB")
         gone = self.run(split, tmp_path, "raise SystemExit('no library')")
         assert gone.kind == "failed"
         assert gone.reason.endswith("no library")
@@ -1147,7 +1172,12 @@ class TestCommandLine:
             cells.append(cell)
             return outcome(0.2 + cell.point / 10, 0.3)
 
+        def draw(title: str, points: object, chosen: object, path: Path) -> None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"\x89PNG")
+
         monkeypatch.setattr(Runner, "run", run)
+        monkeypatch.setattr(quality_cli, "draw", draw)
         return cells
 
     def test_a_smoke_run_writes_page_and_picture_and_goes_on_where_it_stopped(

@@ -81,8 +81,9 @@ def test_without_the_extra_a_plain_hint_is_printed(missing):
 
 
 def test_module_and_command_are_the_same():
-    done = subprocess.run([sys.executable, "-m", "recoder", "--version"], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == f"recoder {recoder.__version__}"
+    for command in ([sys.executable, "-m", "recoder"], [Path(sys.executable).with_name("recoder")]):
+        done = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == f"recoder {recoder.__version__}"
 
 
 def test_help_does_not_wait_for_torch():

@@ -91,6 +91,7 @@ def test_the_last_of_each_user_is_the_latest(split, frame):
     parts, protocol, _ = split("--kind", "last", "--last", 2)
     assert sorted(parts) == ["test", "train"]
     assert protocol["k"] == 2
+    assert len(parts["test"]) == 2 * parts["train"]["who"].n_unique()
     latest = dict(parts["train"].group_by("who").agg(pl.col("timestamp").max()).iter_rows())
     assert all(time > latest[user] for user, time in parts["test"].select("who", "timestamp").iter_rows())
 

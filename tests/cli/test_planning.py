@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 
 import numpy as np
 import pytest
 from scipy import sparse
 
+from forking import Forked
 from recoder.cli.memory_plan import memory_plan
 from recoder.cli.planning import estimate
 from recoder.data import RecommendationDataset
@@ -68,10 +68,10 @@ def interactions(users=1500, items=900, per_user=30):
 )
 def test_the_memory_that_training_takes_is_near_the_plan(name, more, tolerance):
     asked = json.dumps([*SIZES, name, more])
-    done = subprocess.run([sys.executable, "-c", PEAK, asked], capture_output=True, text=True, check=True)
+    taken = int(Forked(PEAK, asked).printed())
     users, items, per_user = SIZES
     planned = memory_plan(recipe(name), interactions(users, items, per_user)).num_bytes
-    assert planned == pytest.approx(int(done.stdout), rel=tolerance)
+    assert planned == pytest.approx(taken, rel=tolerance)
 
 
 @pytest.mark.slow

@@ -163,11 +163,21 @@ def test_indices_must_be_whole_numbers():
         (["\ud800"], DataTypeError, "surrogates"),
         ("abc", DataTypeError, "str"),
         (5, DataTypeError, "int"),
+        ({"a", "b"}, DataTypeError, "a set of ids has no order"),
+        ({0: "a", 1: "b"}, DataError, "an index of its own, 0 to 1, and this one gives 0 'a'"),
+        ({"a": 0, "b": 0}, DataError, "this one gives 'b' 0"),
+        ({"a": 0, "b": 2}, DataError, "an index of its own, 0 to 1, and this one gives 'b' 2"),
     ],
 )
 def test_bad_ids_are_refused(raw_ids, error, message):
     with pytest.raises(error, match=message):
         IdMap(raw_ids)
+
+
+def test_a_dict_gives_each_id_its_index():
+    assert IdMap({"b": 1, "a": 0}) == IdMap(["a", "b"])
+    assert IdMap(IdMap([5, 3]).to_dict()) == IdMap([5, 3])
+    assert IdMap({7: np.int64(1), 9: np.int64(0)}.keys()) == IdMap([7, 9])
 
 
 def test_slices_of_strings_are_stored_from_zero():

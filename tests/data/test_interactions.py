@@ -66,6 +66,9 @@ def test_text_that_is_not_unicode_is_said():
         IdMap(["\ud800"])
     with pytest.raises(DataTypeError, match="titles hold text that is not Unicode"):
         Interactions.from_matrix(sparse.eye(2, format="csr"), titles=["\ud800", "b"])
+    for given in ({"x": "One", "y": "Two"}, {"One", "Two"}):
+        with pytest.raises(DataTypeError, match=f"in the order of the items, not a {type(given).__name__}"):
+            Interactions.from_matrix(sparse.eye(2, format="csr"), titles=given)
 
 
 def test_rows_without_a_weight_count_one_however_often_they_stand_there(caplog):

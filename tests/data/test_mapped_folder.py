@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +13,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from forking import Forked
 from recoder.data import IdMap, Interactions, mapped_folder
 from recoder.data.mapped_folder import MANIFEST, write_folder
 from recoder.errors import ConfigError, FileFormatError
@@ -194,7 +193,5 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
     from pyarrow import parquet
 
     parquet.write_table(pa.table({"u": np.arange(5_000) % 70, "i": np.arange(5_000)}), tmp_path / "a.parquet")
-    arguments = [tmp_path / "a.parquet", tmp_path / "m"]
-    found = subprocess.run([sys.executable, "-c", FULL_DISK, *arguments], capture_output=True, text=True, check=True)
-    assert "File too large" in found.stdout
+    assert "File too large" in Forked(FULL_DISK, tmp_path / "a.parquet", tmp_path / "m").printed()
     assert [path.name for path in tmp_path.iterdir()] == ["a.parquet"]

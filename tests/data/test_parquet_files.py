@@ -34,6 +34,17 @@ def test_a_parquet_file_streams_so_many_rows_at_a_time(tmp_path):
     assert pa.concat_tables(streamed).equals(table.select(["what"]))
 
 
+def test_what_is_hidden_in_a_folder_or_being_written_is_no_part_of_it(tmp_path):
+    for place, user in (("a", 1), (".a.parquet.0f-1.tmp/a", 2), ("_temporary/0/b", 3), ("day=1/.c", 4), ("day=1/d", 5)):
+        path = tmp_path / f"{place}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        parquet.write_table(pa.table({"u": [user], "i": [2]}), path)
+    for whole in (tmp_path, f"{tmp_path}/**", f"{tmp_path}/**/*.parquet"):
+        assert Interactions.from_parquet(whole, user="u", item="i").user_ids.ids.to_pylist() == [1, 5]
+    named = Interactions.from_parquet(f"{tmp_path}/_temporary/*/*.parquet", user="u", item="i")
+    assert named.user_ids.ids.to_pylist() == [3]
+
+
 def test_folders_whose_names_end_as_those_of_files_are_read_as_folders(tmp_path):
     (tmp_path / "b.parquet").mkdir()
     parquet.write_table(pa.table({"u": [1], "i": [2]}), tmp_path / "a.parquet")

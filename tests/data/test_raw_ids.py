@@ -38,7 +38,8 @@ def numbered(column):
 def by_first_appearance(values):
     """The plain reference."""
     ids = list(dict.fromkeys(values))
-    return [ids.index(value) for value in values], ids
+    place = {value: number for number, value in enumerate(ids)}
+    return [place[value] for value in values], ids
 
 
 @given(st.lists(texts, min_size=1, max_size=30), st.sampled_from(sorted(KINDS)))

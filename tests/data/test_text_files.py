@@ -183,6 +183,28 @@ def test_a_quote_of_an_id_that_is_never_closed_takes_no_rows_silently(case, sepa
         Interactions.from_csv(path, user="u", item="i", separator=separator)
 
 
+SWALLOWED = {
+    "a column that is not read": (b'u,i,comment\n1,a,"great\n2,b,ok\n3,c,fine\n', {}, 1, 2),
+    "a title between ids": (b'u,t,i\n1,"Heroes,10\n2,Low,11\n3,"Lodger",12\n', {"title": "t"}, 1, 1),
+    "empty lines besides": (b'u,i,comment\n\n1,a,"great\n2,b,ok\n\n3,c,fine', {}, 1, 2),
+    "closed": (b'u,i,comment\n1,a,"so\nso"\n\n2,b,ok\n', {}, 2, 0),
+    "as many lines as rows": (b'u,i,comment\n1,a,"great"\n2,b,ok', {}, 2, 0),
+}
+
+
+@pytest.mark.parametrize("case", SWALLOWED)
+@pytest.mark.parametrize("separator", [",", "::"])
+def test_rows_that_a_quote_swallows_are_said(case, separator, tmp_path, caplog):
+    text, more, num_rows, num_lost = SWALLOWED[case]
+    path = tmp_path / "plays.csv"
+    path.write_bytes(text.replace(b",", separator.encode()))
+    read = Interactions.from_csv(path, user="u", item="i", separator=separator, **more)
+    assert read.matrix.nnz == num_rows
+    said = [record.getMessage() for record in caplog.records if "within quoted fields" in record.getMessage()]
+    assert len(said) == (num_lost > 0)
+    assert not said or said[0].startswith(f"{num_lost} of the 4 lines of {path} are within")
+
+
 def test_where_nothing_is_quoted_a_quote_is_a_letter(tmp_path):
     path = tmp_path / "quotes.tsv"
     path.write_bytes(b'u\ti\n1\t"Heroes\n2\t"Low\n3\t"weird al" yankovic\n')

@@ -81,14 +81,24 @@ OF_THREE = (
     "tied variational",
     "one user more than batches",
 )
-"""What three processes run in float64; the other cases are left to two and to four."""
+"""What three processes run in float64; the other cases are left to two, and some of them to four."""
+OF_FOUR = (
+    *OF_THREE,
+    "deep mse, all items",
+    "factors mse",
+    "gram of factors",
+    "dense gradients",
+    "clipped",
+    "bf16 moments",
+    "uniform negatives and logq",
+)
 
 
 def named(dtype: torch.dtype, num_processes: int) -> tuple[str, ...]:
     """Which cases so many processes run."""
     if dtype == torch.float32:
-        return IN_FLOAT32
-    return OF_THREE if num_processes == 3 else tuple(CASES)
+        return IN_FLOAT32 if num_processes == 2 else ()
+    return {3: OF_THREE, 4: OF_FOUR}.get(num_processes, tuple(CASES))
 
 
 def data() -> tuple[RecommendationDataset, RecommendationDataset, UsersInteractions]:

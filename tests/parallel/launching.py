@@ -12,11 +12,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-__all__ = ["FINDING_TESTS", "together"]
+from forking import redirect
 
-TESTS = Path(__file__).parents[1]
-FINDING_TESTS = {"PYTHONPATH": os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))}
-"""So that scripts find each other as tests do."""
+__all__ = ["together"]
 
 TIMEOUT_S = 120.0
 
@@ -70,9 +68,8 @@ def _text(output: Path) -> str:
 
 
 def _run(command: Sequence[str], world: Mapping[str, str], output: Path) -> None:
-    descriptor = os.open(output, os.O_WRONLY | os.O_CREAT)
     for stream in (1, 2):
-        os.dup2(descriptor, stream)
+        redirect(stream, output)
     os.environ.update(world)
     sys.argv = list(command)
     runpy.run_path(command[0], run_name="__main__")

@@ -78,11 +78,14 @@ class TestEquality:
 
     def test_every_row_is_with_one_process_of_a_line(self, results: Results, world: str, name: str) -> None:
         found = results(world, name, torch.float64)
-        whole = {"items": ITEMS, "users": USERS}
-        for kind, number in whole.items():
+        parallel, size = world.split("-")
+        height = int(size) // {"items": int(size), "users": 1, "items+users": 2}[parallel]
+        are_users_cut = "model/users.weight" in found[0]
+        expected = {"items": (ITEMS, height), "users": (USERS, height if are_users_cut else int(size))}
+        for kind, (number, times) in expected.items():
             rows, counts = np.unique(np.concatenate([of_rank[kind] for of_rank in found]), return_counts=True)
             assert len(rows) == number
-            assert len(set(counts)) == 1
+            assert set(counts) == {times}
 
 
 @cases(torch.float32)

@@ -27,7 +27,7 @@ from recoder.data import HeldOut, IdMap, Interactions, UsersInteractions
 from recoder.data.mapped import item_counts as count_items
 from recoder.data.native_frames import make_frame
 from recoder.data.table_files import write_tables
-from recoder.errors import ConfigError, ShapeError
+from recoder.errors import ConfigError, DivergedError, ShapeError
 from recoder.metrics import EvaluationResult, Metric, RecommenderEvaluator
 from recoder.metrics.judging import distinct_metrics
 from recoder.metrics.metric import list_length
@@ -198,6 +198,7 @@ class FittedModel:
         Raises:
             ShapeError: if they are not equally many.
             NotInitializedError, UnknownIdError, EmptyDataError, DataTypeError: as ``recommend``.
+            DivergedError: if a score is NaN.
         """
         listed, of_items = raw_list("users", users), raw_list("items", items)
         if len(listed) != len(of_items):
@@ -512,9 +513,18 @@ class FittedModel:
     def _pair_scores(
         self, users: UsersInteractions, rows_P: npt.NDArray[np.int64], cols_P: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.floating[Any]]:
-        """Returns the scores of pairs, in any order and however often."""
+        """Returns the scores of pairs, in any order and however often.
+
+        Raises:
+            DivergedError: if a score is NaN.
+        """
         keys, places_P = np.unique(rows_P * len(self.item_ids) + cols_P, return_inverse=True)
         scores = self.recoder.scorer().at(users, *np.divmod(keys, len(self.item_ids)))
+        if np.isnan(scores).any():
+            raise DivergedError(
+                f"{int(np.isnan(scores).sum())} of {len(scores)} scores are NaN; the model has diverged: train it "
+                "again with a lower lr, or load an earlier checkpoint"
+            )
         pair_scores: npt.NDArray[np.floating[Any]] = scores[places_P]
         return pair_scores
 

@@ -52,14 +52,16 @@ def similar_items(
         (np.ones(len(cols_Q), np.float32), (np.arange(len(cols_Q)), cols_Q)), shape=(len(cols_Q), num_items)
     )
     one_each = UsersInteractions(np.arange(len(cols_Q)), itself)
+    is_known_N = item_counts > 0 if item_counts.any() else np.ones(num_items, bool)
+    known = None if is_known_N.all() else np.flatnonzero(is_known_N)
     if not recoder.model.is_factorized:
         if not recoder.model.folds_in_users:
             raise ConfigError(
                 f"a {type(recoder.model).__name__} has no factors of items, and looks users up: which items are "
                 "similar does not follow from it"
             )
-        scorer = recoder.scorer()
-        ids_QK, scores_QK = scorer.best(one_each, k, items=items)
+        scorer, choice = recoder.scorer(), known if items is None else items[is_known_N[items]]
+        ids_QK, scores_QK = scorer.best(one_each, k, items=choice)
         ids_QK[have_no_score(scorer, one_each, ids_QK, scores_QK)] = -1
         return ids_QK, scores_QK
     factors_ND = recoder.model.item_factors()[0].detach()
@@ -67,7 +69,6 @@ def similar_items(
         raise ConfigError(f"items of a {type(recoder.model).__name__} are not similar to one another: one number each")
     units_ND = F.normalize(factors_ND.float(), dim=1)
     choice = np.arange(num_items) if items is None else items
-    is_known_N = item_counts > 0 if item_counts.any() else np.ones(num_items, bool)
     cols, among = (torch.from_numpy(ids).to(units_ND.device) for ids in (cols_Q, choice[is_known_N[choice]]))
     ids_QK, cosines_QK = _nearest(units_ND, cols, among, k)
     ids_QK[~is_known_N[cols_Q]] = -1

@@ -24,6 +24,7 @@ METRICS: tuple[Metric, ...] = (Recall(20), Recall(50), NDCG(100))
 MAIN_METRIC = "NDCG@100"
 NUM_RECOMMENDATIONS = 100
 NUM_HELD_OUT = 100
+EPOCHS = 15
 WELL_KNOWN = ("Star Wars: Episode IV - A New Hope", "Pulp Fiction")
 
 
@@ -104,7 +105,7 @@ def train_autoencoder(split: StrongSplit, *, seed: int) -> Recoder:
         val_dataset=split.valid.dataset,
         lr=3e-3,
         weight_decay=2e-5,
-        num_epochs=15,
+        num_epochs=EPOCHS,
         batch_size=25,
         metrics=METRICS,
         eval_freq=1,

@@ -107,11 +107,11 @@ def read_table(data: DataConfig, *, id_types: Mapping[str, pa.DataType] | None =
         UnknownIdError: if one is no whole number where all are to be.
     """
     path, columns = str(data.path), list(_named(data).values())
-    types = _id_types(data, id_types)
+    types, ids = _id_types(data, id_types), [column for column in (data.user, data.item) if column]
     if _is_parquet(path):
         return _with_ids(read_parquet_file(path, columns), data, types)
     table = read_csv_file(path, columns, **_form(data), types=_types(data, types))
-    _check_quotes(table, data)
+    check_quotes(table, ids, path)
     return _with_ids(table, data, types)
 
 
@@ -130,7 +130,7 @@ def stream_tables(
         UnknownIdError: as ``read_table``.
     """
     path, columns = str(data.path), list(_named(data).values())
-    types = _id_types(data, id_types)
+    types, ids = _id_types(data, id_types), [column for column in (data.user, data.item) if column]
     if _is_parquet(path):
         for table in stream_parquet_file(path, columns, rows_at_once=rows_at_once):
             yield _with_ids(table, data, types)
@@ -138,7 +138,7 @@ def stream_tables(
     # whole numbers may come first, and fractions some megabytes later
     weights = {data.weight: pa.float64()} if data.weight else {}
     for table in stream_csv_file(path, columns, **_form(data), types=_types(data, types) | weights):
-        _check_quotes(table, data)
+        check_quotes(table, ids, path)
         yield _with_ids(table, data, types)
 
 
@@ -244,11 +244,6 @@ def _form(data: DataConfig) -> dict[str, Any]:
         "encoding": data.encoding,
         "quote": data.quote or None,
     }
-
-
-def _check_quotes(table: pa.Table, data: DataConfig) -> None:
-    ids = [column for column in (data.user, data.item) if column]
-    check_quotes(table, ids, str(data.path), title=data.title or None, separator=str(data.separator))
 
 
 def _is_parquet(path: str) -> bool:

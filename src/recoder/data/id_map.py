@@ -32,14 +32,14 @@ class IdMap:
 
     Args:
         raw_ids: the ids in the order of their indices: a sequence, a numpy or Arrow array, or a data frame's
-            column.
+            column; or a dict from id to index, as ``to_dict`` returns.
 
     Attributes:
         ids: an Arrow array, int64 or large_string: ``ids[i]`` is the raw id of index ``i``.
 
     Raises:
-        DataTypeError: if the ids are neither all whole numbers nor all strings.
-        DataError: if an id is missing, stands there twice or is beyond int64.
+        DataTypeError: if the ids are neither all whole numbers nor all strings, or have no order, as those of a set.
+        DataError: if an id is missing, stands there twice or is beyond int64, or a dict's indices are not 0 to n - 1.
     """
 
     ids: pa.Array
@@ -207,6 +207,10 @@ class IdMap:
 def _arrow(raw_ids: Any) -> pa.Array:
     if isinstance(raw_ids, str | bytes) or not isinstance(raw_ids, Iterable):
         raise DataTypeError(f"pass a list of ids, not {type(raw_ids).__name__}")
+    if isinstance(raw_ids, set | frozenset):
+        raise DataTypeError(f"a {type(raw_ids).__name__} of ids has no order; pass a list, in that of their indices")
+    if isinstance(raw_ids, Mapping):
+        raw_ids = _by_index(raw_ids)
     if not isinstance(raw_ids, pa.Array | pa.ChunkedArray):
         # Arrow would not copy an array, which may change later
         listed = raw_ids.copy() if isinstance(raw_ids, np.ndarray) else list(raw_ids)
@@ -221,6 +225,21 @@ def _arrow(raw_ids: Any) -> pa.Array:
                 f"ids are all whole numbers of 64 bits or all strings ({error}); turn them into strings"
             ) from error
     return raw_ids.combine_chunks() if isinstance(raw_ids, pa.ChunkedArray) else raw_ids
+
+
+def _by_index(ids: Mapping[Any, Any]) -> list[Any]:
+    """Returns the ids of a dict from id to index in the order of the indices."""
+    in_order: list[Any] = [None] * len(ids)
+    is_free = [True] * len(ids)
+    for raw_id, index in ids.items():
+        is_whole = isinstance(index, int | np.integer) and not isinstance(index, bool)
+        if not is_whole or not 0 <= index < len(ids) or not is_free[index]:
+            raise DataError(
+                f"a dict of ids gives each an index of its own, 0 to {len(ids) - 1}, and this one gives {raw_id!r} "
+                f"{index!r}; pass the list of ids instead"
+            )
+        in_order[index], is_free[index] = raw_id, False
+    return in_order
 
 
 def _checked(array: npt.NDArray[Any], dtype: type[np.generic], name: str) -> npt.NDArray[Any]:

@@ -258,7 +258,7 @@ class Interactions:
             quote=quote,
             types=({} if title in (None, user, item, weight, time) else {title: pa.string()}) | dict(types or {}),
         )
-        check_quotes(frame, [user, item], str(path), title=title, separator=separator)
+        check_quotes(frame, [user, item], str(path))
         return cls.from_frame(frame, user=user, item=item, weight=weight, time=time, title=title)
 
     @classmethod

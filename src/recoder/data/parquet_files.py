@@ -59,7 +59,8 @@ def parquet_paths(path: ParquetPath) -> list[str]:
     """Returns the parquet files that are meant, those of a folder or a pattern in the order of their names.
 
     Args:
-        path: a file; a folder, whose files that end in ``.parquet`` are meant, those of its folders too; a pattern such
+        path: a file; a folder, whose files that end in ``.parquet`` are meant, those of its folders too, but not what
+            begins with a dot or an underscore; a pattern such
             as ``"plays/2024-*.parquet"``, of files and of such folders; or a list of these.
 
     Raises:
@@ -78,6 +79,9 @@ def parquet_paths(path: ParquetPath) -> list[str]:
         places = map(Path, glob.glob(text, recursive=True))  # noqa: PTH207 (an absolute pattern, too)
         # "**" finds a folder and what is in it
         found = sorted({file for each in places for file in (_files_in(each) if each.is_dir() else [str(each)])})
+        if "**" in text:  # whoever names a folder in the pattern means it
+            start = Path(text.partition("**")[0])
+            found = [each for each in found if _is_meant(Path(each), start)]
     else:
         return [text]
     if not found:
@@ -86,8 +90,16 @@ def parquet_paths(path: ParquetPath) -> list[str]:
 
 
 def _files_in(folder: Path) -> list[str]:
-    """Returns the files of a folder and of its folders, which may be called ``.parquet`` too."""
-    return sorted(str(each) for each in folder.rglob("*.parquet") if each.is_file())
+    """Returns the files of a folder and of its folders, which may be called ``.parquet`` too.
+
+    What begins with a dot or an underscore is not meant: it is being written, or is no data.
+    """
+    return sorted(str(each) for each in folder.rglob("*.parquet") if each.is_file() and _is_meant(each, folder))
+
+
+def _is_meant(path: Path, folder: Path) -> bool:
+    below = path.parts[len(folder.parts) :]
+    return not any(part.startswith((".", "_")) for part in below)
 
 
 def parquet_schema(paths: Sequence[str], columns: Sequence[str]) -> pa.Schema:

@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import IO, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
@@ -44,6 +45,7 @@ __all__ = [
 _log = logging.getLogger("recoder.data")
 
 _UNIT_SEPARATOR = b"\x1f"  # ASCII has it for this very purpose
+_NEWLINE, _RETURN = ord("\n"), ord("\r")
 _BLOCK_BYTES = 1 << 22
 _MOST_BYTES = 1 << 26  # that are kept until a quote ends
 
@@ -96,7 +98,8 @@ def read_delimited(
     """Returns these columns of a text with one row per line.
 
     Args:
-        open_file: opens the text anew, as bytes; called twice where the text is damaged, to find the line.
+        open_file: opens the text anew, as bytes; called again to count lines, and where the text is damaged to find the
+            line.
         columns: which to read; the others are skipped.
         where: what to call the file in an error.
         separator: what stands between two fields, one character or several.
@@ -153,6 +156,19 @@ def read_delimited(
             raise FileFormatError(f"column {field.name!r} of {where} is not {encoding}; pass the encoding of the file")
     if not table.num_rows:
         raise EmptyDataError(f"{where} has no rows; there must be at least one interaction")
+    if quote is not None:
+        num_rows = table.num_rows + (names is None)
+        try:
+            with open_file() as stream:
+                has_more_lines = _num_lines(stream) > num_rows
+            if has_more_lines:  # which may be empty ones
+                swallowed = _Swallowed(quote, separator, len(present))
+                with open_file() as stream:
+                    for lines in _whole_lines(_Stream(stream, where, separator, encoding), encoding, quote):
+                        swallowed.look_at(lines)
+                swallowed.warn(num_rows, where)
+        except UNREADABLE as error:
+            raise _damaged(where, error) from error
     return table
 
 
@@ -184,7 +200,8 @@ def stream_csv_file(
     text = path_text("path", path)
     present = list(names or csv_column_names(text, separator=separator, encoding=encoding, quote=quote))
     known, skip = dict(types or {}), 0 if names is not None else 1
-    num_lines = num_within = 0  # before the block
+    num_lines = num_rows = 0  # before the block
+    swallowed = None if quote is None else _Swallowed(quote, separator, len(present))
     try:
         with pa.input_stream(text, compression="detect") as stream:
             for lines in _whole_lines(_Stream(stream, text, separator, encoding), encoding, quote):
@@ -194,16 +211,16 @@ def stream_csv_file(
                     _parse_options(separator, quote),
                     _convert_options(columns, known),
                 )
-                if quote is not None:
-                    num_within += _lines_within_fields(lines, len(table) + skip)
+                num_rows += (of_block := len(table) + skip)
+                if swallowed is not None:
+                    swallowed.look_at(lines, of_block)
                 skip, num_lines = 0, num_lines + lines.count(b"\n")
                 if not len(table):  # the first line alone tells no types
                     continue
                 known = {field.name: field.type for field in table.schema}
                 yield _with_separators(table, separator) if _is_replaced(separator) else table
-        if num_within:
-            said = "%d of the %d lines of %s are within quoted fields; %s"
-            _log.warning(said, num_within, num_lines, text, _IF_QUOTES_ARE_LETTERS)
+        if swallowed is not None:
+            swallowed.warn(num_rows, text)
     except pa.ArrowInvalid as error:
         reason = re.sub(r"Row #(\d+)", lambda row: f"Row #{num_lines + int(row[1])}", str(error))
         raise FileFormatError(
@@ -223,11 +240,51 @@ def _convert_options(columns: Sequence[str], types: Mapping[str, Any] | None) ->
     )
 
 
-def _lines_within_fields(lines: bytes, num_rows: int) -> int:
-    """Returns how many lines of a block are no rows, those that are empty left out."""
-    if lines.count(b"\n") + (not lines.endswith(b"\n")) == num_rows:
-        return 0
-    return max(0, sum(1 for line in lines.splitlines() if line.strip()) - num_rows)
+class _Swallowed:
+    """Whether rows are lost in a field whose quote is never closed: such fields take all lines up to another quote.
+
+    Args:
+        quote: the character around fields.
+        separator: what stands between two fields.
+        num_columns: fields of a row.
+    """
+
+    def __init__(self, quote: str, separator: str, num_columns: int) -> None:
+        self._quote, self._least = quote.encode(), num_columns - 1
+        self._separator = _UNIT_SEPARATOR if _is_replaced(separator) else separator.encode()
+        self._num_lines, self._num_like_rows = 0, 0
+
+    def look_at(self, lines: bytes, num_rows: int | None = None) -> None:
+        """Takes note of a block that begins outside quotes and ends where a line does; and of its rows, if known."""
+        num_lines = lines.count(b"\n") + (not lines.endswith(b"\n"))
+        if num_lines == num_rows:
+            self._num_lines += num_lines
+            return
+        codes = np.frombuffer(lines, np.uint8)
+        ends = np.flatnonzero(codes == _NEWLINE)
+        if not lines.endswith(b"\n"):
+            ends = np.append(ends, len(codes))
+        starts = np.append(0, ends[:-1] + 1)
+        is_empty = (ends == starts) | ((ends == starts + 1) & (codes[starts.clip(max=len(codes) - 1)] == _RETURN))
+        self._num_lines += len(ends) - int(is_empty.sum())
+        quotes, separators = (np.flatnonzero(codes == ord(mark)) for mark in (self._quote, self._separator))
+        is_within = np.searchsorted(quotes, starts) % 2 == 1
+        num_separators = np.searchsorted(separators, ends) - np.searchsorted(separators, starts)
+        self._num_like_rows += int((is_within & (num_separators >= self._least)).sum())
+
+    def warn(self, num_rows: int, where: str) -> None:
+        """Logs a warning where lines are no rows, the first one included, and could be some."""
+        num_lost = min(self._num_lines - num_rows, self._num_like_rows)
+        if num_lost > 0:
+            said = "%d of the %d lines of %s are within quoted fields, and could be rows that are lost; %s"
+            _log.warning(said, num_lost, self._num_lines, where, _IF_QUOTES_ARE_LETTERS)
+
+
+def _num_lines(stream: Any) -> int:
+    count, last = 0, b"\n"
+    while block := bytes(stream.read(_BLOCK_BYTES)):
+        count, last = count + block.count(b"\n"), block[-1:]
+    return count + (last != b"\n")
 
 
 def _with_separators(table: pa.Table, separator: str) -> pa.Table:
@@ -252,48 +309,30 @@ def csv_column_names(
     return read_header(lambda: pa.input_stream(text, compression="detect"), text, separator, encoding, quote)
 
 
-def check_quotes(table: pa.Table, columns: Sequence[str], where: str, *, title: str | None, separator: str) -> None:
+def check_quotes(table: pa.Table, columns: Sequence[str], where: str) -> None:
     """Checks that no id goes over the end of a line, as where a quote is never closed and takes all rows up to another.
-
-    A title may: where its lines could be rows, a warning is logged.
 
     Args:
         table: what was read.
         columns: of ids.
         where: what to call the file in an error.
-        title: the column of titles, if there is one.
-        separator: what stands between two fields.
 
     Raises:
         FileFormatError: if one does.
     """
     for name in columns:
-        for lines in _of_several_lines(table.column(name)):
-            raise FileFormatError(f"an id in {_over_lines(lines, name, where)}. Close it, or {_IF_QUOTES_ARE_LETTERS}")
-    if title is None or title in columns:
-        return
-    for lines in _of_several_lines(table.column(title)):
-        if all(line.count(separator) >= table.num_columns - 1 for line in lines[1:] if line):
-            said = _over_lines(lines, title, where)
-            _log.warning("a title in %s. If so, rows are lost: %s", said, _IF_QUOTES_ARE_LETTERS)
-            return
+        column = table.column(name)
+        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+            for text in column.filter(pc.match_substring(column, "\n")).to_pylist():
+                lines = text.split("\n")
+                raise FileFormatError(
+                    f"an id in column {name!r} of {where} goes over {len(lines)} lines: "
+                    f"{', '.join(map(repr, lines[:2]))}, ...; perhaps a quote is opened and not closed. Close it, or "
+                    f"{_IF_QUOTES_ARE_LETTERS}"
+                )
 
 
 _IF_QUOTES_ARE_LETTERS = "if quotes are letters in this file, say so (quote=None, on the command line --quote '')"
-
-
-def _of_several_lines(column: pa.ChunkedArray) -> Iterator[list[str]]:
-    """Yields the lines of each text of a column that has several."""
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        for text in column.filter(pc.match_substring(column, "\n")).to_pylist():
-            yield text.split("\n")
-
-
-def _over_lines(lines: Sequence[str], name: str, where: str) -> str:
-    few = ", ".join(map(repr, lines[:2]))
-    return (
-        f"column {name!r} of {where} goes over {len(lines)} lines: {few}, ...; perhaps a quote is opened and not closed"
-    )
 
 
 def check_text_form(separator: str = ",", quote: str | None = '"', encoding: str = "utf8") -> None:

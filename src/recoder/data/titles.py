@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,6 +24,8 @@ def checked_titles(titles: Iterable[str]) -> tuple[str, ...]:
     """
     if not isinstance(titles, Iterable):
         raise DataTypeError(f"titles are a list of strings; {titles!r} is not")
+    if isinstance(titles, Mapping | set | frozenset):
+        raise DataTypeError(f"titles are a list of strings in the order of the items, not a {type(titles).__name__}")
     listed = tuple(titles)
     wrong = next((title for title in listed if not isinstance(title, str)), None)
     if wrong is not None or isinstance(titles, str):

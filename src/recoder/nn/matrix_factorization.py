@@ -43,7 +43,8 @@ class MatrixFactorization(FactorizationModel):
         l2_power: where factors are solved for, in folding in and by alternating least squares
             (``Recoder(..., optimizer_type='als')``), the weight decay of a user or an item is multiplied by its number
             of interactions, over the mean, to this power (after Rendle et al. 2022, RecSys, "Revisiting the
-            performance of iALS on item recommendation benchmarks", section 4.2).
+            performance of iALS on item recommendation benchmarks", section 4.2; there the number also counts a share
+            of all others).
         confidence_power: there, too, the confidence of an interaction is divided by its item's number of interactions
             in training plus 10, over the mean of these, to this power; for alternating least squares.
 

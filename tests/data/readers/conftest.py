@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dataset_files import ORIGINALS, TEST_LINES, TRAIN_LINES, tarred, zipped
+from dataset_files import LENGTHS, ORIGINALS, TEST_LINES, TRAIN_LINES, tarred, zipped
 from recoder.data.readers import catalogue
 from recoder.data.readers.info import Download
 
@@ -92,7 +92,9 @@ def serve(server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
         info = catalogue.DATASETS[name]
         server.files |= {f"/{file}": body for file, body in files.items()}
         downloads = tuple(Download(f"{server.url}/{file}", checksum, len(body)) for file, body in files.items())
-        monkeypatch.setitem(catalogue.DATASETS, name, dataclasses.replace(info, downloads=downloads))
+        lengths = {file: LENGTHS[file] for file in info.lengths}
+        made = dataclasses.replace(info, downloads=downloads, lengths=lengths)
+        monkeypatch.setitem(catalogue.DATASETS, name, made)
 
     return put
 

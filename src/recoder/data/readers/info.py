@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from recoder.data.interactions import Interactions
 from recoder.data.readers.sources import MAX_BYTES, Source
@@ -48,6 +48,7 @@ class DatasetInfo:
         read: makes the interactions of these files.
         read_split: makes the split that its owner published; None where there is none.
         max_bytes: more than any of its files has, unpacked.
+        lengths: interactions in each file, where its owner counts them; of files that nobody vouches for.
     """
 
     name: str
@@ -60,3 +61,4 @@ class DatasetInfo:
     read: Callable[[Source], Interactions]
     read_split: Callable[[Source], HoldoutSplit] | None = None
     max_bytes: int = MAX_BYTES
+    lengths: Mapping[str, int] = field(default_factory=dict, hash=False)

@@ -99,7 +99,7 @@ def _read(
     if folder is None:
         paths = cached_files(info, cache, download=download, progress=progress)
         with vouched(info, paths, may_remove=download):
-            return read(Source(paths, files=info.files, max_bytes=info.max_bytes))
+            return read(Source(paths, files=info.files, max_bytes=info.max_bytes, lengths=info.lengths))
     path = Path(path_text("folder", folder))
     if not path.exists():
         raise FileNotFoundError(f"there is no {path}; pass a folder or an archive with {' and '.join(info.files)}")

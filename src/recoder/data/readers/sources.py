@@ -36,6 +36,7 @@ class Source:
         folder: a folder in that folder in which they may stand.
         archives: names of archives in that folder that may hold them.
         max_bytes: the most that a file in an archive may have, unpacked.
+        lengths: interactions in each file, as far as they are known.
     """
 
     def __init__(
@@ -46,8 +47,10 @@ class Source:
         folder: str = "",
         archives: Sequence[str] = (),
         max_bytes: int = MAX_BYTES,
+        lengths: Mapping[str, int] | None = None,
     ) -> None:
         self._files = files
+        self._lengths = lengths or {}
         self._max_bytes = max_bytes
         self._paths = [*paths]
         for path in paths:
@@ -121,6 +124,15 @@ class Source:
             return read_header(lambda: self.open(name), self.where(name))
         except EmptyDataError as error:
             raise FileFormatError(f"{error}; it is not the owner's file, or was cut off: get it again") from error
+
+    def check_length(self, name: str, num_interactions: int) -> None:
+        """Raises FileFormatError if a file has another number of interactions than is known of it."""
+        expected = self._lengths.get(name, num_interactions)
+        if num_interactions != expected:
+            raise FileFormatError(
+                f"{self.where(name)} has {num_interactions:,} interactions, and its owner's {expected:,}; it was cut "
+                "off, or is another version: get it again, or pass the folder of what you have"
+            )
 
     def _check_size(self, num_bytes: int, name: str) -> None:
         # no more than it says is read of a member, whatever there is

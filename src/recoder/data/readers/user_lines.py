@@ -72,6 +72,7 @@ def _parse(source: Source, name: str) -> tuple[npt.NDArray[np.int64], npt.NDArra
     numbers = _numbers(text, starts, line_of_token, where)
     is_user = np.concatenate([[True], np.diff(line_of_token) > 0])
     user_of_token = numbers[is_user][np.cumsum(is_user) - 1]
+    source.check_length(name, len(numbers) - int(is_user.sum()))
     return user_of_token[~is_user], numbers[~is_user]
 
 
