@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,6 +18,7 @@ from pyarrow import parquet
 
 import recoder
 from benchmarks.scale.memory import PeakMemory
+from benchmarks.scale.running import run
 from benchmarks.speed.lines import markdown_table
 from recoder._random import epoch_order
 from recoder.data import Interactions
@@ -27,7 +26,6 @@ from recoder.nn import DynamicAutoencoder
 
 __all__ = ["measure"]
 
-PROJECT = Path(__file__).parents[2]
 LIMIT_GIB = 2.0
 FACTORS, BATCH, K = 64, 500, 10
 ROWS_OF_FILE = 4_000_000
@@ -187,25 +185,9 @@ def _cumulative(size: int, power: float) -> np.ndarray[Any, np.dtype[np.float64]
 
 
 def _run(task: dict[str, Any]) -> dict[str, Any]:
-    """Returns what a process measured.
-
-    Raises:
-        RuntimeError: if it failed.
-    """
+    """Returns what a process measured, and tells it."""
     # of what glibc sets aside for every thread the limit counts all
-    environment = {**os.environ, "MALLOC_ARENA_MAX": "2"}
-    environment["PYTHONPATH"] = os.pathsep.join([str(PROJECT / "src"), str(PROJECT)])
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.scale.large", json.dumps(task)],
-        cwd=PROJECT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(f"{task['stage']} failed for {task}")
-    found: dict[str, Any] = json.loads(re.sub(r"(?s).*\n(?=.)", "", done.stdout))
+    found = run("benchmarks.scale.large", task, settings=[{"MALLOC_ARENA_MAX": "2"}])
     print(found, file=sys.stderr, flush=True)
     return found
 

@@ -40,7 +40,7 @@ SETTINGS = {
     "ease": {},
     "multvae": {"hidden_layers": [64, 32]},
     "elsa": {"embedding_size": 32},
-    "recvae": {"hidden_size": 64, "latent_size": 32, "num_epochs": 8},
+    "recvae": {"hidden_size": 64, "latent_size": 32, "num_epochs": 4},
 }
 
 

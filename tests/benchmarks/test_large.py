@@ -12,7 +12,7 @@ from forking import Forked
 
 
 @pytest.mark.slow
-def test_a_quick_run_tells_of_every_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_quick_run_tells_of_every_stage(warm: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("duckdb")
     monkeypatch.setattr(
         large, "QUICK", {**large.QUICK, "rows": 50_000, "users": 500, "items": 300, "steps": 1, "asked": 50}

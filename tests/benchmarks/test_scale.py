@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 from benchmarks.__main__ import main
-from benchmarks.scale import cli, running
+from benchmarks.scale import cli
 from benchmarks.scale.cli import PARTS
 from benchmarks.scale.namespaces import why_not
-
-from forking import Forked
 
 SHOWN = {
     "throughput": "medians of 1 rounds",
@@ -45,20 +40,6 @@ def run(folder: Path, *parts: str) -> str:
     assert main(["scale", *options, *(word for part in parts for word in ("--only", part))]) == 0
     assert sorted(path.name for path in folder.iterdir()) == ["SCALE.md", "results"]
     return page.read_text()
-
-
-@pytest.fixture
-def warm(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Measurements on this host need not import PyTorch."""
-    start = running._start
-
-    def forked(module: str, task: Mapping[str, Any], settings: Mapping[str, str], place: Sequence[str]) -> Any:
-        if place:
-            return start(module, task, settings, place)
-        code = f"import json, sys; from {module} import main; main(json.loads(sys.argv[1]))"
-        return Forked(code, json.dumps(task), environment=settings)
-
-    monkeypatch.setattr(running, "_start", forked)
 
 
 @pytest.mark.slow
