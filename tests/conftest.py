@@ -28,6 +28,11 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def pytest_sessionfinish() -> None:
+    """Lets it see all again: what ends with Python would be reported as leaked."""
+    gc.unfreeze()
+
+
 @pytest.fixture
 def data_dir() -> Path:
     """The folder of the real data sets; a test that asks for it is skipped where there is none."""
