@@ -15,7 +15,8 @@ from recoder.cli.config import DataConfig
 from recoder.cli.output import is_watched, tell
 from recoder.data import Interactions, dataset_names, load_dataset
 from recoder.data.parquet_files import parquet_column_names, parquet_schema, read_parquet_file, stream_parquet_file
-from recoder.data.text_files import UNREADABLE, check_quotes, csv_column_names, read_csv_file, stream_csv_file
+from recoder.data.quotes import check_quotes
+from recoder.data.text_files import UNREADABLE, csv_column_names, read_csv_file, stream_csv_file
 from recoder.data.times import read_times
 from recoder.errors import ConfigError, DataTypeError, FileFormatError, UnknownIdError
 

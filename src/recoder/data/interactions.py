@@ -31,9 +31,10 @@ from recoder.data.matrices import canonical_csr, keep_entries, rows_and_columns
 from recoder.data.merging import merged
 from recoder.data.native_frames import DEFAULT_LIBRARY, checked_library, library_of, make_frame
 from recoder.data.parquet_files import ParquetPath, read_parquet_files
+from recoder.data.quotes import check_quotes
 from recoder.data.sorting import LEAST_MEMORY_MIB, sort_parquet
 from recoder.data.summaries import interactions_html
-from recoder.data.text_files import check_quotes, read_csv_file
+from recoder.data.text_files import read_csv_file
 from recoder.data.times import Times, checked_times, latest_times, read_times
 from recoder.data.titles import checked_titles, first_titles
 from recoder.errors import (

@@ -23,17 +23,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import IO, Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
 from recoder._checks import path_text
+from recoder.data.quotes import Swallowed
 from recoder.errors import ConfigError, EmptyDataError, FileFormatError
 
 __all__ = [
     "UNREADABLE",
-    "check_quotes",
     "check_text_form",
     "csv_column_names",
     "read_csv_file",
@@ -45,7 +44,6 @@ __all__ = [
 _log = logging.getLogger("recoder.data")
 
 _UNIT_SEPARATOR = b"\x1f"  # ASCII has it for this very purpose
-_NEWLINE, _RETURN = ord("\n"), ord("\r")
 _BLOCK_BYTES = 1 << 22
 _MOST_BYTES = 1 << 26  # that are kept until a quote ends
 
@@ -162,7 +160,7 @@ def read_delimited(
             with open_file() as stream:
                 has_more_lines = _num_lines(stream) > num_rows
             if has_more_lines:  # which may be empty ones
-                swallowed = _Swallowed(quote, separator, len(present))
+                swallowed = Swallowed(quote, _separating_byte(separator), len(present))
                 with open_file() as stream:
                     for lines in _whole_lines(_Stream(stream, where, separator, encoding), encoding, quote):
                         swallowed.look_at(lines)
@@ -201,7 +199,7 @@ def stream_csv_file(
     present = list(names or csv_column_names(text, separator=separator, encoding=encoding, quote=quote))
     known, skip = dict(types or {}), 0 if names is not None else 1
     num_lines = num_rows = 0  # before the block
-    swallowed = None if quote is None else _Swallowed(quote, separator, len(present))
+    swallowed = None if quote is None else Swallowed(quote, _separating_byte(separator), len(present))
     try:
         with pa.input_stream(text, compression="detect") as stream:
             for lines in _whole_lines(_Stream(stream, text, separator, encoding), encoding, quote):
@@ -240,46 +238,6 @@ def _convert_options(columns: Sequence[str], types: Mapping[str, Any] | None) ->
     )
 
 
-class _Swallowed:
-    """Whether rows are lost in a field whose quote is never closed: such fields take all lines up to another quote.
-
-    Args:
-        quote: the character around fields.
-        separator: what stands between two fields.
-        num_columns: fields of a row.
-    """
-
-    def __init__(self, quote: str, separator: str, num_columns: int) -> None:
-        self._quote, self._least = quote.encode(), num_columns - 1
-        self._separator = _UNIT_SEPARATOR if _is_replaced(separator) else separator.encode()
-        self._num_lines, self._num_like_rows = 0, 0
-
-    def look_at(self, lines: bytes, num_rows: int | None = None) -> None:
-        """Takes note of a block that begins outside quotes and ends where a line does; and of its rows, if known."""
-        num_lines = lines.count(b"\n") + (not lines.endswith(b"\n"))
-        if num_lines == num_rows:
-            self._num_lines += num_lines
-            return
-        codes = np.frombuffer(lines, np.uint8)
-        ends = np.flatnonzero(codes == _NEWLINE)
-        if not lines.endswith(b"\n"):
-            ends = np.append(ends, len(codes))
-        starts = np.append(0, ends[:-1] + 1)
-        is_empty = (ends == starts) | ((ends == starts + 1) & (codes[starts.clip(max=len(codes) - 1)] == _RETURN))
-        self._num_lines += len(ends) - int(is_empty.sum())
-        quotes, separators = (np.flatnonzero(codes == ord(mark)) for mark in (self._quote, self._separator))
-        is_within = np.searchsorted(quotes, starts) % 2 == 1
-        num_separators = np.searchsorted(separators, ends) - np.searchsorted(separators, starts)
-        self._num_like_rows += int((is_within & (num_separators >= self._least)).sum())
-
-    def warn(self, num_rows: int, where: str) -> None:
-        """Logs a warning where lines are no rows, the first one included, and could be some."""
-        num_lost = min(self._num_lines - num_rows, self._num_like_rows)
-        if num_lost > 0:
-            said = "%d of the %d lines of %s are within quoted fields, and could be rows that are lost; %s"
-            _log.warning(said, num_lost, self._num_lines, where, _IF_QUOTES_ARE_LETTERS)
-
-
 def _num_lines(stream: Any) -> int:
     count, last = 0, b"\n"
     while block := bytes(stream.read(_BLOCK_BYTES)):
@@ -307,32 +265,6 @@ def csv_column_names(
     check_text_form(separator, quote, encoding)
     text = path_text("path", path)
     return read_header(lambda: pa.input_stream(text, compression="detect"), text, separator, encoding, quote)
-
-
-def check_quotes(table: pa.Table, columns: Sequence[str], where: str) -> None:
-    """Checks that no id goes over the end of a line, as where a quote is never closed and takes all rows up to another.
-
-    Args:
-        table: what was read.
-        columns: of ids.
-        where: what to call the file in an error.
-
-    Raises:
-        FileFormatError: if one does.
-    """
-    for name in columns:
-        column = table.column(name)
-        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-            for text in column.filter(pc.match_substring(column, "\n")).to_pylist():
-                lines = text.split("\n")
-                raise FileFormatError(
-                    f"an id in column {name!r} of {where} goes over {len(lines)} lines: "
-                    f"{', '.join(map(repr, lines[:2]))}, ...; perhaps a quote is opened and not closed. Close it, or "
-                    f"{_IF_QUOTES_ARE_LETTERS}"
-                )
-
-
-_IF_QUOTES_ARE_LETTERS = "if quotes are letters in this file, say so (quote=None, on the command line --quote '')"
 
 
 def check_text_form(separator: str = ",", quote: str | None = '"', encoding: str = "utf8") -> None:
@@ -369,7 +301,7 @@ def _read_either_way(read: Callable[..., pa.Table], *, may_hold_newlines: bool) 
 
 def _parse_options(separator: str, quote: str | None, *, newlines_in_fields: bool = False) -> csv.ParseOptions:
     return csv.ParseOptions(
-        delimiter=_UNIT_SEPARATOR.decode() if _is_replaced(separator) else separator,
+        delimiter=_separating_byte(separator).decode(),
         quote_char=quote or False,
         double_quote=quote is not None,
         newlines_in_values=newlines_in_fields,
@@ -379,6 +311,11 @@ def _parse_options(separator: str, quote: str | None, *, newlines_in_fields: boo
 def _is_replaced(separator: str) -> bool:
     """Returns whether a separator is none that Arrow knows: one of several characters, or beyond ASCII."""
     return len(separator) > 1 or not separator.isascii()
+
+
+def _separating_byte(separator: str) -> bytes:
+    """Returns what stands between two fields where Arrow reads them."""
+    return _UNIT_SEPARATOR if _is_replaced(separator) else separator.encode()
 
 
 def _is_utf8(encoding: str) -> bool:
