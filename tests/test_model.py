@@ -19,6 +19,7 @@ from recoder.errors import ConfigError, FileFormatError, ShapeError
 from recoder.metrics import NDCG, EvaluationResult, Recall
 from recoder.model import Recoder
 from recoder.nn import DynamicAutoencoder, FactorizationModel, MatrixFactorization, Popularity
+from recoder.nn.base import draw_parameters
 
 USERS, ITEMS = 24, 15
 
@@ -524,6 +525,33 @@ def test_repr_says_what_it_is(dataset: RecommendationDataset) -> None:
     recoder.train(dataset, num_epochs=2)
     assert "2 epochs" in repr(recoder)
     assert f"{ITEMS} items" in repr(recoder)
+
+
+@pytest.mark.parametrize("number", [np.int64(3), np.float32(3), torch.tensor(3.0), 3])
+@pytest.mark.parametrize(("loss", "name"), [("mse", "confidence"), ("logistic", "pos_weight")])
+def test_parameters_of_a_loss_may_be_numbers_of_numpy_and_torch(
+    dataset: RecommendationDataset, tmp_path: Path, loss: str, name: str, number: Any
+) -> None:
+    recoder = Recoder(DynamicAutoencoder([4]), loss=loss, loss_params={name: number}, optimizer_type="adam", seed=1)
+    recoder.train(dataset)
+    assert recoder.loss_params == {name: 3}
+    loaded = Recoder(DynamicAutoencoder([4]))
+    loaded.init_from_model_file(recoder.save_state(tmp_path / "m"))
+    assert loaded.loss_params == {name: 3}
+
+
+def test_a_seed_decides_the_first_weights_whatever_the_default_device() -> None:
+    made = []
+    for device in ("cpu", "meta"):
+        model = DynamicAutoencoder([6, 4])
+        torch.set_default_device(device)
+        try:
+            draw_parameters(model, num_items=7, num_users=None, seed=3)
+        finally:
+            torch.set_default_device(None)
+        made.append(model.state_dict())
+    for name, tensor in made[0].items():
+        assert torch.equal(made[1][name], tensor), name
 
 
 def test_train_returns_the_history_that_the_recoder_keeps(dataset: RecommendationDataset) -> None:

@@ -25,6 +25,7 @@ DOCUMENTED = (
     "nn",
     "recommender",
     "report",
+    "training",
     "tuning",
     "utils",
 )
@@ -60,6 +61,16 @@ def test_documented_modules_need_no_extra() -> None:
     loaded, _ = state_after(IMPORT_ALL)
     assert "torch" in loaded
     assert loaded & OPTIONAL == set()
+
+
+def test_documented_modules_are_there_without_an_import_of_their_own() -> None:
+    for module in (*DOCUMENTED, "errors", "recipes"):
+        assert module in dir(recoder)
+    loaded, _ = state_after(
+        "import recoder; recoder.callbacks.CSVLog; recoder.data.load_dataset; recoder.recipes.RECIPES"
+    )
+    assert loaded & OPTIONAL == set()
+    state_after("import recoder\nassert not hasattr(recoder, 'magic')\nassert not hasattr(recoder, 'cli')")
 
 
 def test_import_sets_no_logging_handler() -> None:

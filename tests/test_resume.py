@@ -16,12 +16,13 @@ from scipy import sparse
 from torch import Tensor
 
 from forking import Forked
+from recoder import model
 from recoder.data import RecommendationDataset
 from recoder.errors import ConfigError, DivergedError, FileWriteError
 from recoder.metrics import NDCG, Metric, Recall
 from recoder.model import Recoder
-from recoder.nn import DynamicAutoencoder, FactorizationModel, MatrixFactorization
-from recoder.training import Callback, EarlyStopping, TrainingRun
+from recoder.nn import DynamicAutoencoder, FactorizationModel, MatrixFactorization, MultVAE
+from recoder.training import Callback, EarlyStopping, TrainingRun, optimizers
 from recoder.training.part_files import MANIFEST
 from recoder.training.restore import read_model_file
 
@@ -172,9 +173,10 @@ class Stops:
         self.on_step: dict[int, Callable[[], None]] = {}
 
     def penalty(self) -> Tensor | None:
+        own: Tensor | None = super().penalty()  # type: ignore[misc]  # of the model that it is mixed into
         self.steps += 1
         self.on_step.get(self.steps, lambda: None)()
-        return None
+        return own
 
 
 class StoppingAutoencoder(Stops, DynamicAutoencoder):
@@ -182,6 +184,10 @@ class StoppingAutoencoder(Stops, DynamicAutoencoder):
 
 
 class StoppingFactorization(Stops, MatrixFactorization):
+    pass
+
+
+class StoppingMultVAE(Stops, MultVAE):
     pass
 
 
@@ -203,6 +209,7 @@ STOPPING = {
     ),
     "factorization, sparse": Setup(lambda: StoppingFactorization(6, dropout_prob=0.3, sparse=True), **SAMPLED),
     "sgd": Setup(lambda: StoppingAutoencoder([6], noise_prob=0.4), optimizer_type="sgd", loss="mse"),
+    "multvae": Setup(lambda: StoppingMultVAE([6, 3], noise_prob=0.4, kl_weight=0.5, kl_steps=14), loss="logloss"),
     "many steps an epoch": Setup(lambda: StoppingAutoencoder([6], noise_prob=0.4), iters_per_epoch=12),
     "cosine, clipped": Setup(
         lambda: StoppingAutoencoder([6], noise_prob=0.4, sparse=True),
@@ -446,6 +453,79 @@ def test_an_epoch_that_was_begun_with_other_data_begins_anew(caplog: pytest.LogC
     assert "it begins anew with these (7 users" in caplog.text
     assert len(history) == 1
     assert recoder._progress.epoch == 1
+
+
+class FailsToStart(Callback):
+    """Ends a run before its first step."""
+
+    def on_train_start(self, run: TrainingRun) -> None:
+        raise OSError("no place for a log")
+
+
+def test_an_epoch_that_was_only_validated_counts_though_its_checkpoint_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup = SETUPS["autoencoder, sampled"]
+    validation: dict[str, Any] = {"val_dataset": dataset(with_target=True), "eval_freq": 1}
+    validation |= {"eval_num_recommendations": 5, "model_checkpoint_prefix": tmp_path / "x", "checkpoint_freq": 1}
+    stopping = StopsOnce()
+    stopping.calls_left = USERS + 4  # among the users of the second epoch
+    stopped = setup.recoder()
+    with pytest.raises(KeyboardInterrupt):
+        setup.run(stopped, 3, metrics=[stopping], **validation)
+    assert (stopped._progress.epoch, stopped._progress.step) == (1, 5)
+
+    def full(*_: Any, **__: Any) -> None:
+        raise FileWriteError("no space left")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(model, "write_together", full)
+        with pytest.raises(FileWriteError):
+            setup.run(stopped, 3, metrics=[StopsOnce()], **validation)
+    assert (stopped._progress.epoch, stopped._progress.step) == (2, 0)
+    setup.run(stopped, 3, metrics=[StopsOnce()], **validation)
+    assert [record.epoch for record in stopped.history] == [1, 2, 3]
+
+
+def test_steps_of_other_data_count_as_steps_and_a_run_of_them_that_cannot_begin_as_none() -> None:
+    setup = Setup(lambda: DynamicAutoencoder([4]))
+    few = RecommendationDataset(dataset().interactions_matrix[:20])
+    whole = setup.run(setup.recoder(), 1)
+    recoder = setup.recoder()
+    with pytest.raises(KeyboardInterrupt):
+        recoder.train(dataset(), num_epochs=1, callbacks=[AfterSteps(3)], **setup.train)
+    with pytest.raises(OSError, match="no place"):
+        recoder.train(few, num_epochs=1, callbacks=[FailsToStart()], **setup.train)
+    recoder.train(dataset(), num_epochs=1, **setup.train)
+    assert_same(recoder, whole)
+    with pytest.raises(KeyboardInterrupt):
+        recoder.train(dataset(), num_epochs=2, callbacks=[AfterSteps(3)], **setup.train)
+    with pytest.raises(KeyboardInterrupt):
+        recoder.train(few, num_epochs=2, callbacks=[AfterSteps(3)], **setup.train)
+    assert recoder._progress.data is not None
+    assert recoder._progress.data.startswith("20 users")
+
+
+@pytest.mark.parametrize("optimizer_type", ["adam", "adagrad", "rowwise_adagrad"])
+def test_a_first_step_without_memory_for_the_optimizer_leaves_a_recoder_that_can_be_trained(
+    optimizer_type: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup = Setup(lambda: DynamicAutoencoder([4]), optimizer_type=optimizer_type)
+    undisturbed = setup.run(setup.recoder(), 2)
+    update, calls = optimizers.UPDATES[optimizer_type], []
+
+    def full(*arguments: Any) -> None:
+        calls.append(0)
+        if len(calls) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        update(*arguments)
+
+    monkeypatch.setitem(optimizers.UPDATES, optimizer_type, full)  # type: ignore[call-overload]  # a dict
+    recoder = setup.recoder()
+    with pytest.raises(torch.OutOfMemoryError):
+        setup.run(recoder, 2)
+    assert recoder._optimizer is None
+    assert_same(setup.run(recoder, 2), undisturbed)
 
 
 class AfterSteps(Callback):

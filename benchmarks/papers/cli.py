@@ -99,6 +99,7 @@ def _report(
         f"{train.interactions_matrix.nnz:,} interactions; {len(split.test):,} test users\n"
     )
     here = "here, on a stand-in" if is_stand_in else "here"
+    print(_sizes_text(paper_set, split), end="")
     headings = ["model", "training, s"]
     headings += [f"{metric.metric_name}, {where}" for metric in COLUMNS for where in ("published", here)]
     print(markdown_table((*headings, "settings here", "published in"), []), end="", flush=True)
@@ -113,6 +114,20 @@ def _report(
     if is_stand_in:
         print(f"\n{_WARNING}")
     return status
+
+
+def _sizes_text(paper_set: PaperSet, split: PaperSplit) -> str:
+    """Returns whether users and items are as many as the paper counts, which other files of that name have not."""
+    if paper_set.sizes is None:
+        return ""
+    found = (split.train.num_users + len(split.valid) + len(split.test), split.train.num_items)
+    words = "{:,} users and {:,} items"
+    if found == paper_set.sizes:
+        return f"The paper counts as many: {words.format(*found)}, held-out users included.\n\n"
+    return (
+        f"**THE PAPER HAS {words.format(*paper_set.sizes)}, held-out users included, these files "
+        f"{words.format(*found)}: what is published is of other data.**\n\n"
+    )
 
 
 def _rows(name: str, split: PaperSplit, recipes: Sequence[str], seed: int) -> Iterator[tuple[str, ...]]:

@@ -28,6 +28,7 @@ class PaperSet:
         files: what its folder must hold; a pattern.
         read: reads it from the folder.
         num_held_out, min_of_user, min_of_item: as of ``split_as_liang``.
+        sizes: users, and items of training, that Liang et al. 2018 count (table 1); None: of a stand-in.
     """
 
     title: str
@@ -36,6 +37,7 @@ class PaperSet:
     num_held_out: int
     min_of_user: int
     min_of_item: int
+    sizes: tuple[int, int] | None = None
 
 
 def read_ml_20m(folder: Path) -> Pairs:
@@ -101,8 +103,8 @@ def _numbers(column: pa.ChunkedArray) -> Codes:
 
 
 SETS: Mapping[str, PaperSet] = {
-    "ml-20m": PaperSet("MovieLens 20M", "ratings.csv", read_ml_20m, 10_000, 5, 0),
-    "msd": PaperSet("Million Song Data", "train_triplets.txt", read_msd, 50_000, 20, 200),
-    "netflix": PaperSet("Netflix Prize", "combined_data_*.txt", read_netflix, 40_000, 5, 0),
+    "ml-20m": PaperSet("MovieLens 20M", "ratings.csv", read_ml_20m, 10_000, 5, 0, (136_677, 20_108)),
+    "msd": PaperSet("Million Song Data", "train_triplets.txt", read_msd, 50_000, 20, 200, (571_355, 41_140)),
+    "netflix": PaperSet("Netflix Prize", "combined_data_*.txt", read_netflix, 40_000, 5, 0, (463_435, 17_769)),
 }
 """By name, with the numbers of the papers."""

@@ -18,7 +18,8 @@ SHAPE = Shape(num_users=2_000, num_items=600, mean_interactions=40, num_tastes=1
 
 def scaled_down(paper_set: PaperSet, shape: Shape = SHAPE) -> PaperSet:
     """Returns the set with limits that fit a stand-in: a tenth of the users held out twice, items of few users."""
-    return replace(paper_set, num_held_out=shape.num_users // 10, min_of_item=min(paper_set.min_of_item, 5))
+    few = min(paper_set.min_of_item, 5)
+    return replace(paper_set, num_held_out=shape.num_users // 10, min_of_item=few, sizes=None)
 
 
 def write_stand_in(name: str, folder: Path, shape: Shape = SHAPE) -> None:

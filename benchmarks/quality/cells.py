@@ -83,7 +83,7 @@ class Outcome:
     """What became of a cell.
 
     Attributes:
-        kind: ``"measured"``, ``"over time"``, ``"no memory"`` or ``"failed"``.
+        kind: ``"measured"``, ``"over time"``, ``"no memory"`` or ``"failed"``; ``"not installed"`` is not kept.
         reason: why there are no numbers.
         limit_s: the time limit that it ran under.
         numbers: ``train_seconds``, ``recommend_seconds``, ``peak_mib``; ``others_busy``, the processors that other
@@ -177,7 +177,10 @@ class CellStore:
     def find(self, cell: Cell) -> Outcome | None:
         """Returns what became of the cell, or None if it was not tried with these settings and this code."""
         path = self.path(cell)
-        return _read(path) if path.exists() else None
+        if path.exists():
+            return _read(path)
+        again = (_content(earlier).get("again", {}) for earlier in self._earlier(cell))
+        return next((Outcome(**each["outcome"]) for each in again if each.get("cell") == path.stem), None)
 
     def path_or_earlier(self, cell: Cell) -> Path | None:
         """Returns the cell's file; if there is none, that of the same settings with code of an earlier time."""
@@ -240,14 +243,15 @@ class CellStore:
     def keep(self, cell: Cell, outcome: Outcome) -> bool:
         """Writes what became of the cell in the place of what was there, of earlier code too; returns whether it did.
 
-        Where there are numbers they stay, if the outcome has none, and beside them what became of it. The JSON file
-        comes last, so that where it is all is there.
+        Where there are numbers they stay, if the outcome has none, and beside them what became of it, for ``find``. The
+        JSON file comes last, so that where it is all is there.
         """
         path = self.path(cell)
         held = [*([path] if path.exists() else []), *self._earlier(cell)]
         measured = next((each for each in held if _content(each)["kind"] == "measured"), None)
         if not outcome.is_measured and measured is not None:
-            _write(measured, _content(measured) | {"since": f"{outcome.kind}: {outcome.reason}"})
+            again = {name: getattr(outcome, name) for name in ("kind", "limit_s", "reason")}
+            _write(measured, _content(measured) | {"again": {"cell": path.stem, "outcome": again}})
             return False
         path.parent.mkdir(parents=True, exist_ok=True)
         if outcome.test_values is not None:
@@ -287,7 +291,7 @@ def _read(path: Path) -> Outcome:
         numbers=content["numbers"],
         test_values=values,
         about=content["about"],
-        since=content.get("since", ""),
+        since="{kind}: {reason}".format(**content["again"]["outcome"]) if "again" in content else "",
     )
 
 

@@ -23,7 +23,16 @@ from benchmarks.quality.page import render_page, results_text
 from benchmarks.quality.plots import draw
 from benchmarks.quality.running import Runner
 from benchmarks.quality.schedule import Schedule
-from benchmarks.quality.sets import DATA_SETS, SMOKE_SETS, Protocol, SplitFolder, has_set, make_smoke_set, read_set
+from benchmarks.quality.sets import (
+    DATA_SETS,
+    SMOKE_SETS,
+    Protocol,
+    SplitFolder,
+    has_set,
+    make_smoke_set,
+    read_set,
+    share_tested,
+)
 from benchmarks.quality.summary import PREDECESSOR, SUCCESSOR, TUNING_SEED, SetResults, entries_of, points_of
 from benchmarks.speed.environments import Unavailable, python_of
 from benchmarks.speed.machine import current_commit, describe_machine
@@ -116,7 +125,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not (stopped or options.adopt) and SUCCESSOR in {who.name for who in chosen_contestants}:
         _measure_epochs(chosen_sets, store, splits, epochs, runner)
     results = [
-        SetResults(name, {who: found for who in contestants if (found := shown.outcomes(name, who))})
+        SetResults(
+            name,
+            {who: found for who in contestants if (found := shown.outcomes(name, who))},
+            share_tested(splits.about(name, TUNING_SEED)),
+        )
         for name in sets
         if store.has_any(name)
     ]
@@ -130,6 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "protocol": protocol,
         "threads": options.threads,
         "seeds": options.seeds,
+        "contestants": contestants,
         "used": sets,
         "splits": {of_set.name: splits.about(of_set.name, TUNING_SEED) for of_set in results},
         "epochs": {of_set.name: found for of_set in results if (found := epochs.find(of_set.name)) is not None},
@@ -218,11 +232,19 @@ def _run_missing(
 ) -> None:
     """Runs one missing cell after the other, none after the budget is spent."""
     end = time.monotonic() + budget_s
+    absent: set[str] = set()
     for cell in schedule.missing(sets, contestants):
         if time.monotonic() > end:
             print("the budget is spent; the same command goes on with the next cell", file=sys.stderr)
             return
+        environment = cell.contestant.environment_on(cell.data_set)
+        if environment in absent:
+            continue
         outcome = _run(runner, splits, cell)
+        if outcome.kind == "not installed":
+            print(f"{environment} is not run: {outcome.reason}", file=sys.stderr, flush=True)
+            absent.add(environment)
+            continue
         is_kept = store.keep(cell, outcome)
         stays = "" if is_kept else "; the numbers of an earlier run stay"
         print(f"{cell.name}: {_summary(outcome)}{stays}", file=sys.stderr, flush=True)

@@ -31,7 +31,8 @@ class Contestant:
         bytes_per_item_pair: memory that it needs for every two items, at its peak; 0: none that grows like that.
         warm_up: changes that make the warm-up quick.
         elsewhere: environments, by data set, in the place of ``environment`` where it fails in that.
-        twins: other contestants that compute the same, so that they can only tie at equal settings.
+        kin: of a rival, that of ours which is the same model; empty: none is.
+        is_twin: whether the two compute the same closed form, so that they can only tie at equal settings.
         note: what a reader must know of it.
     """
 
@@ -44,7 +45,8 @@ class Contestant:
     bytes_per_item_pair: float = 0.0
     warm_up: Settings = field(default_factory=dict)
     elsewhere: Mapping[str, str] = field(default_factory=dict)
-    twins: tuple[str, ...] = ()
+    kin: str = ""
+    is_twin: bool = False
     note: str = ""
 
     @property
@@ -104,7 +106,8 @@ _RIVALS = (
         "implicit",
         "implicit_quality.py",
         "als",
-        (
+        kin="als",
+        grid=(
             {},
             {"bm25": True, "factors": 64, "regularization": 0.05, "alpha": 2.0},
             {"factors": 400, "regularization": 10.0, "alpha": 40.0},
@@ -136,7 +139,8 @@ _RIVALS = (
         "irspack",
         "irspack_quality.py",
         "ials",
-        (
+        kin="als",
+        grid=(
             {},
             {"n_components": 200, "alpha0": 0.1, "reg": 0.003},
             {"n_components": 200, "alpha0": 0.02, "reg": 0.002},
@@ -154,7 +158,8 @@ _RIVALS = (
         source="default; and around the 200 to 1000 of Steck 2019 (arXiv:1905.03375), less for smaller sets",
         bytes_per_item_pair=9.0,
         elsewhere={"gowalla": "irspack-scipy-1.16"},
-        twins=("ease",),
+        kin="ease",
+        is_twin=True,
         note="the same closed form as our `ease`: at equal settings the two can only tie; on gowalla with scipy 1.16, "
         "as `scipy.linalg.inv` of 1.17, which multiplies half as often, crashes with that many items; most of its time "
         "to recommend is scipy's copying of its weights, once for each 500 users",
@@ -173,7 +178,8 @@ _RIVALS = (
         source="default; and more of both (Steck 2020, NeurIPS), as our `edlae` has",
         bytes_per_item_pair=9.0,
         elsewhere={"gowalla": "irspack-scipy-1.16"},
-        twins=("edlae",),
+        kin="edlae",
+        is_twin=True,
         note="the same closed form as our `edlae`, but for the discount on popular items, and without dropout as our "
         "`ease`; recommends to 3,000 users at a time",
     ),
@@ -182,7 +188,8 @@ _RIVALS = (
         "recoder-0.4.0",
         "recoder_040_quality.py",
         "autoencoder",
-        (
+        kin="autoencoder",
+        grid=(
             {},
             {"loss": "logloss"},
             {"num_epochs": 30},

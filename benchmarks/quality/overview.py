@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from benchmarks.quality.contestants import Contestant
 from benchmarks.quality.judging import MAIN_METRIC
 from benchmarks.quality.summary import (
     Entry,
@@ -14,9 +15,10 @@ from benchmarks.quality.summary import (
     compared,
     entries_of,
     machine_of_most,
+    num_points_run,
 )
-from benchmarks.quality.words import NO_DIFFERENCE, Machine, marks_of, settings_of, verdict_of
-from benchmarks.speed.lines import markdown_table, number_text
+from benchmarks.quality.words import NO_DIFFERENCE, Machine, listed, seconds_text, settings_of, verdict_of
+from benchmarks.speed.lines import markdown_table
 
 __all__ = ["overview_text"]
 
@@ -28,8 +30,13 @@ difference is paired over the test users; ours is higher where its 95 % interval
 """
 
 
-def overview_text(results: Sequence[SetResults]) -> str:
-    """Returns the table and what it comes to; empty where nothing can be compared."""
+def overview_text(results: Sequence[SetResults], contestants: Sequence[Contestant]) -> str:
+    """Returns the table and what it comes to; empty where nothing can be compared.
+
+    Args:
+        results: of each data set.
+        contestants: who takes part, run or not.
+    """
     rows, verdicts = [], Counter[str]()
     for of_set in results:
         entries, home = entries_of(of_set), machine_of_most(of_set)
@@ -48,10 +55,20 @@ def overview_text(results: Sequence[SetResults]) -> str:
     text = f"Ours is higher than the best rival on {verdicts['higher']} of {len(rows)} data sets"
     text += f"; on {verdicts[NO_DIFFERENCE]} no difference is shown" if verdicts[NO_DIFFERENCE] else ""
     text += f"; **on {verdicts['**lower**']} it is lower**.\n" if verdicts["**lower**"] else "; on none it is lower.\n"
+    text += _missing_text(results, [who for who in contestants if not who.is_ours])
     return f"{text}\n{_INTRODUCTION}\n{markdown_table(headings, rows, num_text_columns=2)}"
+
+
+def _missing_text(results: Sequence[SetResults], rivals: Sequence[Contestant]) -> str:
+    """Returns the rivals that have not run their whole grid on a data set, and are none of its best; empty if none."""
+    missing = {
+        of_set.name: [who.name for who in rivals if num_points_run(of_set.outcomes.get(who, {})) < len(who.grid)]
+        for of_set in results
+    }
+    told = [f"{listed(names)} on {name}" for name, names in missing.items() if names]
+    return f"Rivals that have not run their whole grid, and are not counted: {'; '.join(told)}.\n" if told else ""
 
 
 def _cells(entry: Entry, home: Machine) -> tuple[str, str, str]:
     who = f"{entry.contestant.name} ({settings_of(entry)})"
-    seconds = number_text(entry.over_seeds("train_seconds").value) + marks_of(entry.outcomes.values(), home)
-    return who, seconds, f"{entry.over_users(_MAIN).value:.4f}"
+    return who, seconds_text(entry, home), f"{entry.over_users(_MAIN).value:.4f}"

@@ -24,6 +24,7 @@ from benchmarks.quality.summary import (
     compared,
     coverage,
     entries_of,
+    kin_of,
     machine_of_most,
     num_points_run,
     points_of,
@@ -40,6 +41,7 @@ from benchmarks.quality.words import (
     mean_text,
     metric_text,
     name_text,
+    seconds_text,
     settings_of,
     verdict_of,
 )
@@ -48,7 +50,8 @@ from benchmarks.speed.lines import markdown_table, number_text
 __all__ = ["PageFacts", "render_page", "results_text"]
 
 PageFacts = Mapping[str, Any]
-"""``protocol``, ``threads``, ``seeds``; by data set ``used`` (what of it), ``splits`` (what they hold), ``epochs``."""
+"""``protocol``, ``threads``, ``seeds``, ``contestants``; by data set ``used`` (what of it), ``splits`` (what they hold)
+and ``epochs``."""
 
 _MAIN = MAIN_METRIC.metric_name
 
@@ -71,7 +74,7 @@ _PROTOCOL = """\
 - Everyone is trained with each setting of a grid of four (popularity has none) on the data of seed 0. The best by
   {main} of its *validation* users is trained with seeds {seeds}, of the split and of the model, and judged on their
   *test* users. What was not run is listed below each set; a model whose grid was not run completely is shown, but not
-  compared.
+  compared. A setting that was run and gave no numbers, for time, memory or an error, counts as run, and is said.
 - The defaults of our recipes were chosen on goodbooks-10k-v1, gowalla, citeulike-a and lastfm-2k, the other sets having
   no part in it (`docs/experiments.md` says how, and what each choice gained), but for these:
   - what `confidence_power` of least squares makes of rare items, and the autoencoder's ties: all but book-crossing;
@@ -85,7 +88,11 @@ _PROTOCOL = """\
   quarter, where a quarter is held out) are validation users of seed 0, by whom everyone's setting is chosen from its
   grid. So some of those who judge had a part in the choice, which favours what was chosen.
 - Grids are of equal size, not of equal settings; those of least squares go up to 400 factors on each side. They are not
-  of equal effort either: behind our defaults are many trials, behind a rival's points its documentation and papers.
+  of equal effort either: behind our defaults are many trials, and points of our grids were changed after trials on
+  validation users of any of these sets; behind a rival's points are its documentation, papers, or, where the table of
+  grids names none, a few trials.
+  And ours have more models: their best is the best of more settings than a rival's. What the same model makes of each
+  set in two libraries has a table of its own.
 - Training time is all that a model needs from the matrix in memory to being able to recommend, without imports and
   reading. A warm-up on a few users comes before.
 - Recommending is one pass over the test users. The models of irspack answer new users with scores, and for implicit's
@@ -95,30 +102,35 @@ _PROTOCOL = """\
 - Memory is the peak of a process, while it read the matrices, trained and recommended to the validation and the test
   users, minus its peak after imports and warm-up. Where imports and warm-up took more than a model needs later, part of
   what it needs is not seen.
-- Each training has a process of its own, {threads} threads{limits}, one after another. Those marked {mark}
-  had not the machine to themselves: other processes used more than {disturbed:g} of a processor on average, and alone
-  it may have been quicker. Those marked {elsewhere} ran on processors with other instruction sets than most of ours of
-  the same data set; those marked {earlier} were made by earlier code of this library, or with other packages of a
-  rival, and were not run anew since, or without numbers, which is said below the set. Results of earlier code of a
-  model of ours have no mark, and keep their times, if today's code gave every test user of {same_on} the same values,
-  with all settings and seeds (`--adopt`). The commits are at the end.
-- Metrics ± standard error over the test users of all seeds, of whom some are the same (see below); seconds and memory ±
-  standard error over the seeds.
+- Each training has a process of its own, {threads} threads{limits}, one after another. Marks stand beside the
+  seconds of training; what others did to the time of recommending is not marked. Those marked {mark} had not the
+  machine to themselves: other processes used more than {disturbed:g} of a processor on average, and alone it may have
+  been quicker. Those marked {elsewhere} ran on processors with other instruction sets than most of ours of the same
+  data set; those marked {earlier} were made by earlier code of this library, or with other packages of a rival, and
+  were not run anew since, or without numbers, which is said below the set. Results of earlier code of a model of ours
+  have no mark, and keep their times, if today's code gave every test user of {same_on} the same values, with all
+  settings and seeds (`--adopt`). The commits are at the end.
+- Metrics ± standard error over the test users of all seeds; seconds and memory ± standard error over the seeds. A user
+  can be in the test of several seeds: of those with enough interactions a part f is in each, which is said with each
+  set. Errors and intervals over the users of three seeds are (1 + 2f)^1/2 times as large as those of as many different
+  users would be, which is right for users whose value is the same each time, and too large for others.
 """
 
 _PICTURE = """\
 Seed 0: every point of the grids, the chosen settings large; the fronts are what ours and the others reach by a time of
-training. Points below 0.6 of the best {main} stand at the lower edge, with their value, and at the left edge where they
-took far less time than the others.
+training, by these test users themselves. Points below 0.6 of the best {main} stand at the lower edge, with their value,
+and at the left edge where they took far less time than the others.
 """
 
 _PAIRS = """\
 Ours is {ours} ({settings}), the best of ours on the validation users. Paired difference of {main} over the test users
-of all seeds, with its 95 % interval. A user who is in the test of two seeds counts in both, as another one would. Of
-the users with enough interactions up to {of_active:.0%} are in each test: intervals are up to a fifth too narrow where
-it is as many, and a tenth where it is half of that (1 - (1 + 2f)^-1/2 of three seeds, of a share f). The interval is of
-users: a seed's users share one split and one training, and how much others would move the difference shows in those of
-the seeds alone.
+of all seeds, with its 95 % interval. The interval is of users: a seed's users share one split and one training, and how
+much others would move the difference shows in those of the seeds alone.
+"""
+
+_KIN = """\
+Where a rival has a model that ours have too, each with the settings that were chosen for it. The difference is ours
+less theirs, as above.
 """
 
 _PREDECESSOR = """\
@@ -150,7 +162,7 @@ def render_page(results: Sequence[SetResults], facts: PageFacts, *, images: str,
     protocol: Protocol = facts["protocol"]
     parts = [
         _TITLE,
-        overview_text(results),
+        overview_text(results, facts["contestants"]),
         _PROTOCOL.format(
             held_out=protocol.held_out,
             min_interactions=protocol.min_interactions,
@@ -169,10 +181,10 @@ def render_page(results: Sequence[SetResults], facts: PageFacts, *, images: str,
             same_on=_same_on_text(results),
         ),
     ]
-    contestants = list(dict.fromkeys(contestant for of_set in results for contestant in of_set.outcomes))
+    contestants: Sequence[Contestant] = facts["contestants"]
     for of_set in results:
         parts.append(f"## {of_set.name}\n")
-        parts.append(_about_set(facts["used"][of_set.name], facts["splits"].get(of_set.name)))
+        parts.append(_about_set(facts["used"][of_set.name], facts["splits"].get(of_set.name), of_set.share_tested))
         if of_set.name in pictures:
             picture = f"{images}/{pictures[of_set.name]}"
             parts.append(f"![{of_set.name}: training time against {_MAIN}]({picture})\n")
@@ -199,6 +211,8 @@ def results_text(results: SetResults, epochs: Epochs | None = None) -> str:
     points = points_of(results)
     if points:
         parts += [f"### At no more training time, {results.name}\n", _coverage_text(coverage(points), home)]
+    kin = kin_of(entries)
+    parts += [f"### The same model, {results.name}\n", _kin_text(kin, home)] if kin else []
     predecessor = predecessor_of(points)
     if predecessor is not None:
         title = f"### In the place of {predecessor.theirs.contestant.name}, {results.name}\n"
@@ -224,12 +238,14 @@ def _limits_text(results: Sequence[SetResults]) -> str:
     return f" and {listed(minutes, 'or')} minutes" if minutes else ""
 
 
-def _about_set(used: str, split: Mapping[str, Any] | None) -> str:
+def _about_set(used: str, split: Mapping[str, Any] | None, share_tested: float) -> str:
     if split is None:
         return f"Used: {used}.\n"
+    most = "" if "with enough" in split else "at most "
     return (
         f"Used: {used}. With seed 0: {split['users']:,} users in training, {split['items']:,} items, "
-        f"{split['interactions']:,} interactions; {split['held out']:,} users for validation, as many for the test.\n"
+        f"{split['interactions']:,} interactions; {split['held out']:,} users for validation, as many for the test, "
+        f"which are {most}{share_tested:.1%} of those with enough interactions.\n"
     )
 
 
@@ -275,7 +291,7 @@ def _pairs_text(entries: Sequence[Entry]) -> str:
             continue
         paired, of_seeds = compared(ours, rival)
         verdict = verdict_of(paired)
-        if verdict == NO_DIFFERENCE and ours.contestant.name in rival.contestant.twins:
+        if verdict == NO_DIFFERENCE and rival.contestant.is_twin and rival.contestant.kin == ours.contestant.name:
             verdict += ", the same closed form"
         rows.append(
             (
@@ -287,9 +303,30 @@ def _pairs_text(entries: Sequence[Entry]) -> str:
             )
         )
     settings = settings_text(ours.contestant, ours.point)
-    intro = _PAIRS.format(ours=name_text(ours.contestant), settings=settings, main=_MAIN, of_active=MOST_OF_THE_ACTIVE)
+    intro = _PAIRS.format(ours=name_text(ours.contestant), settings=settings, main=_MAIN)
     headings = ("against", "settings", "difference", "95 % interval", "of each seed", "ours is")
     return f"{intro}\n{markdown_table(headings, rows, num_text_columns=2)}"
+
+
+def _kin_text(kin: Sequence[tuple[Entry, Entry]], home: Machine) -> str:
+    rows = []
+    for ours, rival in kin:
+        paired, _ = compared(ours, rival)
+        cells = [
+            (
+                name_text(entry.contestant),
+                settings_of(entry),
+                seconds_text(entry, home),
+                f"{entry.over_users(_MAIN).value:.4f}",
+            )
+            for entry in (rival, ours)
+        ]
+        faster = rival.over_seeds("train_seconds").value / ours.over_seeds("train_seconds").value
+        interval = f"{paired.low:+.4f} to {paired.high:+.4f}"
+        rows.append((*cells[0], *cells[1], f"{faster:.1f}", interval, verdict_of(paired)))
+    headings = ("rival", "settings", "training, s", _MAIN, "ours", "settings", "training, s", _MAIN)
+    headings += ("times as fast", "difference, 95 % interval", "ours is")
+    return f"{_KIN}\n{markdown_table(headings, rows, num_text_columns=2)}"
 
 
 def _coverage_text(covered: Sequence[Covered], home: Machine) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
@@ -16,6 +17,7 @@ from benchmarks.quality.sets import Protocol, SplitFiles
 from benchmarks.speed import sides
 from benchmarks.speed.environments import Unavailable
 from benchmarks.speed.sides import Worker, python_and_variables
+from recoder._memory import available_bytes
 
 __all__ = ["Runner", "available_mib", "needed_mib"]
 
@@ -25,9 +27,9 @@ Number = Callable[[], float]
 
 
 def available_mib() -> float:
-    """Returns the memory that a new process can have without swapping (Linux: ``MemAvailable``), in MiB."""
-    lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable")) / 1024
+    """Returns the memory that a new process can have without swapping, in MiB; infinity where nobody tells."""
+    available = available_bytes()
+    return math.inf if available is None else available / 2**20
 
 
 def needed_mib(cell: Cell, num_items: int) -> float:
@@ -37,6 +39,10 @@ def needed_mib(cell: Cell, num_items: int) -> float:
 
 _TOO_LARGE = "NotEnoughMemoryError: "
 """What a process of ours says before it tells how much it would need."""
+
+
+class NotInstalledError(Unavailable):
+    """The environment of a rival is not there, so that nothing was tried."""
 
 
 class Runner:
@@ -86,6 +92,8 @@ class Runner:
                 return self._measured(cell, split, Path(lists))
         except TimeoutError:
             return Outcome("over time", self.limit_s, f"more than {self.limit_s / 60:g} minutes")
+        except NotInstalledError as error:
+            return Outcome("not installed", self.limit_s, str(error))
         except Unavailable as error:
             reason = str(error).removeprefix(_TOO_LARGE)
             return Outcome("failed" if reason == str(error) else "no memory", self.limit_s, reason)
@@ -132,9 +140,12 @@ class Runner:
             TimeoutError: if both took longer than the limit.
             Unavailable: if it could not do it.
         """
-        python, variables = python_and_variables(
-            environment, self._environments, threads=self._threads, may_install=self._may_install
-        )
+        try:
+            python, variables = python_and_variables(
+                environment, self._environments, threads=self._threads, may_install=self._may_install
+            )
+        except Unavailable as error:
+            raise NotInstalledError(str(error)) from error
         variables["PYTHONPATH"] = ":".join([str(sides.WORKERS), *filter(None, [variables.get("PYTHONPATH")])])
         worker = Worker([python, str(WORKERS / script)], variables, self._logs / f"{name}.log")
         try:

@@ -29,6 +29,7 @@ __all__ = [
     "has_set",
     "make_smoke_set",
     "read_set",
+    "share_tested",
 ]
 
 About = Mapping[str, Any]
@@ -206,7 +207,16 @@ class SplitFolder:
             "items": split.train.num_items,
             "interactions": int(split.train.matrix.nnz),
             "held out": held_out,
+            "with enough": num_active,
         }
+
+
+def share_tested(about: About | None) -> float:
+    """Returns the part of the users with enough interactions who are in the test of a split.
+
+    Where nobody tells how many have enough, it is as large as it can be.
+    """
+    return about["held out"] / about["with enough"] if about and "with enough" in about else MOST_OF_THE_ACTIVE
 
 
 def read_set(folder: Path, name: str) -> Interactions:

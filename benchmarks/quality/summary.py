@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ __all__ = [
     "coverage",
     "entries_of",
     "front_of",
+    "kin_of",
     "machine_of_most",
     "num_points_run",
     "points_of",
@@ -46,10 +48,17 @@ Outcomes = Mapping[tuple[int, int], Outcome]
 
 @dataclass(frozen=True)
 class SetResults:
-    """All that is known of a data set: outcomes by contestant."""
+    """All that is known of a data set.
+
+    Attributes:
+        name: of the data set.
+        outcomes: by contestant.
+        share_tested: the part of the users with enough interactions who are in the test of each seed.
+    """
 
     name: str
     outcomes: Mapping[Contestant, Outcomes]
+    share_tested: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -69,6 +78,7 @@ class Entry:
         outcomes: those of each seed that was measured.
         num_run: settings of the grid that were run. Before all were, the best of these is chosen for the time being.
         num_measured: those of them that have numbers.
+        share_tested: as ``SetResults``.
     """
 
     contestant: Contestant
@@ -76,6 +86,7 @@ class Entry:
     outcomes: Mapping[int, Outcome]
     num_run: int
     num_measured: int
+    share_tested: float = 0.0
 
     @property
     def num_not_run(self) -> int:
@@ -85,7 +96,8 @@ class Entry:
     def over_users(self, metric: str) -> Mean:
         """Returns a metric's mean over the test users of all seeds, and its standard error over them."""
         values = self.values(metric, list(self.outcomes))
-        return Mean(float(values.mean()), standard_error(values))
+        widening = _widening(len(self.outcomes), self.share_tested)
+        return Mean(float(values.mean()), widening * standard_error(values))
 
     def over_seeds(self, number: str) -> Mean:
         """Returns the mean of a number over the seeds, and its standard error; NaN of a single seed."""
@@ -197,7 +209,8 @@ def entries_of(results: SetResults) -> list[Entry]:
                 if point == chosen and outcome.is_measured
             }
             measured = {key: outcome for key, outcome in outcomes.items() if outcome.is_measured}
-            entries.append(Entry(contestant, chosen, of_seeds, num_points_run(outcomes), num_points_run(measured)))
+            num_run, num_measured = num_points_run(outcomes), num_points_run(measured)
+            entries.append(Entry(contestant, chosen, of_seeds, num_run, num_measured, results.share_tested))
     return sorted(entries, key=lambda entry: -entry.over_users(MAIN_METRIC.metric_name).value)
 
 
@@ -212,6 +225,13 @@ def best_of_rivals(entries: Sequence[Entry]) -> Entry | None:
     return next((entry for entry in entries if not entry.contestant.is_ours and not entry.num_not_run), None)
 
 
+def kin_of(entries: Sequence[Entry]) -> list[tuple[Entry, Entry]]:
+    """Returns each rival and that of ours which is the same model, both with their whole grids run; the best first."""
+    own = {entry.contestant.name: entry for entry in entries if entry.contestant.is_ours and not entry.num_not_run}
+    rivals = [entry for entry in entries if entry.contestant.kin in own and not entry.num_not_run]
+    return [(own[rival.contestant.kin], rival) for rival in rivals]
+
+
 def compared(ours: Entry, theirs: Entry) -> tuple[PairedDifference, list[float]]:
     """Returns how much higher ours is in the main metric, paired over the users of the shared seeds; and for each seed.
 
@@ -220,7 +240,19 @@ def compared(ours: Entry, theirs: Entry) -> tuple[PairedDifference, list[float]]
     seeds = [seed for seed in ours.outcomes if seed in theirs.outcomes]
     name = MAIN_METRIC.metric_name
     differences = [float((ours.values(name, [seed]) - theirs.values(name, [seed])).mean()) for seed in seeds]
-    return PairedDifference.of(ours.values(name, seeds), theirs.values(name, seeds)), differences
+    paired = PairedDifference.of(ours.values(name, seeds), theirs.values(name, seeds))
+    widening = _widening(len(seeds), ours.share_tested)
+    low, high = (paired.difference + widening * (end - paired.difference) for end in (paired.low, paired.high))
+    return replace(paired, stderr=widening * paired.stderr, low=low, high=high), differences
+
+
+def _widening(num_seeds: int, share_tested: float) -> float:
+    """Returns how much a standard error over the users of all seeds grows, since some of them are the same.
+
+    A user of one seed's test is in that of each other with this probability. It is right for users whose value is the
+    same in each, and too large for others.
+    """
+    return math.sqrt(1 + (num_seeds - 1) * share_tested)
 
 
 def points_of(results: SetResults) -> list[Point]:

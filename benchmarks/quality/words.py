@@ -22,6 +22,7 @@ __all__ = [
     "mean_text",
     "metric_text",
     "name_text",
+    "seconds_text",
     "settings_of",
     "verdict_of",
 ]
@@ -58,6 +59,11 @@ def marks_of(outcomes: Iterable[Outcome], home: Machine) -> str:
     elsewhere = ELSEWHERE_MARK if any(outcome.machine != home for outcome in outcomes) else ""
     earlier = EARLIER_MARK if any(outcome.is_of_earlier_code for outcome in outcomes) else ""
     return disturbed + elsewhere + earlier
+
+
+def seconds_text(entry: Entry, home: Machine) -> str:
+    """Returns the seconds of training in the mean of the seeds, with what a reader must know of them."""
+    return number_text(entry.over_seeds("train_seconds").value) + marks_of(entry.outcomes.values(), home)
 
 
 def mean_text(mean: Mean) -> str:

@@ -31,7 +31,14 @@ from recoder.recipes import RECIPES
 __all__ = ["COLUMNS", "latencies", "main"]
 
 K = 100
-COLUMNS = ("a new user", "each of many new users", "a user of training", "each of many users of training", "an item")
+COLUMNS = (
+    "a new user",
+    "each of many new users",
+    "a user of training",
+    "the same, one item excluded",
+    "each of many users of training",
+    "an item",
+)
 NUM_SINGLE, NUM_TOGETHER, NUM_REPEATED = 50, 2000, 5
 SEED = 1
 
@@ -78,10 +85,11 @@ def latencies(model: FittedModel, train: Interactions, new: HeldOut, seed: int =
         [partial(model.recommend, histories=[history], k=K) for history in histories[:NUM_SINGLE]],
         [partial(model.recommend, histories=histories, k=K)] * NUM_REPEATED,
         [partial(model.recommend, users=[user], k=K) for user in users[:NUM_SINGLE]],
+        [partial(model.recommend, users=[user], k=K, exclude=items[:1]) for user in users[:NUM_SINGLE]],
         [partial(model.recommend, users=users, k=K)] * NUM_REPEATED,
         [partial(model.similar_items, [item], k=K) for item in items],
     )
-    numbers = 1, len(histories), 1, len(users), 1
+    numbers = 1, len(histories), 1, 1, len(users), 1
     times = map(_milliseconds, requests)
     return tuple(None if took is None else took / number for took, number in zip(times, numbers, strict=True))
 

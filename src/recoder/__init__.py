@@ -20,14 +20,32 @@ __all__ = ["FittedModel", "Interactions", "__version__", "fit", "load"]
 __version__ = "1.0.0.dev0"
 
 _HOMES = {"FittedModel": "recoder.api", "Interactions": "recoder.data", "fit": "recoder.api", "load": "recoder.api"}
+_MODULES = (
+    "callbacks",
+    "data",
+    "embedding",
+    "errors",
+    "losses",
+    "metrics",
+    "model",
+    "nn",
+    "recipes",
+    "recommender",
+    "report",
+    "training",
+    "tuning",
+    "utils",
+)
 
 
 def __getattr__(name: str) -> Any:
     # on first use: torch takes seconds to import, and whoever asks for the version does not need it
+    if name in _MODULES:
+        return importlib.import_module(f"recoder.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'recoder' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_MODULES})

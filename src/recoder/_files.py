@@ -52,6 +52,7 @@ _NEXT_STEPS = {
     errno.EDQUOT: "free some space, or choose another folder",
     errno.EFBIG: "choose a folder that takes larger files",
     errno.EISDIR: "pass the path of a file",
+    errno.ENAMETOOLONG: "choose a shorter name: while it is written it has 24 letters more",
     errno.ENODEV: "pass the path of a file",
 }
 

@@ -1,7 +1,8 @@
-"""Progress bars: on a terminal or in a notebook, and nowhere else."""
+"""Progress bars: on a terminal or in a notebook, unless the environment says ``TQDM_DISABLE=1``."""
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -21,5 +22,7 @@ def passing_bar(description: str, *, total: int, unit: str) -> Any:
 
 
 def _is_quiet() -> bool | None:
+    if os.environ.get("TQDM_DISABLE", "0") not in ("", "0"):  # tqdm reads it itself, but not where disable is given
+        return True
     # None asks tqdm to stay quiet where there is no terminal; a notebook is none, but draws the bar itself
     return False if "ipykernel" in sys.modules else None

@@ -32,7 +32,7 @@ from recoder.metrics import EvaluationResult, Metric, RecommenderEvaluator
 from recoder.metrics.judging import distinct_metrics
 from recoder.nn.base import FactorizationModel, draw_parameters
 from recoder.nn.tables import tables_with_row_gradients
-from recoder.recommender.base import Histories, merge_histories
+from recoder.recommender.base import Histories, as_lists, merge_histories
 from recoder.recommender.inference import InferenceRecommender
 from recoder.recommender.scoring import ModelScorer
 from recoder.training.alternating import AlternatingLeastSquares
@@ -145,7 +145,10 @@ class Recoder:
         self._optimizer_type, self._state_precision = optimizer_type, optimizer_state
         self._loss_module: nn.Module | None = make_loss(loss, loss_params)
         self._loss: str | nn.Module | None = loss
+        # of numpy or torch they could not be held by a file; make_loss has checked them
         self._loss_params = dict(loss_params or {})
+        if isinstance(loss, str):
+            self._loss_params = {name: _plain(value) for name, value in self._loss_params.items()}
         self.user_based = user_based
         self.item_based = item_based
         self.device = choose_device(use_cuda, device, is_one_of_many=parallel is not None)
@@ -161,7 +164,7 @@ class Recoder:
         self._holds_histories = False
         self._progress = Progress()
         self._best = Best()
-        self._unwritten: Path | None = None
+        self._unwritten: set[Path] = set()
         self._optimizer: ModelOptimizer | None = None
         self._kept_state: OptimizerState = {}
         self._last_config: dict[str, Any] | None = None
@@ -240,7 +243,7 @@ class Recoder:
                 negative sampling, Moussawi 2018, arXiv:1809.00999), not the whole catalogue.
             num_sampling_users: users of a super-batch, a multiple of ``batch_size``: more users, more negative items.
                 0: ``batch_size``.
-            num_data_workers: processes that prepare batches, and that evaluate custom metrics.
+            num_data_workers: processes that prepare batches, and that evaluate custom metrics if they can be pickled.
             model_checkpoint_prefix: path that checkpoints start with; see ``save_state``. The last epoch is always
                 saved.
             checkpoint_freq: epochs between checkpoints; 0: only the last epoch.
@@ -270,7 +273,8 @@ class Recoder:
             EmptyDataError: if the training data holds no interaction.
             DataError: if the loss is not defined for these interactions.
             UnknownIdError: if the data has users or items beyond those of the model.
-            DivergedError: if the loss of an epoch is not a finite number.
+            DivergedError: if the loss of an epoch is not a finite number. The weights are then of no use, and are not
+                trained further, but where ``early_stopping`` kept the best ones.
             FileWriteError: if a checkpoint cannot be written; said before training starts where possible.
         """
         config = TrainConfig(
@@ -297,6 +301,11 @@ class Recoder:
             logq_correction=bool(logq_correction),
             early_stopping=early_stopping,
         )
+        if self._progress.has_diverged:
+            raise DivergedError(
+                f"the training of this Recoder diverged in epoch {self._progress.epoch + 1}, so its weights are of no "
+                "use; load the last checkpoint, or make a new Recoder, and train it with a lower lr"
+            )
         of_user = checked_callbacks(callbacks)
         loss = self._checked_loss()
         uses_loss = not (self.model.is_solved or self.model.brings_loss)
@@ -353,12 +362,14 @@ class Recoder:
         if self.model.is_solved:  # anew: nothing of an earlier solution is left
             best, self._progress = Best(data=judged_by), Progress()
         elif is_done(self._progress, config, best):
-            self._best = best
+            if best.epoch or not self._best.epoch:  # or else what an earlier rule found stays
+                self._best = replace(best, is_over=best.is_over or self._best.is_over)
             self._give_best_back(best)
             prefix = config.model_checkpoint_prefix
-            if prefix is not None and self._unwritten == self._checkpoint_path(prefix):  # as where the disk was full
+            if prefix is not None and self._checkpoint_path(prefix) in self._unwritten:  # as where the disk was full
                 _log.info("saved %s", self.save_state(prefix))
             return self.history
+        self._unwritten.clear()
         go_on_with(self._progress, learns_from)
         mean_interactions = train_dataset.interactions_matrix.nnz / len(train_dataset)
         self.model.learns_by(loss, self._l2_of_users(config, len(train_dataset)), mean_interactions)
@@ -437,17 +448,22 @@ class Recoder:
         kept |= {"_progress": copy.copy(self._progress), "_best": copy.copy(self._best)}
         was_initialized, best_epoch = self._is_initialized, self.history.best_epoch
         give_attributes_back = attributes_kept(self.model)
-        # a model that is solved begins anew
-        stood_at = (0, 0) if self.model.is_solved else (self._progress.epoch, self._progress.step)
+        before, stood_at = self._progress, (self._progress.epoch, self._progress.num_taken)
         try:
             yield
         except BaseException as error:
-            # one that diverged has taken steps, and may stand where it did since it was given its best weights back
-            is_begun = isinstance(error, DivergedError) and not self.model.is_solved
-            if (self._progress.epoch, self._progress.step) == stood_at and not is_begun:
+            progress = self._progress
+            if progress is before:
+                is_begun = (progress.epoch, progress.num_taken) != stood_at
+            else:  # made for a model that is solved, or brought by a checkpoint
+                is_begun = (progress.epoch, progress.step, progress.num_taken) != (0, 0, 0)
+            # one that diverged without a step was validated anew
+            if not (is_begun or (isinstance(error, DivergedError) and not self.model.is_solved)):
                 vars(self).update(kept)
                 self.history.best_epoch, self._is_initialized = best_epoch, was_initialized
                 give_attributes_back()
+                if not was_initialized:
+                    self._forget_optimizer()  # which may hold what it had memory for
             raise
 
     @contextlib.contextmanager
@@ -507,7 +523,8 @@ class Recoder:
             NotInitializedError, UnknownIdError: as ``predict``.
             DivergedError: if a score is NaN.
         """
-        return InferenceRecommender(self, num_recommendations).recommend(users_interactions)
+        number = whole_number("num_recommendations", num_recommendations, 1)
+        return as_lists(self.ranked(merge_histories(users_interactions), number))
 
     def ranked(self, users_interactions: UsersInteractions, num_recommendations: int) -> npt.NDArray[np.int64]:
         """Returns what ``recommend`` does as one int64 array ``[B, K]``; shorter lists end in -1."""
@@ -577,9 +594,9 @@ class Recoder:
         """
         content = self.file_content(interactions=interactions, histories=histories)
         path = self._checkpoint_path(model_checkpoint_prefix)
-        self._unwritten = path
+        self._unwritten.add(path)
         write_together(path, content, self.model, self._counts_here, self._processes, version=__version__)
-        self._unwritten = None
+        self._unwritten.discard(path)
         return str(path)
 
     def file_content(self, *, interactions: Interactions | None = None, histories: bool = False) -> ModelFile:
@@ -715,6 +732,7 @@ class Recoder:
         self._last_config = content.train
         self.interactions, self._holds_histories = content.interactions, content.with_histories
         self._is_initialized = True
+        self._unwritten.clear()
         self.model.eval()  # as after training
 
     def extended(self, dataset: RecommendationDataset, *, from_similar: bool = True) -> Recoder:
@@ -765,7 +783,9 @@ class Recoder:
         copy_without_users(self.model, smaller.model, rows)
         smaller.history, smaller._last_config = History(self.history), self._last_config
         smaller.history.best_epoch = self.history.best_epoch
-        smaller._progress, smaller._best = Progress(epoch=self._progress.epoch), replace(self._best, weights={})
+        smaller._progress = Progress(epoch=self._progress.epoch)
+        # of a run that was cut short, whose weights are not those of its best epoch: of these nobody is left out
+        smaller._best = Best() if self._best.weights else replace(self._best)
         return smaller
 
     def untrained(self, num_items: int, num_users: int) -> Recoder:
@@ -926,3 +946,7 @@ class Recoder:
 
     def _checkpoint_path(self, prefix: str | os.PathLike[str]) -> Path:
         return Path(f"{path_text('model_checkpoint_prefix', prefix)}_epoch_{self._progress.epoch}.model")
+
+
+def _plain(number: Any) -> Any:
+    return number if isinstance(number, int) else float(number)

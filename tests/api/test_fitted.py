@@ -28,6 +28,7 @@ from recoder.metrics import NDCG, Metric, Recall
 from recoder.model import Recoder
 from recoder.nn import EASE, DynamicAutoencoder, FactorizationModel, MatrixFactorization
 from recoder.recipes import recipe
+from recoder.recommender.scoring import ModelScorer
 from recoder.training import EarlyStopping
 
 PERSONAL = ["autoencoder", "als", "ease"]
@@ -83,6 +84,66 @@ def test_histories_may_be_interactions(fitted, films):
     answer = fitted["ease"].recommend(histories=some, k=2)
     expected = fitted["ease"].recommend(users=films.user_ids.raw_ids([0, 1, 2]), k=2)
     pd.testing.assert_frame_equal(answer, expected)
+
+
+def test_held_out_users_may_be_histories(films):
+    train, _, test = films.split("strong", seed=1, num_valid_users=8, num_test_users=9, min_interactions=4)
+    model = recoder.fit(train, "ease")
+    answer = model.recommend(histories=test, k=3)
+    assert answer["user_id"].drop_duplicates().tolist() == test.user_ids.raw_ids(np.arange(9))
+    pd.testing.assert_frame_equal(answer, model.recommend(histories=test.history, k=3))
+    seen = test.history.matrix.toarray()
+    for user, item in zip(answer["user_id"], answer["item_id"], strict=True):
+        assert not seen[test.user_ids.indices([user]), test.item_ids.indices([item])].any()
+
+
+def test_ids_of_the_library_are_lists_of_ids(fitted, films):
+    model = fitted["ease"]
+    assert model.user_ids == films.user_ids
+    pd.testing.assert_frame_equal(model.recommend(users=model.user_ids, k=2), model.recommend(k=2))
+    everything = model.recommend(users=["u1"], candidates=model.item_ids, k=3)
+    pd.testing.assert_frame_equal(everything, model.recommend(users=["u1"], k=3))
+
+
+@pytest.mark.parametrize("name", [*PERSONAL, "popularity"])
+@pytest.mark.parametrize("exclude_seen", [True, False])
+def test_few_items_left_out_are_dropped_from_longer_lists_with_the_same_answer(fitted, monkeypatch, name, exclude_seen):
+    question = {"users": ["u0", "u7", "u9"], "k": 20, "exclude_seen": exclude_seen, "exclude": ["m1", "m2", "m23"]}
+    asked = []
+    best = ModelScorer.best
+
+    def noted(self, users, k, *, items=None, **settings):
+        asked.append((len(users), k, items is None))
+        return best(self, users, k, items=items, **settings)
+
+    monkeypatch.setattr(ModelScorer, "best", noted)
+    few = fitted[name].recommend(**question)
+    assert asked[0] == (3, 23, True)
+    # with more users it is chosen among the others
+    users = [f"u{number}" for number in range(9)]
+    many = fitted[name].recommend(**(question | {"users": [*question["users"], *users]}))
+    assert (12, 20, False) in asked
+    pd.testing.assert_frame_equal(few, many.head(len(few)))
+    by_history = fitted[name].recommend(histories=[[], ["m3"]], k=24, exclude=["m3", "m0"])
+    assert not {"m3", "m0"} & set(by_history["item_id"])
+    assert by_history["user_id"].value_counts().to_dict() == {0: 22, 1: 22}
+    assert not {"m1", "m2", "m23"} & set(few["item_id"])
+    assert len(fitted[name].recommend(users=["u0"], k=24, exclude_seen=False, exclude=[])) == 24
+
+
+def test_many_pairs_of_few_users_do_not_copy_their_histories(fitted, films, monkeypatch):
+    taken = []
+    rows_of = type(films.matrix).__getitem__
+
+    def counted(matrix, key):
+        found = rows_of(matrix, key)
+        taken.append(found.shape[0] if hasattr(found, "shape") and len(found.shape) == 2 else 1)
+        return found
+
+    monkeypatch.setattr(type(films.matrix), "__getitem__", counted)
+    pairs = fitted["ease"].score(["u1", "u2"] * 500, ["m1", "m2"] * 500)
+    assert len(pairs) == 1000
+    assert max(taken) == 2
 
 
 def test_weights_of_a_history_count(fitted):
@@ -154,12 +215,26 @@ def test_unknown_ids_are_said_or_dropped(fitted):
         model.recommend(histories=[["m1"]], unknown="ignore")
 
 
+@pytest.mark.parametrize("name", PERSONAL)
+def test_where_all_that_is_asked_for_is_dropped_the_answer_has_no_rows(fitted, name):
+    model = fitted[name]
+    for question, ids in (
+        (lambda ids: model.recommend(users=ids, k=3, titles=True, unknown="drop"), ["u1"]),
+        (lambda ids: model.similar_users(ids, k=3, unknown="drop"), ["u1"]),
+        (lambda ids: model.similar_items(ids, k=3, titles=True, unknown="drop"), ["m1"]),
+    ):
+        some, none = question(ids), question(["x", "y"])
+        assert len(some) == 3
+        assert len(none) == 0
+        assert none.dtypes.to_dict() == some.dtypes.to_dict()
+
+
 def test_wrong_questions_are_said(fitted):
     model = fitted["ease"]
     for question, error, words in (
         ({"users": "u1"}, DataTypeError, "users is a list, not the single 'u1'"),
-        ({"users": []}, EmptyDataError, "no known user"),
-        ({"users": ["x"], "unknown": "drop"}, EmptyDataError, "no known user"),
+        ({"users": []}, EmptyDataError, "users is empty; pass at least one id"),
+        ({"users": [], "unknown": "drop"}, EmptyDataError, "users is empty"),
         ({"users": ["u1"], "histories": [["m1"]]}, ConfigError, "users or histories, not both"),
         ({"users": ["u1"], "k": 0}, ConfigError, "k is 0"),
         ({"histories": ["m1"]}, DataTypeError, r"histories=\[\[item"),

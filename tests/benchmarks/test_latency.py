@@ -31,7 +31,7 @@ def test_the_time_of_one_call_is_divided_by_its_users(data: Interactions, monkey
     split = strong_generalization(data, num_test_users=10, num_valid_users=1, seed=1)
     model = recoder.fit(split.train, "popularity", seed=1)
     monkeypatch.setattr(latency, "_milliseconds", lambda requests: 1000.0)
-    numbers = 1, len(split.test.dataset), 1, split.train.num_users, 1
+    numbers = 1, len(split.test.dataset), 1, 1, split.train.num_users, 1
     assert latency.latencies(model, split.train, split.test) == tuple(1000 / number for number in numbers)
 
 
@@ -50,7 +50,7 @@ def test_a_table_is_printed_and_a_model_that_needs_too_much_memory_left_out(
     arguments = ["latency", "--data", str(tmp_path), "--only", "gowalla", "--recipes", "popularity,ease"]
     assert main_of_all(arguments) == 0
     printed = capsys.readouterr()
-    assert re.search(r"^\| popularity \|( [\d.]+ \|){4} - \|$", printed.out, re.MULTILINE)
+    assert re.search(r"^\| popularity \|( [\d.]+ \|){5} - \|$", printed.out, re.MULTILINE)
     assert "| ease" not in printed.out
     assert "Measured on 20" in printed.out
     assert "needs 9 TiB" in printed.err

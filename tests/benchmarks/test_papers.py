@@ -235,6 +235,27 @@ class TestCommandLine:
         assert main_of_all(["papers", "ml-20m", "--folder", str(tmp_path)]) == 2
         assert "10000 users are to be held out twice" in capsys.readouterr().err
 
+    def test_files_of_other_sizes_than_the_paper_s_are_said(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        write_stand_in("ml-20m", tmp_path)
+        small = scaled_down(SETS["ml-20m"])
+        split = split_as_liang(small.read(tmp_path), num_held_out=small.num_held_out, min_of_user=5, min_of_item=0)
+        counted = split.train.num_users + 2 * small.num_held_out, split.train.num_items
+        words = f"{counted[0]:,} users and {counted[1]:,} items"
+        for sizes, said in (
+            (counted, f"The paper counts as many: {words}"),
+            (
+                (138_493, 20_108),
+                f"**THE PAPER HAS 138,493 users and 20,108 items, held-out users included, these files {words}",
+            ),
+        ):
+            monkeypatch.setitem(SETS, "ml-20m", replace(small, sizes=sizes))  # type: ignore[call-overload]  # a dict
+            assert main_of_all(["papers", "ml-20m", "--folder", str(tmp_path), "--recipes", "popularity"]) == 0
+            printed = capsys.readouterr().out
+            assert printed.count("aper ") + printed.count("PAPER") == 1
+            assert said in printed
+
 
 def test_limits_of_a_stand_in_fit_its_size_and_those_of_the_papers_stay() -> None:
     small = scaled_down(SETS["msd"])

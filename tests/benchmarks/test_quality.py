@@ -30,8 +30,17 @@ from benchmarks.quality.page import render_page, results_text
 from benchmarks.quality.plots import draw
 from benchmarks.quality.running import Runner, needed_mib
 from benchmarks.quality.schedule import Schedule
-from benchmarks.quality.sets import DATA_SETS, Protocol, SplitFiles, SplitFolder, make_smoke_set, read_set
+from benchmarks.quality.sets import (
+    DATA_SETS,
+    Protocol,
+    SplitFiles,
+    SplitFolder,
+    make_smoke_set,
+    read_set,
+    share_tested,
+)
 from benchmarks.quality.summary import (
+    Entry,
     Point,
     SetResults,
     chosen_point,
@@ -53,7 +62,9 @@ from recoder.recipes import RECIPES, recipe
 GRID = ({}, {"lr": 0.1}, {"lr": 0.2}, {"lr": 0.3})
 MINE = Contestant("mine", OURS, "ours.py", "autoencoder", GRID, source="somewhere")
 THEIRS = Contestant("implicit ALS", "implicit", "implicit_quality.py", "als", GRID, source="their manual")
-TWIN = Contestant("irspack DenseSLIM", "irspack", "irspack_quality.py", "slim", GRID, source="it", twins=("mine",))
+TWIN = Contestant(
+    "irspack DenseSLIM", "irspack", "irspack_quality.py", "slim", GRID, source="it", kin="mine", is_twin=True
+)
 USERS = 40
 
 
@@ -222,6 +233,14 @@ class TestSplits:
         splits = SplitFolder(tmp_path, lambda name: Interactions.from_matrix(counts), Protocol())
         split = splits.split("made-up", 0)
         assert (split.about["held out"], split.about["users"]) == (10, 180)
+        assert share_tested(split.about) == 0.25
+        # what was published before it told how many have enough
+        assert share_tested({"held out": 10}) == share_tested(None) == 0.25
+
+    def test_where_most_have_enough_interactions_the_share_of_the_test_is_of_those(self, tmp_path: Path) -> None:
+        counts = sparse.csr_matrix(np.repeat([[1] * 6, [1] * 2 + [0] * 4], [80, 20], axis=0))
+        splits = SplitFolder(tmp_path, lambda name: Interactions.from_matrix(counts), Protocol())
+        assert share_tested(splits.split("made-up", 0).about) == 10 / 80
 
     @pytest.mark.parametrize(
         "file",
@@ -354,8 +373,17 @@ class TestStore:
         assert shown.numbers == measured.numbers
         assert shown.since == "failed: no wheel"
         assert shown.is_of_earlier_code == (code == "y")
-        # with the code of today it was not run
-        assert (again.find(cell) is None) == (code == "y")
+        # with the code of today it was run, so that the benchmark goes on to the next, and the archive tells of it
+        found = again.find(cell)
+        assert found is not None
+        assert found.kind == ("failed" if code == "y" else "measured")
+        archive = tmp_path / "some-set.parquet"
+        pack(archive, [path for path in [again.path_or_earlier(cell)] if path], {})
+        unpack(archive, tmp_path / "again")
+        assert replace(self.store(tmp_path / "again", code=code).find(cell) or LATE, test_values=None) == replace(
+            found, test_values=None
+        )
+        assert self.store(tmp_path, code="z").find(cell) is None
 
     def test_a_failure_takes_the_place_of_another_one(self, tmp_path: Path) -> None:
         cell, newer = Cell("some-set", 0, MINE, 1), self.store(tmp_path, code="y")
@@ -687,6 +715,33 @@ class TestSummary:
         only = replace(twin, outcomes={0: twin.outcomes[0]})
         assert len(compared(mine, only)[1]) == 1
 
+    def test_users_of_several_seeds_make_errors_larger(self) -> None:
+        apart, shared = (entries_of(replace(RESULTS, share_tested=share)) for share in (0.0, 0.25))
+        # as if each user of a share of a quarter of the tests of two seeds gave the same value twice
+        larger = math.sqrt(1.25)
+        assert shared[0].over_users("NDCG@100").stderr == pytest.approx(larger * apart[0].over_users("NDCG@100").stderr)
+        before, after = (compared(entries[0], entries[2])[0] for entries in (apart, shared))
+        assert after.difference == before.difference
+        assert after.stderr == pytest.approx(larger * before.stderr)
+        assert after.high - after.low == pytest.approx(larger * (before.high - before.low))
+        assert after.high + after.low == pytest.approx(2 * after.difference)
+        one_seed = [replace(entry, outcomes={0: entry.outcomes[0]}) for entry in (apart[2], shared[2])]
+        assert len({entry.over_users("NDCG@100").stderr for entry in one_seed}) == 1
+
+    def test_errors_are_right_for_users_who_are_the_same_in_every_seed(self) -> None:
+        """Three tests of 25 of 100 users each, again and again with other users."""
+        random = np.random.default_rng(0)
+        means, told = [], []
+        for _ in range(1_000):
+            users = random.normal(size=100)
+            tests = [replace(LATE, test_values={"NDCG@100": random.permutation(users)[:25]}) for _ in range(3)]
+            mean = Entry(MINE, 0, dict(enumerate(tests)), 4, 4, share_tested=0.25).over_users("NDCG@100")
+            means.append(mean.value)
+            told.append(mean.stderr)
+        assert np.mean(told) == pytest.approx(np.std(means), rel=0.05)
+        # without the repeats they would be a fifth too small
+        assert np.mean(told) / math.sqrt(1.5) < 0.87 * np.std(means)
+
     def test_a_front_is_what_no_other_beats_in_both(self) -> None:
         seconds_and_quality = [(1, 0.1), (2, 0.3), (2, 0.2), (3, 0.3), (4, 0.25), (5, 0.4)]
         points = [
@@ -739,6 +794,7 @@ class TestPage:
             "protocol": Protocol(),
             "threads": 2,
             "seeds": [0, 1, 2],
+            "contestants": [MINE, THEIRS, TWIN],
             "used": {"some-set": "all of it"},
             "splits": {"some-set": split},
             "epochs": {},
@@ -784,7 +840,7 @@ class TestPage:
         assert row[-2:] == ["+0.0100 to +0.0100", "higher"]
         better = {(point, 0): outcome(0.38, 0.5) for point in range(4)}
         other = replace(RESULTS, outcomes={**RESULTS.outcomes, TWIN: better})
-        assert "on 1 of 2 data sets; **on 1 it is lower**." in overview_text([RESULTS, other])
+        assert "on 1 of 2 data sets; **on 1 it is lower**." in overview_text([RESULTS, other], [MINE, THEIRS, TWIN])
 
     def test_nothing_is_overviewed_where_nothing_can_be_compared(self) -> None:
         page = render_page([self.without(MINE, 3)], self.facts(), images="", pictures={})
@@ -802,7 +858,7 @@ class TestPage:
     def test_whoever_has_not_run_the_whole_grid_is_shown_and_not_compared(
         self, points: tuple[int, ...], num_run: int, reason: str
     ) -> None:
-        entries, pairs, _, every_point = results_text(self.without(THEIRS, *points)).split("### ")
+        entries, pairs, *_, every_point = results_text(self.without(THEIRS, *points)).split("### ")
         [entry] = self.rows(entries, "| implicit ALS")
         without = num_run - 2
         said = f", {without} without numbers" if without else ""
@@ -821,6 +877,26 @@ class TestPage:
         results = replace(results, outcomes={**results.outcomes, other: {(0, 0): outcome(0.3, 0.3)}})
         assert "Ours is **other** (default)" in results_text(results)
         assert "Nothing to compare." in results_text(self.without(MINE, 3))
+
+    def test_the_same_model_of_both_is_compared_where_both_have_run_their_grids(self) -> None:
+        [text] = [part for part in results_text(RESULTS).split("### ") if part.startswith("The same model")]
+        [row] = self.rows(text, "| irspack DenseSLIM")
+        assert row[2:4] == ["9", "0.3900"]
+        assert row[4:9] == ["**mine**", "best of 2 of 4 settings, 2 without numbers: lr=0.1", "3", "0.4000", "3.0"]
+        assert row[-2:] == ["+0.0100 to +0.0100", "higher"]
+        assert not self.rows(text, "| implicit ALS")
+        for results in (self.without(MINE, 3), self.without(TWIN, 3)):
+            assert "The same model" not in results_text(results)
+
+    def test_rivals_that_are_not_counted_are_said_beside_the_first_table(self) -> None:
+        without = replace(RESULTS, name="other", outcomes={MINE: RESULTS.outcomes[MINE], THEIRS: {}})
+        everyone = [MINE, THEIRS, TWIN]
+        assert "not counted" not in overview_text([RESULTS], everyone)
+        assert "implicit BPR on some-set." in overview_text(
+            [RESULTS], [*everyone, replace(THEIRS, name="implicit BPR")]
+        )
+        text = overview_text([RESULTS, self.without(THEIRS, 3), without], everyone)
+        assert ("not counted: implicit ALS on some-set; implicit ALS and irspack DenseSLIM on other.\n") in text
 
     def test_points_that_we_do_not_cover_are_said(self) -> None:
         text = results_text(RESULTS).split("###")[2]
@@ -855,7 +931,7 @@ class TestPage:
         assert (row[8], row[-1]) == ("-0.0500", "**lower**")
 
     def test_what_has_no_numbers_is_there_with_its_reason(self) -> None:
-        text = results_text(RESULTS).split("###")[3]
+        text = results_text(RESULTS).split("###")[-1]
         reasons = [row[-1] for row in self.rows(text, "| **mine**") if row[3] == "-"]
         assert reasons == ["over time: more than 1 minutes"] * 2
         assert sum(row[-1] == "chosen" for row in self.rows(text, "| ")) == 3
@@ -875,6 +951,10 @@ class TestPage:
         assert "at least 5 interactions" in page
         assert "![some-set: training time against NDCG@100](../docs/images/quality-s.png)" in page
         assert "8,000 users in training, 900 items, 70,000 interactions; 1,000 users for validation" in page
+        assert "which are at most 0.0% of those" in page
+        told = {**self.facts(), "splits": {"some-set": {**self.facts()["splits"]["some-set"], "with enough": 8_000}}}
+        shared = replace(RESULTS, share_tested=0.125)
+        assert "which are 12.5% of those" in render_page([shared], told, images="", pictures={})
         [grid] = self.rows(page, "| implicit ALS | default; ")
         assert grid[1:3] == ["default; lr=0.1; lr=0.2; lr=0.3", "their manual"]
         assert self.rows(page, "| commit |") == [["commit", "abc"]]
@@ -919,7 +999,7 @@ class TestPage:
         assert [row[3] for row in self.rows(entries, "| ")[2:]] == ["3†", "3†"]
         assert [row[2] for row in self.rows(covered, "| implicit")] == ["3†"]
         assert [row[3] for row in self.rows(points, "| ")[2:]] == ["2", "3†", "3†"]
-        assert "Those marked †\n  had not the machine to themselves" in self.page()
+        assert "Those marked † had not the\n  machine to themselves" in self.page()
 
     def test_what_ran_on_other_processors_than_most_of_ours_is_marked(self) -> None:
         elsewhere = replace(outcome(0.2, 0.2, 3.0), about={"machine": {"processor": "x", "flags": ["avx512f"]}})
@@ -1119,6 +1199,27 @@ serve_cells(fit, ("numpy",))
         assert needed_mib(Cell("s", 0, who, 0), 1024) == 8.0
         assert needed_mib(Cell("s", 0, MINE, 0), 1024) == 0.0
 
+    def test_of_a_rival_that_is_not_installed_nothing_is_kept_and_it_is_tried_once(
+        self, split: SplitFiles, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        asked = []
+
+        class Absent:
+            def run(self, cell: Cell, split: SplitFiles) -> Outcome:
+                asked.append(cell.contestant.name)
+                if cell.contestant == THEIRS:
+                    return Outcome("not installed", 60.0, "implicit is not installed in envs/")
+                return outcome(0.1, 0.1)
+
+        store = TestStore().store(tmp_path / "cells")
+        schedule = Schedule(store.find, limit_s=60.0, seeds=(0,))
+        splits: Any = SplitFolder(tmp_path / "splits", make_smoke_set, Protocol())
+        runner: Any = Absent()
+        quality_cli._run_missing(schedule, ["made-up"], [THEIRS, MINE], runner, store, splits, math.inf)
+        assert asked == ["implicit ALS", *["mine"] * 4]
+        assert "implicit is not run: implicit is not installed" in capsys.readouterr().err
+        assert not list((tmp_path / "cells").glob("*implicit*"))
+
     def test_a_rival_that_is_not_installed_says_so(self, split: SplitFiles, tmp_path: Path) -> None:
         runner = Runner(
             environments=tmp_path,
@@ -1130,7 +1231,7 @@ serve_cells(fit, ("numpy",))
             about={},
         )
         result = runner.run(Cell("made-up", 0, THEIRS, 0), split)
-        assert result.kind == "failed"
+        assert result.kind == "not installed"
         assert result.reason.startswith("implicit is not installed in ")
 
 

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
+from recoder.data import native_frames
 from recoder.data.frames import csr_from_pairs, dataframe_to_csr_matrix
 from recoder.errors import ConfigError, DataError, DataTypeError, EmptyDataError, UnknownIdError
 
@@ -343,3 +344,14 @@ def test_a_million_string_ids_take_seconds_at_most(maker):
     # 0.1 s on two cores; a loop over rows in Python takes several seconds every time
     assert min(seconds) < 2
     assert matrix.sum() == 1_000_000
+
+
+def test_a_library_that_is_not_installed_is_missed_once(monkeypatch, caplog):
+    native_frames._warn_once.cache_clear()
+    monkeypatch.setattr(native_frames.importlib.util, "find_spec", lambda name: None)
+    for _ in range(3):
+        assert native_frames.make_frame({"a": np.arange(2)}, "modin").to_pydict() == {"a": [0, 1]}
+    assert caplog.messages == [
+        "modin is not installed: answers are pyarrow tables, as with load(path, library='pyarrow')"
+    ]
+    native_frames._warn_once.cache_clear()

@@ -229,10 +229,50 @@ def test_title_of_falls_back_to_the_raw_id(films):
     assert Interactions.from_matrix(films.matrix).title_of(2) == "2"
 
 
-@pytest.mark.parametrize("item_id", [-1, 3])
-def test_title_of_an_unknown_item_is_an_error(films, item_id):
-    with pytest.raises(UnknownIdError, match=f"item id {item_id} is outside the 3 items"):
-        films.title_of(item_id)
+@pytest.mark.parametrize("col", [-1, 3])
+def test_title_of_an_unknown_item_is_an_error(films, col):
+    with pytest.raises(UnknownIdError, match=rf"column {col} is outside the 3 items .*item_ids.indices"):
+        films.title_of(col)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        dict,
+        lambda titles: pd.DataFrame({"item_id": list(titles), "title": list(titles.values())}),
+        lambda titles: pl.LazyFrame({"item_id": list(titles), "title": list(titles.values())}),
+        lambda titles: pa.table(
+            {"item_id": list(titles), "title": pa.array(list(titles.values())).dictionary_encode()}
+        ),
+    ],
+)
+def test_titles_of_elsewhere_are_those_of_the_items_by_id(films, caplog, made):
+    ids = films.item_ids.raw_ids([0, 1, 2])
+    titles = {ids[2]: "Third", "other": "Other", ids[0]: "First"}
+    with caplog.at_level("INFO"):
+        found = films.with_titles(made(titles))
+    assert found.titles == ("First", ids[1], "Third")
+    assert "1 of 3 items have no title" in caplog.text
+    assert films.titles != found.titles
+    assert found.matrix is films.matrix or (found.matrix != films.matrix).nnz == 0
+
+
+def test_of_an_item_that_has_two_titles_the_first_counts(films):
+    ids = films.item_ids.raw_ids([0, 1, 2])
+    frame = pd.DataFrame({"film": [ids[1], ids[0], ids[1], ids[2]], "name": ["A", "B", "C", None]})
+    assert films.with_titles(frame, item="film", title="name").titles == ("B", "A", ids[2])
+
+
+def test_titles_that_cannot_be_of_the_items_are_said(films):
+    for given, error, words in (
+        ({1: "One"}, DataTypeError, "1, which cannot be known: ids are strings"),
+        ({"alien": 3}, DataTypeError, "titles are a list of strings; 3 is not"),
+        (pd.DataFrame({"item_id": ["alien"], "title": [3.5]}), DataTypeError, "column 'title' holds double"),
+        (pd.DataFrame({"id": ["alien"]}), ConfigError, "no column 'item_id'"),
+        (["Alien"], DataTypeError, "cannot read a list as a data frame"),
+    ):
+        with pytest.raises(error, match=words):
+            films.with_titles(given)
 
 
 def test_repr_counts():

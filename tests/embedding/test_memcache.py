@@ -51,6 +51,23 @@ def test_the_same_question_is_asked_once() -> None:
     assert by_id(inner) == [(2, 5)]
 
 
+@pytest.mark.parametrize("answer", [(3, 7), {3: 0.1, 7: 0.2}, np.array([3, 7]), [3, 7], ([3, 7], [0.1, 0.2])])
+def test_an_index_of_ones_own_gets_its_own_kind_of_answer_back(answer: Any) -> None:
+    class Own(ExactEmbeddingsIndex):
+        def get_nns_by_id(self, embedding_id: Any, n: int) -> Any:
+            return copy.deepcopy(answer)
+
+    cache = MemCacheEmbeddingsIndex(Own(np.eye(4)))
+    for _ in range(3):
+        found: Any = cache.get_nns_by_id(2, 2)
+        assert type(found) is type(answer)
+        assert np.array_equal(found, answer) if isinstance(found, np.ndarray) else found == answer
+        if isinstance(found, list):
+            found.clear()
+        elif isinstance(found, tuple) and isinstance(found[0], list):
+            found[0].clear()
+
+
 def test_another_n_is_another_question() -> None:
     inner = counting()
     cache = MemCacheEmbeddingsIndex(inner)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
-from recoder.data import IdMap, Interactions, RecommendationDataset
+from recoder.data import HeldOut, IdMap, Interactions, RecommendationDataset
 from recoder.errors import ConfigError, DataError, DataTypeError, EmptyDataError, ShapeError, UnknownIdError
 from recoder.metrics import (
     MRR,
@@ -251,6 +251,17 @@ def test_interactions_without_any_are_an_error():
     nothing = Interactions(sparse.csr_matrix((2, 1)), IdMap(["ann", "bob"]), IdMap([7]))
     with pytest.raises(EmptyDataError, match="test holds no interactions"):
         of(test=nothing)
+
+
+def test_the_targets_of_held_out_users_are_what_is_relevant():
+    given = sparse.csr_matrix(np.array([[1, 0, 0], [0, 1, 0]], np.float32))
+    wanted = sparse.csr_matrix(np.array([[0, 1, 1], [1, 0, 0]], np.float32))
+    held_out = HeldOut(RecommendationDataset(given, wanted), IdMap(["ann", "bob"]), IdMap([9, 7, 4]))
+    lists = pl.DataFrame({"user_id": ["ann", "bob", "bob"], "item_id": [7, 7, 9]})
+    result = evaluate_frame(lists, held_out, ["Recall@2"])
+    assert by_user(result, "Recall@2") == {"ann": 0.5, "bob": 1.0}
+    with pytest.raises(ConfigError, match="these users have no targets"):
+        evaluate_frame(lists, HeldOut(RecommendationDataset(given), held_out.user_ids, held_out.item_ids), ["Recall@2"])
 
 
 def test_user_of_interactions_without_a_target_is_left_out(caplog):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from recoder.errors import ConfigError, NotInitializedError, ShapeError
+from recoder.errors import ConfigError, DataTypeError, NotInitializedError, ShapeError
 from recoder.nn import FactorizationModel
 from recoder.nn.base import checked_scores, dot_scores, not_initialized
 
@@ -102,6 +102,19 @@ def test_dot_scores_work_without_bias():
 def test_what_a_subclass_does_not_implement_says_so(call):
     with pytest.raises(NotImplementedError, match="FactorizationModel"):
         call(FactorizationModel())
+
+
+@pytest.mark.parametrize("layer", [torch.nn.Embedding(3, 2), torch.nn.Parameter(torch.ones(2)), torch.ones(1), 0.1])
+def test_a_layer_with_the_name_of_a_method_is_refused(layer):
+    class Own(FactorizationModel):
+        def init_model(self, num_items=None, num_users=None):
+            self.item_factors = layer
+
+    with pytest.raises(DataTypeError, match=r"Own.item_factors .* is a method of FactorizationModel; give"):
+        Own().init_model(3)
+    other = FactorizationModel()
+    other.own_factors = layer
+    assert other.own_factors is layer
 
 
 def test_no_penalty_by_default():

@@ -193,6 +193,31 @@ def test_values_too_large_for_float32_are_refused_where_users_are_fewer():
     np.testing.assert_allclose(model(torch.from_numpy(plays.log1p().toarray()).float()), expected, rtol=1e-2, atol=1e-2)
 
 
+def test_counts_beyond_the_whole_numbers_of_float32_are_counted():
+    """Sums of ones in float32 stay at 2^24."""
+    column = np.ones((20_001, 1), np.float32)
+    column[0] = 4096  # whose square is 2^24
+    rows = sparse.csr_matrix(np.hstack([column, column]).T)
+    np.testing.assert_array_equal(closed_form._gram(rows).numpy(), np.full((2, 2), 2**24 + 20_000))
+
+
+def test_first_scores_without_gradients_leave_later_ones_theirs():
+    rng = np.random.default_rng(0)
+    model = EASE(l2=1.0)
+    model.init_model(num_items=30, num_users=8)
+    model.solve(sparse.csr_matrix((rng.random((8, 30)) < 0.4).astype(np.float32)))
+    assert model.keeps_interactions
+    x = torch.from_numpy((rng.random((2, 30)) < 0.4).astype(np.float32))
+    with torch.inference_mode():
+        before = model(x)
+    asked = x.clone().requires_grad_()
+    scores = model(asked)
+    torch.testing.assert_close(scores.detach(), before)
+    scores.sum().backward()
+    assert asked.grad is not None
+    assert asked.grad.any()
+
+
 def test_a_discount_moves_recommendations_to_rarer_items():
     matrix = random_interactions(80, 20, 5)
     counts = matrix.getnnz(axis=0)

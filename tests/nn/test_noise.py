@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 
@@ -136,6 +137,15 @@ def test_seed_reaches_every_layer_of_a_model():
     assert [module.step_seed for module in (model[1][0], model[2])] == [5, 5]
     seed_step(model, None)
     assert [module.step_seed for module in (model[1][0], model[2])] == [None, None]
+
+
+def test_a_copy_within_a_step_draws_anew():
+    model = torch.nn.Sequential(FactorDropout(0.5, "layer"))
+    seed_step(model, 3)
+    copied = copy.deepcopy(model)
+    x = torch.ones(4, 50)
+    assert torch.equal(model(x), model(x))
+    assert not torch.equal(copied(x), copied(x))
 
 
 @pytest.mark.parametrize("prob", [-0.1, 1, 1.5, float("nan")])

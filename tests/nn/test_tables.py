@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 
 import pytest
 import torch
@@ -107,6 +109,15 @@ def test_tables_give_gradients_by_rows_for_a_while_and_then_as_before():
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert layouts() == [False, True]
+
+
+def test_a_copy_of_a_table_that_is_being_trained_is_as_the_table_was_made():
+    table = FactorTable(5, 3, name="t", seed=1)
+    with row_gradients([table]):
+        for copied in (copy.deepcopy(table), pickle.loads(pickle.dumps(table))):
+            copied.rows(torch.tensor([1])).sum().backward()
+            assert not copied.weight.grad.is_sparse
+        assert table.row_gradients
 
 
 def test_modules_of_torch_say_themselves_whether_their_gradients_are_by_rows():

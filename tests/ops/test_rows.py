@@ -8,6 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recoder.errors import ShapeError
+from recoder.ops.kernels import serve
 from recoder.ops.rows import SparseRows, need_not_wait_for
 
 DENSE = torch.tensor([[0.0, 2.0, 0.0], [0.0, 0.0, 0.0], [3.0, 0.0, 4.0]])
@@ -109,6 +111,27 @@ def test_order_of_columns_keeps_entries_that_repeat():
     rows = SparseRows.from_coordinates(indices, values, (2, 3))
     assert rows.columns.offsets.tolist() == [0, 1, 2, 4]
     assert torch.equal(dense_by_columns(rows, rows.columns), torch.tensor([[7.0, 0.0, 5.0], [0.0, 5.0, 0.0]]))
+
+
+@pytest.mark.parametrize(
+    ("offsets", "cols"),
+    [
+        ([0, 1], [7]),
+        ([0, 1], [-1]),
+        ([0, 1], [1 << 40]),
+        ([0, 3], [1, 2]),
+        ([0, 1], [1, 2]),
+        ([1, 2], [1, 2]),
+        ([0, 2, 1, 2], [1, 2]),
+        ([0, -1, 2], [1, 2]),
+    ],
+)
+def test_entries_that_are_nowhere_are_refused_where_the_kernels_would_write_them(offsets, cols):
+    rows = SparseRows(torch.tensor(offsets), torch.tensor(cols), torch.ones(len(cols)), 5)
+    if not serve(rows.offsets, rows.cols, dtypes=(torch.int64,)):
+        pytest.skip("there are no kernels")
+    with pytest.raises(ShapeError, match=f"rows of {len(cols)} entries over 5 columns"):
+        rows.prepare()
 
 
 def test_orders_are_derived_once():

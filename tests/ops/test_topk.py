@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -187,6 +189,25 @@ def test_nan_of_a_seen_item_does_not_matter() -> None:
     scores = torch.tensor([[np.nan, 1.0, 2.0]])
     ids, _ = top_k(scores, 2, seen_rows(torch.tensor([[True, False, False]])))
     assert ids.tolist() == [[2, 1]]
+
+
+@pytest.mark.parametrize(("offsets", "cols"), [([0, 1], [6]), ([0, 1], [-1]), ([0, 9], [1]), ([-3, 1], [1])])
+@pytest.mark.parametrize("function", [top_k, candidates])
+def test_what_was_seen_beyond_the_scores_is_refused_where_the_kernels_would_write_it(
+    function: Any, offsets: list[int], cols: list[int]
+) -> None:
+    scores = torch.zeros(1, 6)
+    if not module.serve(scores):
+        pytest.skip("there are no kernels")
+    seen = SparseRows(torch.tensor(offsets), torch.tensor(cols), torch.ones(len(cols)), 6)
+    with pytest.raises(ShapeError, match="not among the 6 of the scores"):
+        function(scores, 2, seen)
+
+
+def test_rows_with_gaps_between_their_numbers_are_left_out_too() -> None:
+    wide = torch.tensor([[0, 9], [2, 9]])
+    seen = SparseRows(torch.tensor([0, 2]), wide[:, 0], torch.ones(2), 4)
+    assert top_k(torch.tensor([[4.0, 3.0, 2.0, 1.0]]), 3, seen)[0].tolist() == [[1, 3, -1]]
 
 
 def test_seen_of_another_shape_is_an_error() -> None:

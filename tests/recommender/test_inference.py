@@ -6,11 +6,15 @@ import pytest
 import torch
 from scipy import sparse
 
-from recoder.data import UsersInteractions
+from recoder.data import RecommendationDataset, UsersInteractions
 from recoder.errors import ConfigError, DataTypeError
+from recoder.metrics import Recall, RecommenderEvaluator
+from recoder.model import Recoder
+from recoder.nn import Popularity
 from recoder.ops.rows import SparseRows
 from recoder.ops.topk import top_k
 from recoder.recommender import InferenceRecommender
+from recoder.recommender.base import Histories, merge_histories, ranked_by
 
 ITEMS = 6
 
@@ -34,6 +38,60 @@ def histories(*seen: list[int]) -> UsersInteractions:
 def test_recommends_the_best_unseen_items() -> None:
     lists = InferenceRecommender(Descending(), 3).recommend(histories([0, 2], [], [5]))
     assert lists == [[1, 3, 4], [0, 1, 2], [0, 1, 2]]
+
+
+def test_a_subclass_that_changes_the_lists_changes_what_is_evaluated() -> None:
+    class WithoutOne(InferenceRecommender):
+        def recommend(self, users_hist: Histories) -> list[list[int]]:
+            return [[item for item in items if item != 1] for items in super().recommend(users_hist)]
+
+    recommender = WithoutOne(Descending(), 3)
+    assert recommender.recommend(histories([0, 2], [], [5])) == [[3, 4], [0, 2], [0, 2]]
+    assert ranked_by(recommender, histories([0, 2], [])).tolist() == [[3, 4], [0, 2]]
+    target = histories([1], [2])
+    users = RecommendationDataset(histories([0, 2], []).interactions_matrix, target.interactions_matrix)
+    result = RecommenderEvaluator(recommender, [Recall(2)]).evaluate(users)
+    assert result["Recall@2"].tolist() == [0.0, 1.0]
+
+
+def test_lists_may_be_made_of_the_arrays_and_the_more_derived_of_both_counts() -> None:
+    class Reversed(InferenceRecommender):
+        def recommend(self, users_hist: Histories) -> list[list[int]]:
+            return [row[::-1] for row in self.ranked(merge_histories(users_hist)).tolist()]
+
+    class Again(Reversed):
+        def ranked(self, users_hist: UsersInteractions) -> npt.NDArray[np.int64]:
+            return super().ranked(users_hist)[:, :2]
+
+    assert Reversed(Descending(), 3).recommend(histories([0])) == [[3, 2, 1]]
+    assert ranked_by(Reversed(Descending(), 3), histories([0])).tolist() == [[3, 2, 1]]
+    assert Again(Descending(), 3).recommend(histories([0])) == [[2, 1]]
+    assert ranked_by(Again(Descending(), 3), histories([0])).tolist() == [[1, 2]]
+
+
+def test_arrays_that_a_recoder_changes_are_its_lists_too() -> None:
+    class Shorter(Recoder):
+        def ranked(self, users_interactions: UsersInteractions, num_recommendations: int) -> npt.NDArray[np.int64]:
+            return super().ranked(users_interactions, num_recommendations)[:, :1]
+
+    recoder = Shorter(Popularity())
+    recoder.train(RecommendationDataset(histories([0, 2], [0, 1], [1, 0]).interactions_matrix))
+    assert recoder.recommend(histories([]), 3) == [[0]]
+
+
+def test_a_recoder_that_changes_the_lists_changes_what_is_evaluated() -> None:
+    class WithoutOne(Recoder):
+        def recommend(self, users_interactions: Histories, num_recommendations: int) -> list[list[int]]:
+            lists = super().recommend(users_interactions, num_recommendations)
+            return [[item for item in items if item != 1] for items in lists]
+
+    users = histories([0, 2], [0, 1], [1, 0])
+    recoder = WithoutOne(Popularity())
+    recoder.train(RecommendationDataset(users.interactions_matrix))
+    assert recoder.recommend(histories([]), 3) == [[0, 2]]
+    assert InferenceRecommender(recoder, 3).recommend(histories([])) == [[0, 2]]
+    judged = RecommendationDataset(histories([2]).interactions_matrix, histories([1]).interactions_matrix)
+    assert recoder.evaluate(judged, 3, [Recall(3)])["Recall@3"].tolist() == [0.0]
 
 
 def test_lists_are_shorter_where_fewer_items_are_unseen() -> None:

@@ -186,6 +186,42 @@ def test_a_call_that_trains_nothing_changes_nothing():
     assert not recoder.model.training  # threads may score at once
 
 
+@pytest.mark.parametrize("side", ["users", "items"])
+def test_a_table_that_is_frozen_is_not_solved_for(side):
+    recoder = recoder_of(MatrixFactorization(4))
+    recoder.train(RecommendationDataset(interactions()), num_epochs=1)
+    getattr(recoder.model, side).weight.requires_grad_(False)
+    with pytest.raises(ConfigError, match=r"users.weight and items.weight, but one of them"):
+        recoder.train(RecommendationDataset(interactions()), num_epochs=2)
+
+
+def test_factors_of_float64_are_solved_for():
+    torch.set_default_dtype(torch.float64)
+    try:
+        recoder = recoder_of(MatrixFactorization(4))
+        losses = [record.loss for record in recoder.train(RecommendationDataset(interactions()), num_epochs=3)]
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert recoder.model.items.weight.dtype == torch.float64
+    assert losses == sorted(losses, reverse=True)
+
+
+def test_a_call_that_cannot_begin_changes_nothing():
+    class FailsToStart(Callback):
+        def on_train_start(self, run):
+            raise OSError("no place for a log")
+
+    recoder = recoder_of(MatrixFactorization(4, fold_in=True, confidence_power=0.3))
+    recoder.train(RecommendationDataset(interactions()), num_epochs=3, weight_decay=3.0)
+    before = {name: tensor.clone() for name, tensor in recoder.model.state_dict().items()}
+    with pytest.raises(OSError, match="no place"):
+        recoder.train(
+            RecommendationDataset(interactions()[:20]), num_epochs=4, weight_decay=3.0, callbacks=[FailsToStart()]
+        )
+    for name, tensor in recoder.model.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+
+
 def test_a_run_that_is_stopped_in_validation_goes_on_with_validation():
     dataset = RecommendationDataset(interactions())
     whole = recoder_of(MatrixFactorization(4))

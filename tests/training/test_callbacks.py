@@ -205,17 +205,28 @@ def test_processes_go_by_what_the_first_of_them_finds(model, scorer):
     assert list(told.metrics) == list(told.metric_errors) == [str(metric) for metric in METRICS]
 
 
-def test_so_is_one_that_cannot_be_sent_to_workers_or_is_of_another_catalogue(model, scorer):
+def test_so_is_one_of_another_catalogue(model, scorer):
+    metric = AveragePopularity(3, np.arange(NUM_ITEMS + 1))
+    arguments = config(metrics=[metric], eval_freq=1, eval_num_recommendations=3, num_data_workers=2)
+    with pytest.raises(ShapeError, match=f"made for {NUM_ITEMS + 1} items"):
+        Validation(DATASET, True, model, make_loss("mse", None), scorer, arguments, CPU)
+
+
+def test_one_that_cannot_be_sent_to_the_workers_of_batches_is_evaluated_here(model, scorer, caplog):
     class Local(FirstHit):
         """Nobody else can import it."""
 
-    for metric, error, message in (
-        (Local(), ConfigError, "first hit cannot be sent to a worker process"),
-        (AveragePopularity(3, np.arange(NUM_ITEMS + 1)), ShapeError, f"made for {NUM_ITEMS + 1} items"),
-    ):
-        arguments = config(metrics=[metric], eval_freq=1, eval_num_recommendations=3, num_data_workers=2)
-        with pytest.raises(error, match=message):
-            Validation(DATASET, True, model, make_loss("mse", None), scorer, arguments, CPU)
+    reports = []
+    for num_data_workers in (0, 2):
+        arguments = config(
+            metrics=[Local()], eval_freq=1, eval_num_recommendations=3, num_data_workers=num_data_workers
+        )
+        reports.append(report())
+        with caplog.at_level(logging.INFO, "recoder.metrics"):
+            Validation(DATASET, True, model, make_loss("mse", None), scorer, arguments, CPU).on_epoch_end(reports[-1])
+    assert reports[0].metrics == reports[1].metrics
+    (said,) = [message for message in caplog.messages if "in this process" in message]
+    assert "first hit cannot be sent to a worker process" in said
 
 
 @pytest.mark.parametrize(("freq", "saved"), [(0, [7]), (1, [1, 2, 3, 4, 5, 6, 7]), (3, [3, 6, 7]), (7, [7]), (9, [7])])
@@ -297,6 +308,15 @@ def test_progress_bar_shows_steps_epoch_loss_and_metrics_on_a_terminal(monkeypat
     assert "loss=12.5" in last
     assert "NDCG@10=0.25" in last
     assert "1/4" in terminal.text  # the step that was done before
+
+
+@pytest.mark.parametrize(("value", "is_quiet"), [("1", True), ("true", True), ("0", False), ("", False)])
+def test_progress_bar_is_quiet_where_the_environment_says_so(monkeypatch, value, is_quiet):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TQDM_DISABLE", value)
+    run_bar()
+    assert (terminal.text == "") == is_quiet
 
 
 def test_progress_bar_may_end_before_it_started():

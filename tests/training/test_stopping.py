@@ -236,6 +236,84 @@ def test_a_last_checkpoint_that_failed_is_written_when_it_is_asked_for_again(tmp
     assert len(loaded.history) == 2
 
 
+def test_a_file_in_another_place_is_not_the_last_checkpoint_that_failed(tmp_path, monkeypatch):
+    made = recoder()
+
+    def full(*_, **__):
+        raise FileWriteError("no space left")
+
+    arguments = {"num_epochs": 2, "early_stopping": None, "model_checkpoint_prefix": tmp_path / "x"}
+    with monkeypatch.context() as patched:
+        patched.setattr(model, "write_together", full)
+        with pytest.raises(FileWriteError):
+            run(made, **arguments)
+    (tmp_path / "x_epoch_2.model").write_bytes(b"of an earlier run")
+    before = (tmp_path / "x_epoch_2.model").read_bytes()
+    rescued = made.save_state(tmp_path / "elsewhere" / "y")
+    assert (tmp_path / "x_epoch_2.model").read_bytes() == before
+    run(made, **arguments)
+    loaded = [recoder(), recoder()]
+    for each, path in zip(loaded, (rescued, tmp_path / "x_epoch_2.model"), strict=True):
+        each.init_from_model_file(path)
+    assert_same(*loaded)
+
+
+def test_a_call_that_trains_nothing_keeps_what_is_known_of_the_best_epoch(tmp_path):
+    stopped = run(recoder())
+    best = stopped.history.best_epoch
+    assert best < len(stopped.history)
+    for rule in (None, EarlyStopping("Recall@5"), EarlyStopping(NDCG(5), patience=9)):
+        run(stopped, num_epochs=2, early_stopping=rule)
+        loaded = recoder()
+        loaded.init_from_model_file(stopped.save_state(tmp_path / "a"))
+        assert loaded.history.best_epoch == stopped.history.best_epoch == best
+        assert len(run(loaded).history) == len(stopped.history)
+
+
+def test_users_who_leave_a_run_that_was_cut_short_leave_no_best_epoch_of_other_weights():
+    made = Recoder(MatrixFactorization(4), optimizer_type="adam", loss="logistic", seed=1)
+
+    class Interrupts(Callback):
+        def on_checkpoint(self, report):
+            if report.epoch == 3:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        made.train(dataset(), dataset(4), num_epochs=5, early_stopping=EarlyStopping(), callbacks=[Interrupts()])
+    assert made._best.weights
+    assert made.without_users(np.array([1]))._best == Best()
+    done = Recoder(MatrixFactorization(4), optimizer_type="adam", loss="logistic", seed=1)
+    done.train(dataset(), dataset(4), num_epochs=3, early_stopping=EarlyStopping())
+    assert done.without_users(np.array([1]))._best.epoch == done.history.best_epoch
+
+
+class Poisons(Callback):
+    """Spoils an item's weights after a step."""
+
+    def __init__(self, model, step):
+        self.model, self.step, self.steps = model, step, 0
+
+    def on_step_end(self):
+        self.steps += 1
+        if self.steps == self.step:
+            self.model.items.weight.data[3] = math.nan
+
+
+@pytest.mark.parametrize("kind", ["loss", "validation"])
+def test_a_recoder_whose_training_diverged_is_not_trained_further(kind, tmp_path):
+    made = Recoder(DynamicAutoencoder([4]), optimizer_type="adam", loss="logistic", seed=1)
+    arguments = {"num_epochs": 2, "batch_size": 6, "model_checkpoint_prefix": tmp_path / "x"}
+    diverging = {"callbacks": [Diverges(made.model, 0)]}
+    if kind == "validation":  # after the last step: no loss is computed from it
+        diverging = {"callbacks": [Poisons(made.model, step=8)], "metrics": [NDCG(5)], "eval_freq": 1}
+    with pytest.raises(DivergedError):
+        made.train(dataset(), dataset(4), lr=0.01, **arguments, **diverging)
+    for _ in range(2):
+        with pytest.raises(DivergedError, match="load the last checkpoint, or make a new Recoder"):
+            made.train(dataset(), lr=0.005, **arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_gradients_of_the_last_step_are_not_kept():
     made = run(recoder())
     assert all(parameter.grad is None for parameter in made.model.parameters())
@@ -481,18 +559,11 @@ def test_evaluations_without_a_number_count_after_a_kill_too(tmp_path):
 def test_weights_that_only_validation_finds_diverged_are_not_saved_over_the_last_good_ones(tmp_path):
     recoder = Recoder(DynamicAutoencoder([4]), optimizer_type="adam", loss="logistic", seed=1)
 
-    class Poisons(Callback):
-        steps = 0
-
-        def on_step_end(self):
-            self.steps += 1
-            if self.steps == 8:  # the last of the second epoch: no loss is computed from it
-                recoder.model.items.weight.data[3] = math.nan
-
+    poisons = Poisons(recoder.model, step=8)  # the last of the second epoch: no loss is computed from it
     arguments = {"lr": 0.01, "batch_size": 6, "metrics": [NDCG(5)], "eval_freq": 1, "checkpoint_freq": 1}
     with pytest.raises(DivergedError):
         recoder.train(
-            dataset(), dataset(4), num_epochs=3, callbacks=[Poisons()], model_checkpoint_prefix=tmp_path / "m",
+            dataset(), dataset(4), num_epochs=3, callbacks=[poisons], model_checkpoint_prefix=tmp_path / "m",
             **arguments,
         )  # fmt: skip
     before = (tmp_path / "m_epoch_1.model").read_bytes()

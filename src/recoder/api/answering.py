@@ -16,7 +16,7 @@ from recoder.model import Recoder
 from recoder.nn import Popularity
 from recoder.recommender.scoring import BLOCK_SCORES, ModelScorer
 
-__all__ = ["Answering", "have_no_score"]
+__all__ = ["Answering", "have_no_score", "kept_first", "no_lists"]
 
 IntArray = npt.NDArray[np.int64]
 
@@ -69,15 +69,17 @@ class Answering:
         Users of whom the model says nothing, with no history or no score but 0 for any item, get what is popular.
 
         Args:
-            users: with their interactions.
+            users: with their interactions; there may be none.
             k: K.
             exclude_seen: leave out the items of a user's interactions.
             items: ascending: the only items to choose from; None: all.
         """
+        if not len(users):
+            return no_lists(k)
         if self._rows is not None:
             users = UsersInteractions(self._rows[users.users], users.interactions_matrix)
         scorer = self._recoder.scorer()
-        ids_BK, scores_BK = scorer.best(users, k, exclude_seen=exclude_seen, items=items)
+        ids_BK, scores_BK = self._best(scorer, users, k, exclude_seen=exclude_seen, items=items)
         if not self.knows_popularity:
             return ids_BK, scores_BK
         histories = users.interactions_matrix
@@ -85,10 +87,44 @@ class Answering:
         if says_nothing_B.any():
             rows = np.flatnonzero(says_nothing_B)
             whom = UsersInteractions(users.users[rows], histories[rows])
-            ids_RK, _ = self._popular().best(whom, k, exclude_seen=exclude_seen, items=items)
+            ids_RK, _ = self._best(self._popular(), whom, k, exclude_seen=exclude_seen, items=items)
             ids_BK[rows] = ids_RK
             scores_BK[rows] = np.where(ids_RK >= 0, self.popularity(ids_RK), -np.inf)
         return ids_BK, scores_BK
+
+    def _best(
+        self, scorer: ModelScorer, users: UsersInteractions, k: int, *, exclude_seen: bool, items: IntArray | None
+    ) -> tuple[IntArray, npt.NDArray[np.floating[Any]]]:
+        """Returns what the scorer's ``best`` does.
+
+        Where few items are left out of the lists of few users, these are longer by as many, and what is in them is
+        dropped: the table of the other items would be copied each time.
+        """
+        num_items = len(self._item_counts)
+        num_left_out = 0 if items is None else num_items - len(items)
+        if items is None or len(users) * num_left_out > num_items:
+            return scorer.best(users, k, exclude_seen=exclude_seen, items=items)
+        is_chosen_N = np.zeros(num_items + 1, bool)  # its last place is that of -1
+        is_chosen_N[items] = True
+        ids_BM, scores_BM = scorer.best(users, k + num_left_out, exclude_seen=exclude_seen)
+        return kept_first(ids_BM, scores_BM, is_chosen_N[ids_BM], k)
+
+
+def no_lists(k: int) -> tuple[IntArray, npt.NDArray[np.floating[Any]]]:
+    """Returns what nobody gets: ids and scores ``[0, K]``."""
+    return np.empty((0, k), np.int64), np.empty((0, k), np.float32)
+
+
+def kept_first(
+    ids_BM: IntArray, scores_BM: npt.NDArray[np.floating[Any]], is_kept_BM: npt.NDArray[np.bool_], k: int
+) -> tuple[IntArray, npt.NDArray[np.floating[Any]]]:
+    """Returns the first k of each list that are kept, and their scores; -1 and -inf where there are fewer."""
+    # stable: those that are kept stay in order
+    order_BK = np.argsort(~is_kept_BM, axis=1, kind="stable")[:, :k]
+    is_kept_BK = np.take_along_axis(is_kept_BM, order_BK, axis=1)
+    scores_BK = np.take_along_axis(scores_BM, order_BK, axis=1)
+    scores_BK[~is_kept_BK] = -np.inf
+    return np.where(is_kept_BK, np.take_along_axis(ids_BM, order_BK, axis=1), -1), scores_BK
 
 
 def have_no_score(

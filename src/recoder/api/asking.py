@@ -15,11 +15,12 @@ import numpy.typing as npt
 import pyarrow as pa
 from scipy import sparse
 
-from recoder.data import IdMap, Interactions, UsersInteractions
+from recoder.data import HeldOut, IdMap, Interactions, UsersInteractions
 from recoder.errors import DataError, DataTypeError, EmptyDataError, NotInitializedError
 
 __all__ = [
     "Asked",
+    "check_histories",
     "chosen_items",
     "from_histories",
     "in_parts",
@@ -69,14 +70,15 @@ def of_known_users(
     Raises:
         NotInitializedError: if histories are needed and not there.
         UnknownIdError, ConfigError, DataTypeError: as ``known_places``.
-        EmptyDataError: if there is no user.
+        EmptyDataError: if none is asked for.
     """
-    _check_histories(has_histories, needs_histories, instead)
-    rows = np.arange(known.num_users) if users is None else known_places(known.user_ids, users, "users", unknown)
-    if not len(rows):
-        raise EmptyDataError("there is no known user to answer for; pass at least one")
+    check_histories(has_histories, needs_histories, instead)
+    rows = np.arange(known.num_users) if users is None else known_rows(known.user_ids, users, "users", unknown)
+    if users is None and not len(rows):
+        raise EmptyDataError("there is no known user to answer for")
     ids = known.user_ids.ids.take(pa.array(rows))
-    return Asked(ids, UsersInteractions(rows, known.matrix if users is None else known.matrix[rows]))
+    # which may be nobody's
+    return Asked(ids, UsersInteractions._of_checked(rows, known.matrix if users is None else known.matrix[rows]))
 
 
 def in_parts(
@@ -98,7 +100,7 @@ def in_parts(
         DataTypeError: if ``histories`` are no ``Interactions``.
     """
     if histories is None:
-        _check_histories(has_histories, needs_histories, instead)
+        check_histories(has_histories, needs_histories, instead)
     elif not isinstance(histories, Interactions):
         raise DataTypeError(f"histories are a {type(histories).__name__}; pass Interactions, which may be mapped")
     all_users = known if histories is None else histories
@@ -111,7 +113,12 @@ def in_parts(
         yield Asked(user_ids, UsersInteractions(rows, matrix))
 
 
-def _check_histories(has_histories: bool, needs_histories: bool, instead: str) -> None:
+def check_histories(has_histories: bool, needs_histories: bool, instead: str = "") -> None:
+    """Checks that there are histories where a question needs them; arguments are as in ``of_known_users``.
+
+    Raises:
+        NotInitializedError: if there are none.
+    """
     if needs_histories and not has_histories:
         raise NotInitializedError(
             "this model's file holds no histories of its users, which are needed to answer for them; "
@@ -123,8 +130,8 @@ def from_histories(histories: Any, item_ids: IdMap, *, unknown: str | None) -> A
     """Returns users who are described by what they interacted with.
 
     Args:
-        histories: a list of histories, whose users are called 0, 1, ...; a mapping from user id to history; or
-            ``Interactions``.
+        histories: a list of histories, whose users are called 0, 1, ...; a mapping from user id to history;
+            ``Interactions``; or held-out users.
         item_ids: of the catalogue.
         unknown: as in ``known_places``.
 
@@ -134,6 +141,8 @@ def from_histories(histories: Any, item_ids: IdMap, *, unknown: str | None) -> A
         UnknownIdError, ConfigError: as ``known_places``.
         EmptyDataError: if there is no history.
     """
+    if isinstance(histories, HeldOut):
+        histories = histories.history
     if isinstance(histories, Interactions):
         return _from_interactions(histories, item_ids, unknown=unknown)
     if isinstance(histories, Mapping):
@@ -227,14 +236,14 @@ def chosen_items(item_ids: IdMap, *, candidates: Any, exclude: Any, unknown: str
     """
     if candidates is None and exclude is None:
         return None
-    allowed = np.arange(len(item_ids))
+    is_allowed = np.full(len(item_ids), candidates is None)
     if candidates is not None:
-        allowed = np.unique(known_places(item_ids, candidates, "candidates", unknown))
+        is_allowed[known_places(item_ids, candidates, "candidates", unknown)] = True
     if exclude is not None:
-        allowed = np.setdiff1d(allowed, known_places(item_ids, exclude, "exclude", unknown))
-    if not len(allowed):
+        is_allowed[known_places(item_ids, exclude, "exclude", unknown)] = False
+    if not is_allowed.any():
         raise EmptyDataError("candidates and exclude leave no item to recommend; allow at least one")
-    return allowed
+    return None if is_allowed.all() else np.flatnonzero(is_allowed)
 
 
 def raw_list(name: str, ids: Any) -> list[Any]:
@@ -276,12 +285,12 @@ def known_rows(ids: IdMap, asked: Any, name: str, unknown: str | None) -> npt.ND
 
     Raises:
         UnknownIdError, ConfigError, DataTypeError: as ``known_places``.
-        EmptyDataError: if none is left.
+        EmptyDataError: if none is asked for.
     """
-    rows = known_places(ids, asked, name, unknown)
-    if not len(rows):
-        raise EmptyDataError(f"{name} holds nothing that is known; pass at least one id")
-    return rows
+    listed = raw_list(name, asked)
+    if not listed:
+        raise EmptyDataError(f"{name} is empty; pass at least one id")
+    return known_places(ids, listed, name, unknown)
 
 
 def places_of(ids: IdMap, asked: Any, kind: str, unknown: str | None) -> npt.NDArray[np.int64]:

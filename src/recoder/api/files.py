@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
 __all__ = ["completing", "load", "save"]
 
+_log = logging.getLogger("recoder.api")
+
 _MAKERS: Mapping[str, Callable[..., FactorizationModel]] = {
     made.__name__: made for made in (EASE, ELSA, DynamicAutoencoder, MatrixFactorization, MultVAE, Popularity, RecVAE)
 }
@@ -60,6 +63,13 @@ def save(fitted: FittedModel, path: str | os.PathLike[str], *, interactions: boo
     complete(content)
     if interactions:
         content.interactions = fitted.interactions
+    elif isinstance(fitted.recoder.model, EASE) and fitted.recoder.model.keeps_interactions:
+        _log.info(
+            "%s holds the interactions of its %d users, though not their ids: a closed form of fewer users than items "
+            "computes with them; think of privacy before you pass the file on",
+            path,
+            fitted.recoder.num_users,
+        )
     if not training_state:
         content.optimizer = {}
         if not interactions:

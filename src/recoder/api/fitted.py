@@ -18,7 +18,16 @@ from recoder._checks import check_unknown, path_text, whole_number
 from recoder.api import files
 from recoder.api.about import About, facts_of
 from recoder.api.answering import Answering
-from recoder.api.asking import Asked, chosen_items, from_histories, in_parts, known_rows, of_known_users, raw_list
+from recoder.api.asking import (
+    Asked,
+    check_histories,
+    chosen_items,
+    from_histories,
+    in_parts,
+    known_rows,
+    of_known_users,
+    raw_list,
+)
 from recoder.api.explaining import score_drops
 from recoder.api.judging import DEFAULT_METRICS, aligned
 from recoder.api.neighbours import similar_items, similar_users
@@ -27,7 +36,7 @@ from recoder.data import HeldOut, IdMap, Interactions, UsersInteractions
 from recoder.data.mapped import item_counts as count_items
 from recoder.data.native_frames import make_frame
 from recoder.data.table_files import write_tables
-from recoder.errors import ConfigError, DivergedError, ShapeError
+from recoder.errors import ConfigError, DivergedError, EmptyDataError, ShapeError
 from recoder.metrics import EvaluationResult, Metric, RecommenderEvaluator
 from recoder.metrics.judging import distinct_metrics
 from recoder.metrics.metric import list_length
@@ -83,6 +92,11 @@ class FittedModel:
         """The ids of the catalogue's items."""
         return self.interactions.item_ids
 
+    @property
+    def user_ids(self) -> IdMap:
+        """The ids of the users that can be asked for; none after loading a file that names no users."""
+        return self.interactions.user_ids
+
     def recommend(
         self,
         users: Any = None,
@@ -105,13 +119,14 @@ class FittedModel:
             users: ids of users in training; None, without ``histories``: all of them.
             k: the length of the lists, at least 1.
             histories: instead of ``users``, what somebody interacted with: a list of histories, each a list of item ids
-                or a dict from item id to weight, for users 0, 1, ...; or a dict from your own user ids to such; or
-                ``Interactions``.
+                or a dict from item id to weight, for users 0, 1, ...; a dict from your own user ids to such;
+                ``Interactions``; or held-out users, as from ``interactions.split``.
             exclude_seen: leave out what is in a user's history.
             exclude: ids of items to leave out for everyone.
             candidates: ids of the only items to recommend.
             titles: add a column ``title``.
-            unknown: what to do with ids that are not known: ``"error"``, or ``"drop"`` them.
+            unknown: what to do with ids that are not known: ``"error"``, or ``"drop"`` them; where no user is left, the
+                answer has no rows.
 
         Raises:
             ConfigError: if both ``users`` and ``histories`` are given, ``k`` is below 1, the model cannot score users
@@ -203,20 +218,19 @@ class FittedModel:
         listed, of_items = raw_list("users", users), raw_list("items", items)
         if len(listed) != len(of_items):
             raise ShapeError(f"there are {len(listed)} users and {len(of_items)} items; pass one item for each user")
-        needs_histories = self.recoder.model.folds_in_users
-        asked = of_known_users(
-            listed, self.interactions, self.has_histories, needs_histories=needs_histories, unknown=None
-        )
+        check_histories(self.has_histories, self.recoder.model.folds_in_users)
+        user_rows_P = known_rows(self.interactions.user_ids, listed, "users", None)
         cols_P = known_rows(self.item_ids, of_items, "items", None)
-        distinct, rows_P = np.unique(asked.users.users, return_inverse=True)
+        distinct, rows_P = np.unique(user_rows_P, return_inverse=True)
         histories = self.interactions.matrix[distinct]
         scores_P = self._pair_scores(UsersInteractions(distinct, histories), rows_P, cols_P)
         answering = self.answering()
         if answering.knows_popularity:
             is_empty_P = (np.diff(histories.indptr) == 0)[rows_P]
             scores_P[is_empty_P] = answering.popularity(cols_P[is_empty_P])
-        columns = {"user_id": asked.user_ids, "item_id": self.item_ids.ids.take(pa.array(cols_P)), "score": scores_P}
-        return make_frame(columns, self.about.library)
+        user_ids, item_ids = self.interactions.user_ids.ids, self.item_ids.ids
+        columns = {"user_id": user_ids.take(pa.array(user_rows_P)), "item_id": item_ids.take(pa.array(cols_P))}
+        return make_frame({**columns, "score": scores_P}, self.about.library)
 
     def similar_items(
         self,
@@ -240,7 +254,7 @@ class FittedModel:
             exclude: ids of items to leave out.
             candidates: ids of the only items to choose from.
             titles: add a column ``title``, of the similar item.
-            unknown: ``"error"`` or ``"drop"`` ids that are not known.
+            unknown: ``"error"`` or ``"drop"`` ids that are not known; where none is left, the answer has no rows.
 
         Raises:
             ConfigError: if ``k`` is below 1, all items of the model are alike, or there are no titles to add.
@@ -265,7 +279,7 @@ class FittedModel:
         Args:
             users: ids.
             k: the length of the lists, at least 1.
-            unknown: ``"error"`` or ``"drop"`` ids that are not known.
+            unknown: ``"error"`` or ``"drop"`` ids that are not known; where none is left, the answer has no rows.
 
         Raises:
             ConfigError: if ``k`` is below 1, or all users of the model are alike.
@@ -402,13 +416,15 @@ class FittedModel:
             unknown: ``"error"`` or ``"drop"`` ids that are not known.
 
         Raises:
-            EmptyDataError: if nobody would be left.
+            EmptyDataError: if nobody of them is known, or nobody would be left.
             NotInitializedError: if the model's file names no users.
             ConfigError: if the model looks users up in another way than a ``MatrixFactorization``.
             UnknownIdError, DataTypeError: as ``recommend``.
         """
         check_names_users(self.recoder, self.interactions)
         rows = np.unique(known_rows(self.interactions.user_ids, users, "users", unknown))
+        if not len(rows):
+            raise EmptyDataError("users holds nobody who is known; pass at least one id")
         self.recoder, self.interactions, said = forgotten(
             self.recoder, self.interactions, rows, has_histories=self.has_histories
         )
@@ -422,7 +438,9 @@ class FittedModel:
 
         The file holds parameters, ids and titles of items, the recipe and the metrics. ``recoder.load`` needs no more.
         A ``MatrixFactorization`` with ``fold_in`` is saved without its rows of training users, which answers to
-        histories do not use, unless one of the arguments is True.
+        histories do not use, unless one of the arguments is True. A closed form of fewer users than items is computed
+        over the users: its weights are their interactions, which the file then holds, without their ids; the log says
+        so.
 
         Args:
             path: the file; a previous one stays whole until the new one is.

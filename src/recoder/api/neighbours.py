@@ -5,13 +5,15 @@ Sizes: Q asked for, R rows of a table, N items, U users, D factors, K neighbours
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from scipy import sparse
 
-from recoder.api.answering import have_no_score
+from recoder.api.answering import have_no_score, kept_first, no_lists
 from recoder.data import UsersInteractions
 from recoder.errors import ConfigError
 from recoder.model import Recoder
@@ -20,7 +22,7 @@ from recoder.ops.topk import top_k
 
 __all__ = ["similar_items", "similar_users"]
 
-Found = tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]
+Found = tuple[npt.NDArray[np.int64], npt.NDArray[np.floating[Any]]]
 
 
 @torch.no_grad()
@@ -37,7 +39,7 @@ def similar_items(
 
     Args:
         recoder: what was trained.
-        cols_Q: the items.
+        cols_Q: the items; there may be none.
         k: K.
         items: ascending: the only ones to choose from; None: all.
         item_counts: int64 ``[N]``: users of each item in training, all 0 where they are not known.
@@ -47,6 +49,8 @@ def similar_items(
     Raises:
         ConfigError: if items have a single factor, so that all are alike, or the model has none and looks users up.
     """
+    if not len(cols_Q):
+        return no_lists(k)
     num_items = recoder.num_items or 0
     itself = sparse.csr_matrix(
         (np.ones(len(cols_Q), np.float32), (np.arange(len(cols_Q)), cols_Q)), shape=(len(cols_Q), num_items)
@@ -67,10 +71,8 @@ def similar_items(
     factors_ND = recoder.model.item_factors()[0].detach()
     if factors_ND.shape[1] == 1:
         raise ConfigError(f"items of a {type(recoder.model).__name__} are not similar to one another: one number each")
-    units_ND = F.normalize(factors_ND.float(), dim=1)
-    choice = np.arange(num_items) if items is None else items
-    cols, among = (torch.from_numpy(ids).to(units_ND.device) for ids in (cols_Q, choice[is_known_N[choice]]))
-    ids_QK, cosines_QK = _nearest(units_ND, cols, among, k)
+    choice = known if items is None else items[is_known_N[items]]
+    ids_QK, cosines_QK = _nearest(factors_ND, cols_Q, choice, k)
     ids_QK[~is_known_N[cols_Q]] = -1
     return ids_QK, cosines_QK
 
@@ -85,12 +87,14 @@ def similar_users(recoder: Recoder, known: UsersInteractions, rows_Q: npt.NDArra
     Args:
         recoder: what was trained.
         known: all users ``[U]``.
-        rows_Q: those that are asked for.
+        rows_Q: those that are asked for; there may be none.
         k: K.
 
     Raises:
         ConfigError: if users have a single factor, so that all are alike.
     """
+    if not len(rows_Q):
+        return no_lists(k)
     has_history_U = np.diff(known.interactions_matrix.indptr) > 0
     by_histories = recoder.model.folds_in_users or not recoder.model.is_factorized
     is_known_U = has_history_U if by_histories else np.ones(len(known), bool)
@@ -104,20 +108,25 @@ def _similar_among(
 ) -> Found:
     if not recoder.model.is_factorized:
         return _nearest_histories(known.interactions_matrix, rows_Q, choice, k)
-    units_UD = torch.cat([F.normalize(block.float(), dim=1) for block in recoder.scorer().user_factors(known)])
-    if units_UD.shape[1] == 1:
+    factors_UD = torch.cat(list(recoder.scorer().user_factors(known)))
+    if factors_UD.shape[1] == 1:
         raise ConfigError(f"users of a {type(recoder.model).__name__} are not similar to one another: one number each")
-    rows, among = (torch.from_numpy(ids).to(units_UD.device) for ids in (rows_Q, choice))
-    return _nearest(units_UD, rows, among, k)
+    return _nearest(factors_UD, rows_Q, choice, k)
 
 
-def _nearest(units_RD: torch.Tensor, rows_Q: torch.Tensor, choice: torch.Tensor, k: int) -> Found:
+def _nearest(
+    factors_RD: torch.Tensor, rows_Q: npt.NDArray[np.int64], choice: npt.NDArray[np.int64] | None, k: int
+) -> Found:
+    """Returns the nearest of ``choice``, ascending rows (None: all), to each of some rows by the cosine."""
+    rows = torch.from_numpy(rows_Q).to(factors_RD.device)
+    among = None if choice is None else torch.from_numpy(choice).to(factors_RD.device)
+    units_ID = F.normalize((factors_RD if among is None else factors_RD[among]).float(), dim=1)
     # one more: a row is its own nearest
-    search = FactorSearch(units_RD[choice], None, k + 1)
-    found = [search.top_k(units_RD[block]) for block in torch.split(rows_Q, search.users_per_block)]
-    places, cosines = (torch.cat(parts) for parts in zip(*found, strict=True))
-    ids = torch.where(places < 0, -1, choice[places.clamp_min(0)])
-    return _without_itself(ids.cpu().numpy(), cosines.cpu().numpy(), rows_Q.cpu().numpy(), k)
+    search = FactorSearch(units_ID, None, k + 1)
+    blocks = torch.split(F.normalize(factors_RD[rows].float(), dim=1), search.users_per_block)
+    places, cosines = (torch.cat(parts) for parts in zip(*map(search.top_k, blocks), strict=True))
+    ids = places if among is None else torch.where(places < 0, -1, among[places.clamp_min(0)])
+    return _without_itself(ids.cpu().numpy(), cosines.cpu().numpy(), rows_Q, k)
 
 
 def _nearest_histories(
@@ -137,12 +146,7 @@ def _nearest_histories(
 
 
 def _without_itself(
-    ids_QM: npt.NDArray[np.int64], scores_QM: npt.NDArray[np.float32], rows_Q: npt.NDArray[np.int64], k: int
+    ids_QM: npt.NDArray[np.int64], scores_QM: npt.NDArray[np.floating[Any]], rows_Q: npt.NDArray[np.int64], k: int
 ) -> Found:
     """Returns the first k of each row that are not the row itself."""
-    is_other_QM = ids_QM != rows_Q[:, None]
-    # stable: the others stay in order, what is left out goes to the end
-    order_QM = np.argsort(~is_other_QM, axis=1, kind="stable")[:, :k]
-    is_kept = np.take_along_axis(is_other_QM, order_QM, axis=1)
-    ids = np.where(is_kept, np.take_along_axis(ids_QM, order_QM, axis=1), -1)
-    return ids, np.where(is_kept, np.take_along_axis(scores_QM, order_QM, axis=1), -np.inf).astype(np.float32)
+    return kept_first(ids_QM, scores_QM, ids_QM != rows_Q[:, None], k)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -185,6 +185,9 @@ class IdMap:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.ids.to_pylist())
 
     def __contains__(self, raw_id: object) -> bool:
         is_id = isinstance(raw_id, int | str | np.integer) and not isinstance(raw_id, bool)

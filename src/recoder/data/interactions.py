@@ -32,11 +32,12 @@ from recoder.data.merging import merged
 from recoder.data.native_frames import DEFAULT_LIBRARY, checked_library, library_of, make_frame
 from recoder.data.parquet_files import ParquetPath, read_parquet_files
 from recoder.data.quotes import check_quotes
+from recoder.data.raw_ids import RawId
 from recoder.data.sorting import LEAST_MEMORY_MIB, sort_parquet
 from recoder.data.summaries import interactions_html
 from recoder.data.text_files import read_csv_file
 from recoder.data.times import Times, checked_times, latest_times, read_times
-from recoder.data.titles import checked_titles, first_titles
+from recoder.data.titles import checked_titles, first_titles, titles_by_id
 from recoder.errors import (
     ConfigError,
     DataError,
@@ -440,6 +441,24 @@ class Interactions:
         ones[:] = 1
         return replace(self, matrix=csr_of(ones, self.matrix.indices, self.matrix.indptr, self.matrix.shape))
 
+    def with_titles(
+        self, titles: Mapping[RawId, str] | IntoFrame, *, item: str = "item_id", title: str = "title"
+    ) -> Interactions:
+        """Returns the interactions with titles from elsewhere; an item without one goes by its id.
+
+        Args:
+            titles: a dict from item id to title, or a data frame with a row for each item, as of a file of films. Items
+                without interactions are left out; of an item that stands there twice the first row counts.
+            item: the frame's column of item ids.
+            title: its column of titles.
+
+        Raises:
+            ConfigError: if the frame has no such column.
+            DataTypeError: if ids are text here and whole numbers there, or titles are no text.
+            EmptyDataError: if the frame has no rows.
+        """
+        return replace(self, titles=titles_by_id(titles, item, title, self.item_ids))
+
     def drop_empty(self) -> Interactions:
         """Returns the interactions without the users and the items that have none.
 
@@ -502,15 +521,18 @@ class Interactions:
         matrix, times = rows_and_columns(self.matrix, rows, cols, self.times)
         return replace(self, matrix=matrix, times=times, **changes)
 
-    def title_of(self, item_id: int) -> str:
+    def title_of(self, col: int) -> str:
         """Returns the title of the item in this column; its raw id where there are no titles.
 
         Raises:
             UnknownIdError: if there is no such column.
         """
-        if not 0 <= item_id < self.num_items:
-            raise UnknownIdError(f"item id {item_id} is outside the {self.num_items} items (0 to {self.num_items - 1})")
-        return str(self.item_ids.ids[item_id]) if self.titles is None else self.titles[item_id]
+        if not 0 <= col < self.num_items:
+            raise UnknownIdError(
+                f"column {col} is outside the {self.num_items} items (0 to {self.num_items - 1}); "
+                "item_ids.indices([...]) returns the columns of ids"
+            )
+        return str(self.item_ids.ids[col]) if self.titles is None else self.titles[col]
 
     def __repr__(self) -> str:
         density = self.matrix.nnz / max(1, self.num_users * self.num_items)

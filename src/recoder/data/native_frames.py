@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import logging
 from collections.abc import Mapping
@@ -51,10 +52,16 @@ def make_frame(columns: Mapping[str, Any], library: str) -> Any:
     if library == "pyarrow":
         return table
     if importlib.util.find_spec(library) is None:
-        _log.warning("%s is not installed: the result is a pyarrow table", library)
+        _warn_once(library)
         return table
     backend: Any = library  # which narwhals declares as the names that are in _EAGER
     return nw.from_arrow(table, backend=backend).to_native()
+
+
+@functools.cache
+def _warn_once(library: str) -> None:
+    """Warns that a library is missing: with the first answer, not with each."""
+    _log.warning("%s is not installed: answers are pyarrow tables, as with load(path, library='pyarrow')", library)
 
 
 def _is_arrow(values: Any) -> bool:

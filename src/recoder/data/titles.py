@@ -5,13 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from narwhals.typing import IntoFrame
 
-from recoder.data.raw_ids import MOST_OF_STRINGS, Codes, first_places, plain_ids
+from recoder.data.frames import read_columns
+from recoder.data.id_map import IdMap
+from recoder.data.raw_ids import MOST_OF_STRINGS, Codes, RawId, first_places, plain_ids
 from recoder.errors import DataTypeError
 
-__all__ = ["checked_titles", "first_titles", "titles_or_ids"]
+__all__ = ["checked_titles", "first_titles", "titles_by_id", "titles_or_ids"]
 
 _log = logging.getLogger("recoder.data")
 
@@ -49,10 +53,42 @@ def first_titles(column: pa.ChunkedArray, name: str, items: Codes, item_ids: pa.
     Raises:
         DataTypeError: if they are not strings.
     """
+    return titles_or_ids(_taken(column, pa.array(first_places(items, len(item_ids)))), name, item_ids)
+
+
+def titles_by_id(titles: Mapping[RawId, str] | IntoFrame, item: str, title: str, item_ids: IdMap) -> tuple[str, ...]:
+    """Returns the title of each item; its id where there is none.
+
+    Args:
+        titles: by raw id, or a data frame of an item in each row.
+        item: the frame's column of ids.
+        title: its column of titles.
+        item_ids: of the items; titles of others are left out.
+
+    Raises:
+        DataTypeError: if ids are of another type than the items', or titles no strings.
+        ConfigError and others: as ``read_columns``.
+    """
+    if isinstance(titles, Mapping):
+        ids, texts = (
+            list(titles),
+            pa.chunked_array([pa.array(checked_titles(list(titles.values())), pa.large_string())]),
+        )
+    else:
+        columns = read_columns(titles, [item, title], may_miss=title)
+        ids, texts = columns[item].to_pylist(), columns[title]
+    places = item_ids.places(ids, "drop", kind="items with a title")
+    rows = np.flatnonzero(places >= 0)[::-1]
+    row_of_item = np.full(len(item_ids), -1)
+    row_of_item[places[rows]] = rows  # the first of several comes last, and stays
+    return titles_or_ids(_taken(texts, pa.array(row_of_item, mask=row_of_item < 0)), title, item_ids.ids)
+
+
+def _taken(column: pa.ChunkedArray, rows: pa.Array) -> pa.ChunkedArray:
     is_long = pa.types.is_string(column.type) and column.nbytes > MOST_OF_STRINGS
     if is_long or pa.types.is_string_view(column.type):  # Arrow cannot take from these
         column = column.cast(pa.large_string())
-    return titles_or_ids(column.take(pa.array(first_places(items, len(item_ids)))), name, item_ids)
+    return column.take(rows)
 
 
 def titles_or_ids(titles: pa.ChunkedArray, name: str, item_ids: pa.Array) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -101,9 +102,10 @@ class MemCacheEmbeddingsIndex(EmbeddingsIndex):
 
 def _copied(neighbors: Neighbors) -> Neighbors:
     """Returns the same answer in lists of its own, which the caller may change."""
-    if isinstance(neighbors, tuple):
-        return list(neighbors[0]), list(neighbors[1])
-    return list(neighbors)
+    if isinstance(neighbors, tuple):  # of ids and distances; of an index of one's own perhaps of ids
+        copied: Neighbors = tuple(copy(part) for part in neighbors)  # type: ignore[assignment]
+        return copied
+    return copy(neighbors)
 
 
 def _padded(answers: list[tuple[Rows, Floats]]) -> tuple[Rows, Floats]:

@@ -100,19 +100,20 @@ def _evaluate(metrics: Sequence[Metric], lists: UserLists) -> FloatArray:
     return values_MB
 
 
-def check_can_be_sent(metric: Metric) -> None:
-    """Checks that worker processes can be given a metric.
+def check_can_be_sent(metrics: Sequence[Metric]) -> None:
+    """Checks that worker processes can be given these metrics.
 
     Raises:
         ConfigError: if they cannot.
     """
-    try:
-        pickle.dumps(metric)
-    except Exception as error:  # pickle raises whatever the object's own hooks raise
-        raise ConfigError(
-            f"the metric {metric} cannot be sent to a worker process ({error}); "
-            "define its class at the top level of a module, or use num_workers=0 (of train: num_data_workers=0)"
-        ) from error
+    for metric in metrics:
+        try:
+            pickle.dumps(metric)
+        except Exception as error:  # pickle raises whatever the object's own hooks raise
+            raise ConfigError(
+                f"the metric {metric} cannot be sent to a worker process ({error}); "
+                "define its class at the top level of a module, or use num_workers=0"
+            ) from error
 
 
 # a worker serves one pool, hence one list of metrics: they are sent once, not with each user

@@ -17,7 +17,7 @@ from recoder.metrics.judging import distinct_metrics, judging
 from recoder.metrics.metric import Metric, list_length
 from recoder.metrics.ranking import IntArray
 from recoder.metrics.result import EvaluationResult
-from recoder.recommender.base import Recommender
+from recoder.recommender.base import Recommender, ranked_by
 
 __all__ = ["RecommenderEvaluator"]
 
@@ -94,7 +94,7 @@ class RecommenderEvaluator:
     def _lists(self, dataset: RecommendationDataset, users: IntArray) -> UserLists:
         history, target = dataset[users]
         assert target is not None  # checked with the users
-        ranked_BC = np.asarray(self.recommender.ranked(history))
+        ranked_BC = np.asarray(ranked_by(self.recommender, history))
         if ranked_BC.ndim != 2 or len(ranked_BC) != len(users):
             raise ShapeError(
                 f"{type(self.recommender).__name__} was asked for {len(users)} users and returned an array "

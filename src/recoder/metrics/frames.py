@@ -19,6 +19,7 @@ from narwhals.typing import IntoFrame
 from recoder.data.frames import Numbers, csr_from_pairs, number_columns, read_columns
 from recoder.data.id_map import IdMap
 from recoder.data.interactions import Interactions
+from recoder.data.splits.results import HeldOut
 from recoder.errors import ConfigError, DataError, DataTypeError, EmptyDataError, UnknownIdError
 from recoder.metrics.custom import UserLists
 from recoder.metrics.judging import distinct_metrics, judging
@@ -36,7 +37,7 @@ _USERS_AT_ONCE = 4096  # what is made for each user, such as sums of embeddings,
 
 def evaluate_frame(
     recommendations: IntoFrame,
-    test: IntoFrame | Interactions,
+    test: IntoFrame | Interactions | HeldOut,
     metrics: Iterable[Metric | str],
     *,
     user: str = "user_id",
@@ -55,8 +56,9 @@ def evaluate_frame(
     Args:
         recommendations: a row for each user and item recommended; any data frame that narwhals reads (pandas, polars,
             pyarrow, ...). A lazy one is collected.
-        test: a row for each user and relevant item, in columns of the same names, or ``Interactions``. A pair that
-            is repeated counts once; weights are not looked at.
+        test: a row for each user and relevant item, in columns of the same names; or ``Interactions``; or held-out
+            users, as from ``interactions.split``, whose targets are relevant. A pair that is repeated counts once;
+            weights are not looked at.
         metrics: the metrics, or their names, such as ``"NDCG@100"``. Custom ones are called with numbers of items, from
             0.
         user: the column of user ids: whole numbers or strings.
@@ -84,6 +86,8 @@ def evaluate_frame(
     order_by = _order_column(rank, score)
     _check_catalogue(item_ids, listed)
     given = _Pairs.of_frame(recommendations, user, item, order_by)
+    if isinstance(test, HeldOut):
+        test = test.target
     relevant = _Pairs.of_interactions(test) if isinstance(test, Interactions) else _Pairs.of_frame(test, user, item)
     rows_U: IntArray = np.unique(relevant.users).astype(np.int64)
     if not len(rows_U):

@@ -6,6 +6,7 @@ Sizes: B users at a time, C ranks, M metrics, N items of the catalogue.
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
@@ -21,7 +22,9 @@ from recoder.metrics.names import named_metric
 from recoder.metrics.ranking import FloatArray, IntArray
 from recoder.metrics.result import EvaluationResult
 
-__all__ = ["Judge", "check_can_judge", "distinct_metrics", "judging"]
+__all__ = ["Judge", "check_can_judge", "distinct_metrics", "judging", "workers_for"]
+
+_log = logging.getLogger("recoder.metrics")
 
 
 def distinct_metrics(metrics: Iterable[Metric | str]) -> list[Metric]:
@@ -56,16 +59,19 @@ def judging(metrics: Sequence[Metric], num_items: int, num_workers: int = 0) -> 
         ShapeError: if a metric knows of a catalogue of another size.
         ConfigError: if a custom metric cannot be sent to a process.
     """
-    check_can_judge(metrics, num_items, num_workers)
-    with custom_metric_runner([metric for metric in metrics if _is_custom(metric)], num_workers) as submit:
+    check_can_judge(metrics, num_items)
+    custom = [metric for metric in metrics if _is_custom(metric)]
+    if num_workers:
+        check_can_be_sent(custom)
+    with custom_metric_runner(custom, num_workers) as submit:
         yield Judge(metrics, num_items, submit)
 
 
-def check_can_judge(metrics: Sequence[Metric], num_items: int, num_workers: int) -> None:
-    """Checks what ``judging`` needs, before there is anything to judge.
+def check_can_judge(metrics: Sequence[Metric], num_items: int) -> None:
+    """Checks what metrics know of the catalogue, before there is anything to judge.
 
     Raises:
-        ShapeError, ConfigError: as ``judging``.
+        ShapeError: as ``judging``.
     """
     for metric in metrics:
         if isinstance(metric, ListMetric) and metric.num_items not in (None, num_items):
@@ -73,8 +79,19 @@ def check_can_judge(metrics: Sequence[Metric], num_items: int, num_workers: int)
                 f"{metric} was made for {metric.num_items} items, but {num_items} can be recommended; "
                 "give it an entry for each item of the catalogue"
             )
-        if num_workers and _is_custom(metric):
-            check_can_be_sent(metric)
+
+
+def workers_for(metrics: Sequence[Metric], num_workers: int) -> int:
+    """Returns how many processes can evaluate these metrics: none, which is logged, where one cannot be sent to them.
+
+    For callers whose workers are there for something else too.
+    """
+    try:
+        check_can_be_sent([metric for metric in metrics if _is_custom(metric)] if num_workers else [])
+    except ConfigError as error:
+        _log.info("metrics are evaluated in this process: %s", error)
+        return 0
+    return num_workers
 
 
 class Judge:

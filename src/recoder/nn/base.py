@@ -14,7 +14,7 @@ from scipy import sparse
 from torch import Tensor, nn
 
 from recoder._random import derive_seed
-from recoder.errors import ConfigError, NotInitializedError, ShapeError
+from recoder.errors import ConfigError, DataTypeError, NotInitializedError, ShapeError
 from recoder.nn.parts import WHOLE, Parts
 from recoder.ops.rows import SparseRows
 
@@ -62,6 +62,16 @@ class FactorizationModel(nn.Module):
 
     parts: Parts = WHOLE
     """Which rows of the items' and users' tables are here; set before ``init_model`` where they are cut."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # torch keeps layers where a method of that name hides them, and anything else hides the method
+        is_no_method = isinstance(value, nn.Module) or not callable(value)
+        if is_no_method and callable(vars(FactorizationModel).get(name)):
+            raise DataTypeError(
+                f"{type(self).__name__}.{name} cannot be a {type(value).__name__}: {name} is a method of "
+                "FactorizationModel; give it another name"
+            )
+        super().__setattr__(name, value)
 
     def init_model(self, num_items: int | None = None, num_users: int | None = None) -> None:
         """Creates the parameters for so many items and users.
@@ -134,6 +144,9 @@ class FactorizationModel(nn.Module):
     def penalty(self) -> Tensor | None:
         """Returns a scalar, the mean per user, to add to the loss of the step whose forward pass just ran; or None."""
         return None
+
+    def step_taken(self) -> None:
+        """Is told of each training step once the parameters are updated: a step that is broken off does not count."""
 
     def batch_loss(
         self,
@@ -252,7 +265,8 @@ def check_factors(
 
 def draw_parameters(model: FactorizationModel, *, num_items: int, num_users: int | None, seed: int) -> None:
     """Creates the model's parameters from the seed, and leaves torch's global generator as it was."""
-    with torch.random.fork_rng(devices=[]):
+    # there alone a seed decides what is drawn, whatever device tensors are made on by default
+    with torch.device("cpu"), torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive_seed(seed, "init"))
         model.init_model(num_items=num_items, num_users=num_users)
 

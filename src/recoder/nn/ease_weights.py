@@ -194,10 +194,12 @@ class UserWeights(nn.Module):
     def _from_interactions(self) -> tuple[SparseRows, SparseRows, RowLookup]:
         """Returns the interactions by user and by item, and what finds users' histories; anew where they are moved."""
         if self._derived is None or self._derived[0].cols is not self.items:
-            by_user = SparseRows(self.offsets, self.items, self.values, len(self.inputs))
-            order = by_user.columns
-            by_item = SparseRows(order.offsets, order.rows, self.values[order.entries], by_user.num_rows)
-            self._derived = by_user, by_item, RowLookup(by_user)
+            # what is kept serves callers who want gradients too
+            with torch.inference_mode(False), torch.no_grad():
+                by_user = SparseRows(self.offsets, self.items, self.values, len(self.inputs))
+                order = by_user.columns
+                by_item = SparseRows(order.offsets, order.rows, self.values[order.entries], by_user.num_rows)
+                self._derived = by_user, by_item, RowLookup(by_user)
         return self._derived
 
     def _load_from_state_dict(self, *arguments: Any) -> None:

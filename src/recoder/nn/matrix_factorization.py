@@ -147,7 +147,7 @@ class MatrixFactorization(FactorizationModel):
             raise not_initialized(self)
         if self.folds_in_users and not self.training:
             cols = input.cols if items is None else items[input.cols]
-            if items is not None and len(cols) and cols.device.type == "cpu" and int(cols.min()) < 0:
+            if len(cols) and cols.device.type == "cpu" and int(cols.min()) < 0:
                 raise UnknownIdError(f"item id {int(cols.min())} is negative; ids are the rows of the training data")
             values = input.values.to(self.items.weight.dtype)
             histories = SparseRows(input.offsets, cols, values, len(self.items.weight))

@@ -151,14 +151,20 @@ class MultVAE(FactorizationModel):
         return self.items.rows(items), self.items.biases(items)
 
     def penalty(self) -> Tensor | None:
-        """Returns the weighted divergence, mean per user, of the training step whose forward pass just ran."""
+        """Returns the weighted divergence, mean per user, of the training step whose forward pass just ran.
+
+        The weight grows with each step that ``step_taken`` is told of.
+        """
         divergence, self._kl = self._kl, None
         if divergence is None:
             return None
         # on the device, so that no step waits for a number
         weight = (self.num_steps / self.kl_steps).clamp_max(self.kl_weight)
-        self.num_steps += 1
         return weight * divergence
+
+    def step_taken(self) -> None:
+        """Counts the step."""
+        self.num_steps += 1
 
 
 def kl_from_standard_normal(means_BL: Tensor, log_variances_BL: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ Sizes: B users, D factors, Z stored interactions.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +35,10 @@ class StepNoise(nn.Module):
         self.step_seed: int | None = None
         self.step_users: tuple[int, int] | None = None
         """Place of the first user here among those of the whole step, and how many these are; None: all are here."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        # a copy that is made within a step of the original is not in that step
+        return {**self.__dict__, "step_seed": None, "step_users": None}
 
     def draw_seed(self) -> int:
         """Returns the seed of this layer's noise in this step."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -64,6 +65,10 @@ class FactorTable(nn.Module):
         self.weight = nn.Parameter(empty_table(num_here, num_factors))
         self.register_parameter("bias", nn.Parameter(torch.zeros(num_here)) if bias else None)
         _fill_xavier_uniform(self.weight.data, name, seed, num_rows, part)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # a copy that is made while the original is trained is not trained by that
+        return {**self.__dict__, "row_gradients": self.sparse}
 
     def rows(self, ids: Tensor | None = None) -> Tensor:
         """Returns the rows of ``ids`` (int64 ``[I]``), ``[I, D]``; the whole table for None."""
@@ -136,7 +141,7 @@ def _fill_xavier_uniform(weight_nD: Tensor, name: str, seed: int, num_rows: int,
         if part is None:
             weight_nD[start:stop].uniform_(-bound, bound, generator=generator)
             continue
-        first, last = torch.searchsorted(part, torch.tensor([start, stop])).tolist()
+        first, last = torch.searchsorted(part, part.new_tensor([start, stop])).tolist()
         if first < last:
             whole_block = weight_nD.new_empty(stop - start, num_factors).uniform_(-bound, bound, generator=generator)
             weight_nD[first:last] = whole_block[part[first:last] - start]

@@ -31,6 +31,7 @@ _ROWS_AT_ONCE = 1 << 24
 _THREADS_AT_FIRST = torch.get_num_threads()
 _MOST_OF_LAPACK = 46_340
 """Rows of a matrix whose numbers can be counted in 32 bits."""
+_LARGEST_SUM = 1 << 24  # beyond it float32 lacks whole numbers: sums of ones would stay there
 _MIRRORED_AT_ONCE = 1024
 _LEAST_SHARE = 1 / 300
 """Of the penalty; with half of it scores are right to a tenth of the largest, with a tenth of it wrong altogether."""
@@ -78,17 +79,34 @@ def user_gram_inverse(
 def _gram(rows: sparse.csr_matrix) -> Tensor:
     """Returns ``rows @ rows.T`` as a dense matrix, made a block of rows at a time: float32 ``[R, R]``."""
     size = rows.shape[0]
+    is_large = _has_large_sums(rows)
+    if is_large:
+        rows = rows.astype(np.float64)
     columns = rows.T.tocsr()
     dense = np.empty((size, size), dtype=np.float32)
     num_threads = torch.get_num_threads()
     step = max(1, _ROWS_AT_ONCE // max(1, size * num_threads))
 
     def fill(start: int) -> None:
-        (rows[start : start + step] @ columns).toarray(out=dense[start : start + step])
+        block = rows[start : start + step] @ columns
+        if is_large:
+            dense[start : start + step] = block.toarray()
+        else:
+            block.toarray(out=dense[start : start + step])
 
     with ThreadPoolExecutor(num_threads) as threads:  # scipy lets others run while it multiplies
         list(threads.map(fill, range(0, size, step)))
     return torch.from_numpy(dense)
+
+
+def _has_large_sums(rows: sparse.csr_matrix) -> bool:
+    """Returns whether the squares of a row add up to more than float32 can count."""
+    counts_R = np.diff(rows.indptr)
+    most = float(counts_R.max(initial=0)) * float(np.abs(rows.data).max(initial=0)) ** 2
+    if most <= _LARGEST_SUM:
+        return False
+    sums_R = np.add.reduceat(np.square(rows.data, dtype=np.float64), rows.indptr[:-1][counts_R > 0])
+    return bool(sums_R.max(initial=0) > _LARGEST_SUM)
 
 
 def _invert(symmetric: Tensor) -> None:
@@ -115,7 +133,7 @@ def _suits_scipy(size: int) -> bool:
 def _invert_by_torch(symmetric: Tensor) -> bool:
     """Returns False if it is not positive definite to float32."""
     by_column = symmetric.mT  # the same numbers as LAPACK wants them, so that it makes no copy
-    info = torch.empty((), dtype=torch.int32)
+    info = torch.empty((), dtype=torch.int32, device=symmetric.device)
     torch.linalg.cholesky_ex(by_column, out=(by_column, info))
     if info:
         return False

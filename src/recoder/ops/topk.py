@@ -50,7 +50,7 @@ def top_k(scores_BN: Tensor, k: int, seen: SparseRows | None = None) -> tuple[Te
     width = min(k, num_items)
     if seen is not None:
         check_seen(scores_BN, seen)
-    if width > 0 and serve(scores_BN, dtypes=DTYPES):
+    if width > 0 and _are_served(scores_BN, seen):
         ids_BK, values_BK, has_nan = best_columns(scores_BN, width, seen, in_order=True)
         if has_nan:
             raise _diverged()
@@ -72,6 +72,11 @@ def top_k(scores_BN: Tensor, k: int, seen: SparseRows | None = None) -> tuple[Te
     return ids_BK.masked_fill(values_BK == EXCLUDED, -1), values_BK
 
 
+def _are_served(scores_BN: Tensor, seen: SparseRows | None) -> bool:
+    are_rows = seen is None or serve(seen.offsets, seen.cols, dtypes=(torch.int64,))
+    return are_rows and serve(scores_BN, dtypes=DTYPES)
+
+
 def candidates(scores_BN: Tensor, num_cols: int, seen: SparseRows | None = None) -> tuple[Tensor, Tensor]:
     """Returns ``num_cols`` of the best items of each row in any order, and their scores: ``[B, M]``.
 
@@ -80,7 +85,7 @@ def candidates(scores_BN: Tensor, num_cols: int, seen: SparseRows | None = None)
     """
     if seen is not None:
         check_seen(scores_BN, seen)
-    if serve(scores_BN, dtypes=DTYPES):
+    if _are_served(scores_BN, seen):
         ids_BM, values_BM, has_nan = best_columns(scores_BN, num_cols, seen, in_order=False)
         if not has_nan:
             return ids_BM.clamp_min_(0), values_BM

@@ -11,7 +11,7 @@ from scipy import sparse
 from recoder.data.datasets import UsersInteractions
 from recoder.errors import DataTypeError, ShapeError
 
-__all__ = ["Histories", "Recommender", "Scorer", "as_lists", "merge_histories"]
+__all__ = ["Histories", "Recommender", "Scorer", "as_lists", "as_table", "merge_histories", "ranked_by"]
 
 Histories = UsersInteractions | list[UsersInteractions]
 
@@ -43,18 +43,7 @@ class Recommender:
         Raises:
             DataTypeError: if ``recommend`` returns something else than whole numbers, such as ids of one's own.
         """
-        lists = self.recommend(users_hist)
-        width = max((len(items) for items in lists), default=0)
-        table_BK = np.full((len(lists), width), -1, dtype=np.int64)
-        for row, items in zip(table_BK, lists, strict=True):
-            columns = np.asarray(items)
-            if columns.size and columns.dtype.kind not in "iu":
-                raise DataTypeError(
-                    f"{type(self).__name__}.recommend returned {items[0]!r}; items are columns of the matrix: pass "
-                    "whole numbers"
-                )
-            row[: len(items)] = columns
-        return table_BK
+        return as_table(self.recommend(users_hist), type(self).__name__)
 
 
 class Scorer(Protocol):
@@ -63,6 +52,49 @@ class Scorer(Protocol):
     def ranked(self, users_interactions: UsersInteractions, num_recommendations: int) -> npt.NDArray[np.int64]:
         """Returns the best unseen items of each user, best first: int64 ``[B, K]``, shorter lists end in -1."""
         ...
+
+
+def ranked_by(of: Any, *arguments: Any) -> npt.NDArray[np.int64]:
+    """Returns what ``of.ranked`` does, or ``of.recommend`` where a more derived class has that.
+
+    Who changes the lists of a class has not always thought of its arrays, which evaluators ask for.
+
+    Args:
+        of: a recommender, or a model.
+        arguments: of these methods.
+
+    Raises:
+        DataTypeError: as ``as_table``.
+    """
+    for made_by in type(of).__mro__:
+        if "ranked" in vars(made_by):
+            break
+        if "recommend" in vars(made_by):
+            return as_table(of.recommend(*arguments), type(of).__name__)
+    ranked: npt.NDArray[np.int64] = of.ranked(*arguments)
+    return ranked
+
+
+def as_table(lists: list[list[int]], name: str) -> npt.NDArray[np.int64]:
+    """Returns lists as one array ``[B, K]``, K the longest; shorter ones end in -1.
+
+    Args:
+        lists: items.
+        name: of the class whose ``recommend`` returned them.
+
+    Raises:
+        DataTypeError: if they hold something else than whole numbers.
+    """
+    width = max((len(items) for items in lists), default=0)
+    table_BK = np.full((len(lists), width), -1, dtype=np.int64)
+    for row, items in zip(table_BK, lists, strict=True):
+        columns = np.asarray(items)
+        if columns.size and columns.dtype.kind not in "iu":
+            raise DataTypeError(
+                f"{name}.recommend returned {items[0]!r}; items are columns of the matrix: pass whole numbers"
+            )
+        row[: len(items)] = columns
+    return table_BK
 
 
 def as_lists(ranked_BK: npt.NDArray[np.int64]) -> list[list[int]]:

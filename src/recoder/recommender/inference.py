@@ -8,7 +8,7 @@ import numpy.typing as npt
 from recoder._checks import whole_number
 from recoder.data.datasets import UsersInteractions
 from recoder.errors import DataTypeError
-from recoder.recommender.base import Histories, Recommender, Scorer, as_lists, merge_histories
+from recoder.recommender.base import Histories, Recommender, Scorer, as_lists, merge_histories, ranked_by
 
 __all__ = ["InferenceRecommender"]
 
@@ -43,4 +43,4 @@ class InferenceRecommender(Recommender):
 
     def ranked(self, users_hist: UsersInteractions) -> npt.NDArray[np.int64]:
         """Returns the same as an int64 array ``[B, K]``; shorter lists end in -1."""
-        return self.model.ranked(users_hist, self.num_recommendations)
+        return ranked_by(self.model, users_hist, self.num_recommendations)

@@ -38,11 +38,13 @@ _PRIOR_COUNT = 10
 
 _ROWS_AT_ONCE = 4096
 
+_SOLVED = ("users.weight", "items.weight")
+
 
 class AlternatingLeastSquares:
     """Sweeps over the tables of a matrix factorization; it lowers the squared error over all items plus the penalties.
 
-    The biases of items stay zero.
+    The biases of items stay zero. Nothing of the model is changed before the first sweep.
 
     Args:
         model: the model, its parameters drawn.
@@ -57,15 +59,15 @@ class AlternatingLeastSquares:
     ) -> None:
         assert model.items is not None  # the caller has created it
         num_users = interactions.shape[0]
-        model.users.weight.data[num_users:] = 0  # the best for users without interactions
         # not .data: what is changed in place counts as another version of the tables
         users, items = model.users.weight.detach()[:num_users], model.items.weight.detach()
         parts = interactions.data, interactions.indices, interactions.indptr
         whole = sparse.csr_matrix(parts, shape=(num_users, len(items)))
         by_user, by_item = (SparseRows.from_scipy(matrix).to(users.device) for matrix in (whole, whole.T.tocsr()))
-        shares_N = model.confidence_shares
-        if shares_N is not None:
-            shares_N.copy_(_confidence_shares(by_item, model.confidence_power))
+        shares_N = None
+        if model.confidence_shares is not None:
+            shares_N = _confidence_shares(by_item, model.confidence_power).to(model.confidence_shares)
+        self._model, self._shares_N, self._has_begun = model, shares_N, False
         of_user_Z = extra_weights(by_user, confidence, shares_N)
         of_item_Z = confidence * by_item.values * (1 if shares_N is None else shares_N[by_item.row_ids])
         self._users = _Side(users, by_user, of_user_Z, _powers(by_user, l2, model.l2_power))
@@ -106,6 +108,7 @@ class AlternatingLeastSquares:
         """
         self._items.changed()  # so that a run that goes on from a file computes from the same numbers
         with unbroken():
+            self._begin()
             self._turn_for(self._users, self._items)
         self._users.improve(self._items)
         with unbroken():
@@ -113,6 +116,15 @@ class AlternatingLeastSquares:
         self._items.improve(self._users)
         with unbroken():
             self._turn_for(self._users, self._items)
+
+    def _begin(self) -> None:
+        """Changes in the model what follows from the interactions alone; not earlier, since a run may fail to begin."""
+        if self._has_begun:
+            return
+        self._model.users.weight.data[self.num_users :] = 0  # the best for users without interactions
+        if self._model.confidence_shares is not None and self._shares_N is not None:
+            self._model.confidence_shares.copy_(self._shares_N)
+        self._has_begun = True
 
     def _turn_for(self, side: _Side, others: _Side) -> None:
         """Turns both tables, which changes no score, so that the Gram matrix of the others is diagonal."""
@@ -130,6 +142,7 @@ class AlternatingLeastSquares:
             items: likewise.
             steps: of conjugate gradients for each.
         """
+        self._begin()
         for side, others, rows in ((self._users, self._items, users), (self._items, self._users, items)):
             chosen = torch.from_numpy(rows).to(side.table_RD.device)
             part = side.part(chosen)
@@ -138,6 +151,7 @@ class AlternatingLeastSquares:
 
     def put_items(self, items: npt.NDArray[np.int64], factors: Tensor) -> None:
         """Gives some items (rows, each once) these factors."""
+        self._begin()
         self._items.replace(torch.from_numpy(items).to(self.device), factors)
 
     @torch.no_grad()
@@ -224,7 +238,7 @@ class _Side:
 
     def penalty(self) -> Tensor:
         """Returns the penalties times the squared factors."""
-        return torch.dot(self.table_RD.square().sum(dim=1), self.penalties_R)
+        return torch.dot(self.table_RD.square().sum(dim=1), self.penalties_R.to(self.table_RD.dtype))
 
 
 def check_alternating(model: FactorizationModel, loss: nn.Module) -> tuple[MatrixFactorization, float]:
@@ -236,6 +250,12 @@ def check_alternating(model: FactorizationModel, loss: nn.Module) -> tuple[Matri
     if not isinstance(model, MatrixFactorization):
         raise ConfigError(
             f"optimizer_type='als' trains a MatrixFactorization, not a {type(model).__name__}; choose another optimizer"
+        )
+    is_made = model.items is not None
+    if is_made and not all(parameter.requires_grad for name, parameter in model.named_parameters() if name in _SOLVED):
+        raise ConfigError(
+            f"least squares solve for {' and '.join(_SOLVED)}, but one of them does not require a gradient; let it, or "
+            "choose another optimizer than 'als'"
         )
     if model.activation_type != "none" or model.dropout_prob:
         raise ConfigError(

@@ -16,7 +16,7 @@ from recoder._progress import progress_bar
 from recoder.data.batches import full_batch
 from recoder.data.datasets import RecommendationDataset
 from recoder.metrics import RecommenderEvaluator
-from recoder.metrics.judging import check_can_judge
+from recoder.metrics.judging import check_can_judge, workers_for
 from recoder.metrics.metric import list_length
 from recoder.nn.base import FactorizationModel
 from recoder.ops.collectives import ALONE, Ranks
@@ -79,7 +79,7 @@ class Validation(Callback):
         ranks: the processes that train together: what the first one finds is what all go by.
 
     Raises:
-        ConfigError: if a metric needs ``eval_num_recommendations``, looks beyond it, or cannot be sent to workers.
+        ConfigError: if a metric needs ``eval_num_recommendations``, or looks beyond it.
         ShapeError: if a metric knows of a catalogue of another size.
     """
 
@@ -108,7 +108,8 @@ class Validation(Callback):
         self._evaluator = None
         if config.metrics:
             # the evaluator says so too, but only when the first epochs are over
-            check_can_judge(config.metrics, dataset.num_items, config.num_data_workers)
+            check_can_judge(config.metrics, dataset.num_items)
+            self._num_workers = workers_for(config.metrics, config.num_data_workers)
             length = list_length(config.metrics, config.eval_num_recommendations, "eval_num_recommendations")
             recommender = InferenceRecommender(scorer, length)
             self._evaluator = RecommenderEvaluator(recommender, config.metrics)
@@ -121,7 +122,7 @@ class Validation(Callback):
                 self._dataset,
                 batch_size=self._config.eval_batch_size or self._config.batch_size,
                 num_users=self._config.eval_num_users,
-                num_workers=self._config.num_data_workers,
+                num_workers=self._num_workers,
             )
             report.metrics = {str(metric): mean for metric, mean in result.mean.items()}
             report.metric_errors = {str(metric): error for metric, error in result.stderr.items()}

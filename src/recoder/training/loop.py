@@ -58,6 +58,9 @@ class Progress:
     has_diverged: bool = field(default=False, init=False, compare=False)
     """Whether the weights are of no use; such a run is not written to files."""
 
+    num_taken: int = field(default=0, init=False, compare=False)
+    """Steps that were taken since this object was made, those of epochs that were begun anew too."""
+
     def to_json(self, ranks: Ranks = ALONE) -> dict[str, Any]:
         """Returns it as JSON values; within an epoch all processes must ask."""
         loss_sum = self.loss_sum if self.total is None else float(ranks.sum_(self.total.clone()))
@@ -128,9 +131,11 @@ def train_epochs(
                     sum_gradients(optimizer.gradients(), together.users)
                     with interrupt.unbroken():
                         optimizer.step(config.lr_at(first_step + progress.step, steps_per_epoch))
+                        model.step_taken()
                         total += step_loss * interactions.num_users_of_all
                         progress.num_users += interactions.num_users_of_all
                         progress.step += 1
+                        progress.num_taken += 1
                     relay.step_end()
                     if interrupt.is_agreed(together.all, progress.step):
                         together.all.sum_(total)
@@ -182,7 +187,7 @@ def solve(
         with torch.no_grad():
             model.solve(dataset.interactions_matrix)
         seconds = time.perf_counter() - started
-        progress.step, progress.num_users = 1, len(dataset)
+        progress.step, progress.num_users, progress.num_taken = 1, len(dataset), progress.num_taken + 1
         relay.step_end()
         report = EpochReport(config.num_epochs, is_last=True, loss=math.nan, lr=0.0, seconds=seconds)
         _end_epoch(report, progress, relay)
@@ -212,6 +217,7 @@ def alternate(
                 with interrupt.unbroken():
                     objective = sweeps.objective()  # first: where memory runs out, the sweep does not count
                     progress.step, progress.num_users, progress.loss_sum = 1, sweeps.num_users, objective
+                    progress.num_taken += 1
                 relay.step_end()
                 interrupt()
             loss_value = progress.loss_sum / progress.num_users
@@ -269,7 +275,7 @@ def _check_finite(report: EpochReport, instead: str) -> None:
     if not math.isfinite(report.loss):
         raise DivergedError(
             f"the training loss of epoch {report.epoch} is {report.loss} with learning rate {report.lr:g}; nothing "
-            f"of this epoch was saved: train again with {instead}, from the last checkpoint if there is one"
+            f"of this epoch was saved: load the last checkpoint, or make a new Recoder, and train it with {instead}"
         )
 
 

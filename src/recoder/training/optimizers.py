@@ -117,7 +117,9 @@ class ModelOptimizer:
                 rounding=self._roundings.get(parameter),
             )
             whole = parameter.contiguous()  # torch 2.13 reads and writes it as if it were
-            self._update(whole, gradient, self._states.setdefault(parameter, {}), options)
+            state = self._states.get(parameter, {})
+            self._update(whole, gradient, state, options)
+            self._states[parameter] = state  # only now: where there is no memory for it, there is no part of it
             if whole is not parameter:
                 parameter.copy_(whole)
 

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from datetime import datetime, timedelta, timezone
+
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from hypothesis import assume, given
@@ -156,7 +159,7 @@ def test_k_beyond_every_user_names_the_most():
         ({"time": 3, "fraction": 0.5}, ConfigError, "either time or fraction"),
         ({"fraction": 1.0}, ConfigError, "fraction is 1.0"),
         ({"fraction": "0.5"}, ConfigError, "fraction is '0.5'"),
-        ({"time": "2015"}, ConfigError, "time is '2015'; pass Unix seconds"),
+        ({"time": "2015"}, ConfigError, "time is '2015'; pass Unix seconds, or a datetime"),
         ({"time": float("nan")}, ConfigError, "time is nan"),
         ({"time": 10**400}, ConfigError, "time is 1"),
         ({"time": 1}, EmptyDataError, "nothing happened before 1; the first interaction is at 1"),
@@ -167,6 +170,15 @@ def test_k_beyond_every_user_names_the_most():
 def test_moments_that_cannot_be_are_refused(arguments, error, message):
     with pytest.raises(error, match=message):
         global_time(small(), **arguments)
+
+
+def test_a_moment_may_be_a_date_time():
+    interactions = small((1, 2, 1, 3))
+    expected = global_time(interactions, time=2).protocol
+    for zone in (None, timezone.utc, timezone(timedelta(hours=5))):
+        moment = datetime.fromtimestamp(2, zone or timezone.utc).replace(tzinfo=zone)
+        assert global_time(interactions, time=moment).protocol == expected
+    assert interactions.split("time", time=pd.Timestamp(2, unit="s")).protocol == expected
 
 
 def test_moment_between_two_seconds_is_the_later_one():

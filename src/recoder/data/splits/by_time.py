@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from datetime import datetime, timezone
 
 import numpy as np
 import numpy.typing as npt
@@ -57,7 +58,7 @@ def leave_last_out(interactions: Interactions, *, k: int = 1) -> HoldoutSplit:
 
 
 def global_time(
-    interactions: Interactions, *, time: float | None = None, fraction: float | None = None
+    interactions: Interactions, *, time: float | datetime | None = None, fraction: float | None = None
 ) -> HoldoutSplit:
     """Returns a split at one moment: training has what happened before it, the target what happened from it on.
 
@@ -70,7 +71,7 @@ def global_time(
 
     Args:
         interactions: all of them, with times.
-        time: the moment, in Unix seconds.
+        time: the moment: Unix seconds, or a date-time (UTC where it has no time zone).
         fraction: instead of it, the part of the interactions that is to happen from the moment on, between 0 and 1.
             The moment is that of an interaction; others of the same second go the same way.
 
@@ -132,11 +133,13 @@ def holdout(
     )
 
 
-def _whole_second(time: float) -> int:
+def _whole_second(time: float | datetime) -> int:
+    if isinstance(time, datetime):  # in UTC where it has no time zone, as in a column
+        time = (time if time.tzinfo else time.replace(tzinfo=timezone.utc)).timestamp()
     try:
         seconds = math.nan if isinstance(time, bool | str | bytes | np.datetime64) else float(time)
     except (TypeError, ValueError, OverflowError):
         seconds = math.nan
     if not math.isfinite(seconds):
-        raise ConfigError(f"time is {time!r}; pass Unix seconds, as in datetime(2015, 1, 1, tzinfo=UTC).timestamp()")
+        raise ConfigError(f"time is {time!r}; pass Unix seconds, or a datetime(2015, 1, 1)")
     return math.ceil(seconds)  # times are whole seconds: those before 3.5 are those before 4

@@ -12,7 +12,7 @@ from recoder.data.datasets import RecommendationDataset
 from recoder.data.id_map import IdMap
 from recoder.data.interactions import Interactions
 from recoder.data.summaries import split_html
-from recoder.errors import DataTypeError, ShapeError
+from recoder.errors import ConfigError, DataTypeError, ShapeError
 
 __all__ = ["HeldOut", "HoldoutSplit", "JsonValue", "Protocol", "StrongSplit", "sizes"]
 
@@ -74,6 +74,22 @@ class HeldOut:
                 raise DataTypeError(f"{name} is a {type(ids).__name__}; pass recoder.data.IdMap({name})")
             if len(ids) != size:
                 raise ShapeError(f"{name} are {len(ids)}, but the data set has {size} of them; pass one id for each")
+
+    @property
+    def history(self) -> Interactions:
+        """What is known of the users, as interactions in their ids."""
+        return Interactions(self.dataset.interactions_matrix, self.user_ids, self.item_ids)
+
+    @property
+    def target(self) -> Interactions:
+        """What is to be found, likewise.
+
+        Raises:
+            ConfigError: if there is nothing to be found, as of users who are only to be recommended to.
+        """
+        if self.dataset.target_interactions_matrix is None:
+            raise ConfigError("these users have no targets; pass a RecommendationDataset with targets")
+        return Interactions(self.dataset.target_interactions_matrix, self.user_ids, self.item_ids)
 
     def _repr_html_(self) -> str:
         return split_html({"held out": self._matrices()})

@@ -5,15 +5,23 @@
  * Puts the entries in the order of their columns, those of a column in the order of their rows.
  *
  * Row r has the entries offsets[r] to offsets[r + 1]. Writes where each column begins, [columns + 1]; the row of each
- * entry, its value and which entry it is, in the new order, [Z]; and the rows in the old order, [Z].
+ * entry, its value and which entry it is, in the new order, [Z]; and the rows in the old order, [Z]. Returns 0, or -1
+ * where the offsets do not ascend from 0 to Z, or a column is not in [0, columns).
  */
-void order_by_column(
+int64_t order_by_column(
     const int64_t *restrict offsets, const int64_t *restrict cols, const float *restrict values, int64_t rows,
-    int64_t columns, int64_t *restrict column_offsets, int64_t *restrict ordered_rows, float *restrict ordered_values,
+    int64_t count, int64_t columns, int64_t *restrict column_offsets, int64_t *restrict ordered_rows, float *restrict ordered_values,
     int64_t *restrict entries, int64_t *restrict row_ids)
 {
+    int64_t is_wrong = offsets[0] != 0 || offsets[rows] != count;
+    for (int64_t r = 0; r < rows; r++)
+        is_wrong |= offsets[r] > offsets[r + 1];
+    for (int64_t z = 0; z < count; z++)
+        is_wrong |= (uint64_t)cols[z] >= (uint64_t)columns;
+    if (is_wrong)
+        return -1;
     memset(column_offsets, 0, (columns + 1) * sizeof *column_offsets);
-    for (int64_t z = offsets[0]; z < offsets[rows]; z++)
+    for (int64_t z = 0; z < count; z++)
         column_offsets[cols[z] + 1]++;
     for (int64_t c = 0; c < columns; c++)
         column_offsets[c + 1] += column_offsets[c];
@@ -28,6 +36,7 @@ void order_by_column(
         }
     memmove(column_offsets + 1, column_offsets, columns * sizeof *column_offsets);
     column_offsets[0] = 0;
+    return 0;
 }
 
 /*

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from recoder.errors import ShapeError
 from recoder.ops.kernels import address, library
 
 __all__ = ["Ordered", "number_ids", "order_by_column"]
@@ -38,20 +39,30 @@ def order_by_column(offsets: Tensor, cols: Tensor, values: Tensor, num_cols: int
 
     Args:
         offsets: int64 ``[B + 1]``: row ``b`` has the entries ``offsets[b]`` to ``offsets[b + 1]``.
-        cols: int64 ``[Z]``, in [0, C): trusted.
+        cols: int64 ``[Z]``, in [0, C).
         values: float32 ``[Z]``.
         num_cols: C.
+
+    Raises:
+        ShapeError: if offsets do not ascend from 0 to Z, there are not as many values as columns, or one is beyond C.
     """
     kernels = library()
     assert kernels is not None  # the caller has asked `serve`
     rows, entries, row_ids = (torch.empty_like(cols) for _ in range(3))
     ordered = Ordered(offsets.new_empty(num_cols + 1), rows, torch.empty_like(values), entries, row_ids)
-    kernels.order_by_column(
+    kernels.order_by_column.restype = ctypes.c_int64
+    is_wrong = len(values) != len(cols) or kernels.order_by_column(
         *map(address, (offsets, cols, values)),
         ctypes.c_int64(len(offsets) - 1),
+        ctypes.c_int64(len(cols)),
         ctypes.c_int64(num_cols),
         *map(address, ordered),
     )
+    if is_wrong:
+        raise ShapeError(
+            f"rows of {len(cols)} entries over {num_cols} columns have offsets that ascend from 0 to {len(cols)}, "
+            f"columns from 0 to {num_cols - 1} and as many values; these have not"
+        )
     return ordered
 
 

@@ -7,6 +7,7 @@ import ctypes
 import torch
 from torch import Tensor
 
+from recoder.errors import ShapeError
 from recoder.ops.kernels import address, library
 from recoder.ops.rows import SparseRows
 
@@ -27,6 +28,9 @@ def best_columns(
         seen: ``[B, N]``, or None.
         in_order: largest first, equal ones in the order of their columns; False: in any order.
 
+    Raises:
+        ShapeError: if ``seen`` has entries in other columns.
+
     Returns:
         int64 and the dtype of the scores, ``[B, K]``; a row with fewer than K scores above -inf ends in column -1 with
         score -inf. Nothing of use if a score is not a number.
@@ -44,11 +48,14 @@ def best_columns(
         ctypes.c_int64(num_all),
         address(None if seen is None else seen.offsets),
         address(None if seen is None else seen.cols),
+        ctypes.c_int64(0 if seen is None else len(seen.cols)),
         ctypes.c_int64(num_columns),
         ctypes.c_int64(in_order),
         address(ids_BK),
         address(best_BK),
     )
+    if result == -2:
+        raise ShapeError(f"rows hold columns that are not among the {num_all} of the scores")
     if result < 0:
         raise MemoryError(f"no memory to select {num_columns} columns")
     return ids_BK, best_BK, bool(result)

@@ -65,14 +65,15 @@ static inline int64_t NAME(note_best)(
 /*
  * Writes the columns and scores of the best `kept` of each row, [B, K], best first if told so; a row with fewer than
  * these ends in column -1. Before, overwrites by minus infinity what a row has seen: the columns seen[offsets[b]] to
- * seen[offsets[b + 1]], if there are any offsets. Returns whether a score is not a number, or -1 without memory.
+ * seen[offsets[b + 1]] of `num_seen`, if there are any offsets. Returns whether a score is not a number; -1 without
+ * memory; -2 where a row has seen what is no column, or no entry of `seen`.
  */
 EVERY_LEVEL int64_t NAME(top_k)(
     SCORE *restrict scores, int64_t rows, int64_t columns, const int64_t *restrict offsets,
-    const int64_t *restrict seen, int64_t kept, int64_t in_order, int64_t *restrict ids, SCORE *restrict best)
+    const int64_t *restrict seen, int64_t num_seen, int64_t kept, int64_t in_order, int64_t *restrict ids, SCORE *restrict best)
 {
-    int64_t room = 2 * kept + GROUP, groups = (columns + GROUP - 1) / GROUP, found_nan = 0, without_memory = 0;
-#pragma omp parallel reduction(| : found_nan, without_memory) if (rows * columns > WORTH_THREADS)
+    int64_t room = 2 * kept + GROUP, groups = (columns + GROUP - 1) / GROUP, found_nan = 0, without_memory = 0, is_wrong = 0;
+#pragma omp parallel reduction(| : found_nan, without_memory, is_wrong) if (rows * columns > WORTH_THREADS)
     {
         uint64_t *notes = malloc((room + 2 * groups) * sizeof *notes);
         without_memory = notes == NULL;
@@ -81,9 +82,15 @@ EVERY_LEVEL int64_t NAME(top_k)(
             SCORE *restrict row = scores + b * columns;
             if (notes == NULL)
                 continue;
-            if (offsets)
-                for (int64_t z = offsets[b]; z < offsets[b + 1]; z++)
-                    row[seen[z]] = EXCLUDED_SCORE;
+            if (offsets) {
+                int64_t wrong_row = offsets[b] < 0 || offsets[b + 1] > num_seen;
+                for (int64_t z = offsets[b]; !wrong_row && z < offsets[b + 1]; z++)
+                    if ((uint64_t)seen[z] < (uint64_t)columns)
+                        row[seen[z]] = EXCLUDED_SCORE;
+                    else
+                        wrong_row = 1;
+                is_wrong |= wrong_row;
+            }
             int64_t count = NAME(note_best)(row, columns, kept, notes, room, notes + room);
             found_nan |= count < 0;
             if (in_order && count > 1)
@@ -96,5 +103,5 @@ EVERY_LEVEL int64_t NAME(top_k)(
         }
         free(notes);
     }
-    return without_memory ? -1 : found_nan;
+    return without_memory ? -1 : is_wrong ? -2 : found_nan;
 }
